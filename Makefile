@@ -18,8 +18,43 @@ help: ## this list
 
 .PHONY: setup
 setup: ## the virtual environments that tests and linters use
-	@$(PYTHON) $(TOOLS)/venv.py core-$(CORE) lint
+	@$(PYTHON) $(TOOLS)/virtualenvs.py core-$(CORE) lint
 	@$(PYTHON) $(TOOLS)/collection.py link >/dev/null
+
+.PHONY: demo
+demo: ## the tour: playbooks against a simulated StorPool, each step checked, run, and run again
+	@$(PYTHON) $(TOOLS)/demo.py
+
+.PHONY: test
+test: ## everything that CI runs; ends with `N passed, N failed`
+	@$(PYTHON) $(TOOLS)/stages.py test
+
+.PHONY: lint sanity unit properties integration artifact simulator-tests
+lint: ## ruff, yamllint, ansible-lint, changelog, documentation
+sanity: ## ansible-test sanity without ignore files
+unit: ## plans and clients, no network
+properties: ## generated sequences against a model
+integration: ## playbooks against the simulator
+artifact: ## builds the artifact, installs it into an empty place and uses it
+simulator-tests: ## the simulator against the API's rules and the official bindings
+lint sanity unit properties integration artifact simulator-tests:
+	@$(PYTHON) $(TOOLS)/stages.py --core $(CORE) $@ -- $(ARGS)
+
+.PHONY: matrix
+matrix: ## sanity, unit and integration on every ansible-core that a Python here can run
+	@$(PYTHON) $(TOOLS)/stages.py matrix
+
+.PHONY: bench
+bench: ## ratios of our work to ansible.builtin.ping, the official bindings and a bare client
+	@$(PYTHON) $(TOOLS)/bench.py $(ARGS)
+
+.PHONY: simulator
+simulator: ## starts the simulated StorPool; prints its address and a file of settings to source
+	@$(PYTHON) $(TOOLS)/simulator.py $(ARGS)
+
+.PHONY: build
+build: ## the artifact, storpool-cloudstack-VERSION.tar.gz, in .cache/dist
+	@$(PYTHON) $(TOOLS)/build.py
 
 .PHONY: clean
 clean: ## removes everything that these targets made

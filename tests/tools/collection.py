@@ -13,7 +13,7 @@ import os
 import shutil
 from pathlib import Path
 
-from common import COLLECTIONS, ROOT, ToolError, main, output
+from common import COLLECTIONS, ROOT, ToolError, main, output, run
 
 INSIDE = Path("ansible_collections/storpool/cloudstack")
 
@@ -47,13 +47,16 @@ def copy(root: Path) -> Path:
             shutil.rmtree(copied) if copied.is_dir() and not copied.is_symlink() else copied.unlink()
         if not copied.exists() or copied.stat().st_mtime != source.stat().st_mtime or copied.stat().st_size != source.stat().st_size:
             shutil.copy2(source, copied, follow_symlinks=False)
-    for directory, _names, files in os.walk(target, topdown=False):
+    for directory, names, files in os.walk(target):
+        if ".git" in names:
+            names.remove(".git")
         for name in files:
             path = Path(directory, name)
             if str(path.relative_to(target)) not in wanted:
                 path.unlink()
-        if not os.listdir(directory):
-            os.rmdir(directory)
+    if not (target / ".git").exists():
+        # Else git would speak for the checkout around the copy, which ignores it, and ansible-test would find nothing to test.
+        run(["git", "init", "--quiet"], cwd=target)
     return target
 
 

@@ -54,9 +54,8 @@ def main(function) -> None:
 
 
 def run(command, **options) -> subprocess.CompletedProcess:
-    options.setdefault("check", True)
     options.setdefault("cwd", ROOT)
-    return subprocess.run([str(part) for part in command], **options)
+    return subprocess.run([str(part) for part in command], check=options.pop("check", True), **options)
 
 
 def output(command, **options) -> str:

@@ -3,8 +3,8 @@
 
 """Makes the virtual environments, and makes them again only when what they hold has changed.
 
-python3 tests/tools/venv.py core-2.19    .venv/core-2.19: ansible-core 2.19, the test tools, the simulator (from this checkout)
-python3 tests/tools/venv.py lint         .venv/lint: the linters
+python3 tests/tools/virtualenvs.py core-2.19    .venv/core-2.19: ansible-core 2.19, the test tools, the simulator (from this checkout)
+python3 tests/tools/virtualenvs.py lint         .venv/lint: the linters
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def ensure(name: str) -> Path:
 
 def tool(arguments: list[str]) -> int:
     if not arguments:
-        raise ToolError("usage: venv.py NAME... (lint, core-2.19, ...)")
+        raise ToolError("usage: virtualenvs.py NAME... (lint, core-2.19, ...)")
     for name in arguments:
         ensure(name)
     return 0

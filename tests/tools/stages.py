@@ -1,0 +1,224 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs stages of the tests and adds up what they counted.
+
+python3 tests/tools/stages.py [--core CORE] STAGE... [-- pytest options]
+python3 tests/tools/stages.py test      every stage, as CI does
+python3 tests/tools/stages.py matrix    sanity, units and integration on every core that a Python here can run
+
+A stage that fails does not stop the next one. The last line is `N passed, N failed` (with `, N skipped` when some were), where a
+linter and a sanity test count as one each. Full output of the linters and of ansible-test: .cache/log.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.etree import ElementTree
+
+from collection import copy, link
+from common import CACHE, CORES, DEFAULT_CORE, OLDEST_CORE, ROOT, VENVS, ToolError, environment, main, python_for, run, say
+from virtualenvs import ensure
+
+# One test may take this many seconds before it counts as hung.
+TEST_TIMEOUT = 300
+
+FOLDERS = {
+    "simulator-tests": "tests/simulator_tests",
+    "unit": "tests/unit",
+    "properties": "tests/properties",
+    "faults": "tests/faults",
+    "integration": "tests/integration",
+    "artifact": "tests/artifact",
+}
+
+
+@dataclass
+class Result:
+    title: str
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    note: str = ""
+    seconds: float = 0.0
+    failures: list[str] = field(default_factory=list)
+
+    def counts(self) -> str:
+        text = f"{self.passed} passed, {self.failed} failed"
+        return f"{text}, {self.skipped} skipped" if self.skipped else text
+
+
+def log_path(name: str) -> Path:
+    path = CACHE / "log" / f"{name}.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def lint() -> Result:
+    result = Result("lint")
+    ensure("lint")
+    place = copy(CACHE / "lint")
+    tools = VENVS / "lint" / "bin"
+    env = environment()
+    env["PATH"] = f"{tools}:{env['PATH']}"
+    env["ANSIBLE_COLLECTIONS_PATH"] = str(CACHE / "lint")
+    checks = {
+        "ruff": ["ruff", "check", "--quiet", "--output-format", "concise", "--cache-dir", CACHE / "ruff", "."],
+        "yamllint": ["yamllint", "--strict", "."],
+        "antsibull-changelog": ["antsibull-changelog", "lint"],
+        "antsibull-docs": ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "--disallow-unknown-collection-refs", "."],
+        "ansible-lint": ["ansible-lint", "--offline", "--nocolor", "-q"],
+    }
+    for name, command in checks.items():
+        started = time.monotonic()
+        command[0] = tools / command[0]
+        done = run(command, cwd=place, env=env, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        log_path(f"lint-{name}").write_text(done.stdout, encoding="utf-8")
+        verdict = "ok" if done.returncode == 0 else "FAILED"
+        print(f"{name:20} {verdict} ({time.monotonic() - started:.0f} s)", flush=True)
+        if done.returncode == 0:
+            result.passed += 1
+        else:
+            print(done.stdout, flush=True)
+            result.failed += 1
+            result.failures.append(name)
+    return result
+
+
+def sanity(core: str) -> Result:
+    """ansible-test says which tests it runs, and at the end which of them failed."""
+    result = Result(f"sanity, ansible-core {core}")
+    log = log_path(f"sanity-{core}")
+    with log.open("w", encoding="utf-8") as target:
+        command = [sys.executable, ROOT / "tests" / "tools" / "sanity.py", core]
+        status = run(command, check=False, stdout=target, stderr=subprocess.STDOUT).returncode
+    text = log.read_text(encoding="utf-8", errors="replace")
+    # At the end it repeats its warnings, so each is counted once.
+    skips = sorted(set(re.findall(r"^WARNING: (Skipping .*)$", text, re.MULTILINE)))
+    for line in skips:
+        print(line)
+    for line in re.findall(r"^(?:ERROR|error): .*$", text, re.MULTILINE):
+        print(line)
+    started = len(re.findall(r"^Running sanity test ", text, re.MULTILINE))
+    listed = re.search(r"^FATAL: The \d+ sanity test\(s\) listed below \(out of \d+\) failed.*?\n((?:.+\n?)+)", text, re.MULTILINE)
+    if listed:
+        result.failures = [line.strip() for line in listed.group(1).splitlines() if re.match(r"[a-z]", line)]
+    elif status != 0 or not started:
+        result.failures = ["ansible-test itself"]
+        print(text[-3000:])
+    result.failed = len(result.failures)
+    result.passed = max(started - result.failed, 0)
+    result.skipped = len(skips)
+    return result
+
+
+def tests(name: str, core: str, options: list[str]) -> Result:
+    """A folder of pytest tests, counted from pytest's own report."""
+    folder = FOLDERS[name]
+    result = Result(name if core == DEFAULT_CORE else f"{name}, ansible-core {core}")
+    if not (ROOT / folder).is_dir():
+        result.note = f"{folder} does not exist yet"
+        print(result.note)
+        return result
+    ensure(f"core-{core}")
+    link()
+    report = CACHE / "results" / f"{name}-{core}.xml"
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.unlink(missing_ok=True)
+    command = [VENVS / f"core-{core}" / "bin" / "python", "-m", "pytest", folder, "-q", f"--timeout={TEST_TIMEOUT}", f"--junitxml={report}"]
+    status = run([*command, *options], env=environment(core), check=False).returncode
+    if report.exists():
+        for case in ElementTree.parse(report).getroot().iter("testcase"):
+            outcomes = {part.tag for part in case}
+            if outcomes & {"failure", "error"}:
+                result.failed += 1
+                result.failures.append(f"{case.get('classname')}::{case.get('name')}")
+            elif "skipped" in outcomes:
+                result.skipped += 1
+            else:
+                result.passed += 1
+    if status != 0 and not result.failed:
+        # No test found, a broken conftest or a crash must not look like success.
+        result.failed += 1
+        result.failures.append(f"pytest {folder} ended with status {status}")
+    if status == 0 and not result.passed:
+        result.failed += 1
+        result.failures.append(f"{folder}: no test ran")
+    return result
+
+
+def run_stage(name: str, core: str, options: list[str]) -> Result:
+    print(f"\n=== {name} (ansible-core {core}) {'=' * 60}"[:100], flush=True)
+    started = time.monotonic()
+    try:
+        if name == "lint":
+            result = lint()
+        elif name == "sanity":
+            result = sanity(core)
+        else:
+            result = tests(name, core, options)
+    except (ToolError, subprocess.CalledProcessError) as error:
+        # A set-up that fails fails its own stage only.
+        print(f"error: {error}", flush=True)
+        result = Result(name, failed=1, failures=[str(error)])
+    result.seconds = time.monotonic() - started
+    print(f"--- {result.title}: {result.counts()} in {result.seconds:.0f} s", flush=True)
+    return result
+
+
+def summary(results: list[Result]) -> int:
+    total = Result("all")
+    print("\n=== summary " + "=" * 60)
+    for result in results:
+        print(f"{result.title:30} {result.seconds:6.0f} s   {result.note or result.counts()}")
+        total.passed += result.passed
+        total.failed += result.failed
+        total.skipped += result.skipped
+    for result in results:
+        for failure in result.failures:
+            print(f"FAILED {result.title}: {failure}")
+    if not total.passed and not total.failed:
+        total.failed = 1
+        print("FAILED: nothing was run")
+    print(total.counts(), flush=True)
+    return 1 if total.failed else 0
+
+
+def planned(names: list[str], core: str) -> list[tuple[str, str]]:
+    """The stages in order, each with its core."""
+    if names == ["test"]:
+        return [("lint", core), *((name, core) for name in FOLDERS), ("sanity", core), ("sanity", OLDEST_CORE)]
+    if names == ["matrix"]:
+        stages = []
+        for version in CORES:
+            if python_for(version):
+                stages += [(name, version) for name in ("sanity", "unit", "integration")]
+            else:
+                say(f"ansible-core {version} is left out: none of Python {', '.join(CORES[version])} is on this machine")
+        return stages
+    unknown = set(names) - {"lint", "sanity", *FOLDERS}
+    if unknown or not names:
+        raise ToolError(f"stages: test, matrix, lint, sanity, {', '.join(FOLDERS)}")
+    return [(name, core) for name in names]
+
+
+def tool(arguments: list[str]) -> int:
+    options: list[str] = []
+    if "--" in arguments:
+        at = arguments.index("--")
+        arguments, options = arguments[:at], arguments[at + 1 :]
+    core = DEFAULT_CORE
+    if "--core" in arguments:
+        at = arguments.index("--core")
+        core = "".join(arguments[at + 1 : at + 2])
+        arguments = arguments[:at] + arguments[at + 2 :]
+    return summary([run_stage(name, version, options) for name, version in planned(arguments, core)])
+
+
+if __name__ == "__main__":
+    main(tool)
