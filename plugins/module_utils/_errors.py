@@ -1,0 +1,110 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Floor 0: everything that can go wrong, as exceptions that become the ``error`` of a result.
+
+Each says in one sentence what happened, and carries the parts of it (option, call, object, hint) for playbooks that react to them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class CollectionError(Exception):
+    """Base of all errors that a task reports instead of a traceback.
+
+    ``parts`` are the structured members of the result's ``error``; members that are ``None`` are left out.
+    """
+
+    kind = "error"
+
+    def __init__(self, message: str, *, hint: str | None = None, **parts: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.parts = parts
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the ``error`` of a result: ``type``, ``message``, ``hint`` and whatever the error knows besides."""
+        document = {"type": self.kind, "message": self.message, "hint": self.hint, **self.parts}
+        return {key: value for key, value in document.items() if value is not None}
+
+
+class OptionError(CollectionError):
+    """An option has a value that cannot be meant: names the option, the value and the way out."""
+
+    kind = "bad_option"
+
+    def __init__(self, option: str, value: Any, way_out: str, *, item: str | None = None) -> None:
+        shown = f"{value!r:.200}"
+        where = f" of {item}" if item else ""
+        super().__init__(f"option {option}{where}: {shown} {way_out}", option=option, value=shown, item=item)
+
+
+class ChangeRefused(CollectionError):
+    """The change is possible but dangerous, and was not asked for by name."""
+
+    kind = "refused"
+
+    def __init__(self, message: str, *, allow_with: str | None = None, hint: str | None = None, **parts: Any) -> None:
+        if allow_with and not hint:
+            hint = f"set {allow_with} to allow it"
+        super().__init__(message, hint=hint, allow_with=allow_with, **parts)
+
+
+class Unreachable(CollectionError):
+    """No endpoint could be spoken to, or what answered there is not the API."""
+
+    kind = "unreachable"
+
+
+class Unauthorized(CollectionError):
+    """The server refused the credentials."""
+
+    kind = "unauthorized"
+
+
+class ApiError(CollectionError):
+    """The API answered with an error object.
+
+    ``name`` is the API's error name (``objectDoesNotExist``), ``transient`` its own word on whether trying again can help.
+    """
+
+    kind = "api"
+
+    def __init__(self, name: str, description: str, *, transient: bool = False, status: int | None = None, call: str | None = None,
+                 object_name: str | None = None, hint: str | None = None) -> None:
+        on = f" on {object_name}" if object_name else ""
+        super().__init__(
+            f"{call or 'the API'}{on} failed: {name}: {description}",
+            hint=hint, name=name, description=description, transient=transient, status=status, call=call, object=object_name,
+        )
+        self.name = name
+        self.description = description
+        self.transient = transient
+
+
+class AnswerLost(CollectionError):
+    """A write was sent and no usable answer came back: it may or may not have taken effect.
+
+    Never retried by the client; the caller reads first (``_plan`` and ``_runner`` do).
+    """
+
+    kind = "answer_lost"
+
+
+class DeadlineExceeded(CollectionError):
+    """The time given for an operation ran out."""
+
+    kind = "deadline"
+
+
+class WriteInCheckMode(CollectionError):
+    """A write reached the client of a check-mode run: a defect of this collection, stopped before it left the machine."""
+
+    kind = "defect"

@@ -1,0 +1,232 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Floor 1: one kept-alive HTTP session to one system behind several endpoints.
+
+Deadline, retries with jittered back-off, failover, the read-only guard of check mode and the count of calls live here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+import traceback
+from typing import Any, Callable
+
+from ._errors import AnswerLost, CollectionError, Unreachable, WriteInCheckMode
+
+try:
+    import requests
+    from requests.adapters import HTTPAdapter
+    from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError
+
+    REQUESTS_ERROR = None
+except ImportError:  # reported by the runner with Ansible's own text for missing libraries
+    requests = None
+    REQUESTS_ERROR = traceback.format_exc()
+
+CONNECT_TIMEOUT = 5.0  # seconds for one TCP connection
+CONNECT_ATTEMPTS = 6  # as many as the official bindings make, over all endpoints
+BACKOFF_FIRST, BACKOFF_LONGEST = 0.25, 5.0  # seconds
+BODY_LIMIT = 512 << 20  # bytes of one answer; a listing of a million volumes fits, a runaway body does not
+
+
+class Transient(Exception):
+    """Raised by a decoder: the server said that trying again can help and that the call had no effect. ``error`` is what to report at last."""
+
+    def __init__(self, error: CollectionError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class Stats:
+    """Counts of one task: calls by kind, attempts beyond the first of each, seconds waited between them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.reads = self.writes = self.retries = 0
+        self.waited = 0.0
+
+    def call(self, write: bool) -> None:
+        """Count one call (not its repetitions)."""
+        with self._lock:
+            if write:
+                self.writes += 1
+            else:
+                self.reads += 1
+
+    def retry(self, waited: float) -> None:
+        """Count one more attempt of a call already counted, after ``waited`` seconds."""
+        with self._lock:
+            self.retries += 1
+            self.waited += waited
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the ``api`` member of a result."""
+        return {"reads": self.reads, "writes": self.writes, "attempts": self.reads + self.writes + self.retries, "waited": round(self.waited, 1)}
+
+
+class Endpoint:
+    """One address of the API: ``base`` is its URL, ``label`` how errors call it."""
+
+    def __init__(self, base: str, label: str) -> None:
+        self.base = base.rstrip("/")
+        self.label = label
+
+
+class Http:
+    """Calls to one system.
+
+    :param endpoints: in order of preference; the one that answered last is asked first.
+    :param headers: sent with every call (the credentials among them; they go to the endpoints only, redirects are never followed).
+    :param timeout: seconds that one call may take in all, with its retries and failovers.
+    :param decode: takes (endpoint, HTTP status, body) and returns the answer; raises :class:`Transient` when the call may be sent again,
+        any :class:`CollectionError` when not, and ``ValueError`` when the body is no answer of this API at all.
+    :param pool: how many connections are kept open.
+    :param adapter_options: what the ``requests`` adapter needs besides (``verify``).
+    """
+
+    def __init__(self, endpoints: list[Endpoint], headers: dict[str, str], timeout: float, decode: Callable[[Endpoint, int, bytes], Any],
+                 pool: int = 8, **adapter_options: Any) -> None:
+        self.endpoints = endpoints
+        self.timeout = timeout
+        self.stats = Stats()
+        self.read_only = False
+        self._decode = decode
+        self._headers = requests.structures.CaseInsensitiveDict(headers)
+        self._adapter = HTTPAdapter(pool_connections=len(endpoints), pool_maxsize=pool, max_retries=0)
+        self._adapter_options = adapter_options
+        self._preferred = 0
+        self._clock = time.monotonic
+        self._sleep = time.sleep
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        self._adapter.close()
+
+    def get(self, path: str) -> Any:
+        """Read. Repeated until it is answered, the deadline passes or all endpoints failed six times.
+
+        :raises CollectionError: the server's refusal, or :class:`Unreachable`.
+        """
+        return self._call("GET", path, None, False, 0.0)
+
+    def post(self, path: str, body: Any, *, waits: float = 0.0) -> Any:
+        """Write. Sent again only when it is certain that it had no effect.
+
+        :param waits: seconds that the server itself may wait before it answers; added to the deadline.
+        :raises AnswerLost: sent, and no usable answer came back.
+        :raises CollectionError: as :meth:`get`.
+        """
+        if self.read_only:
+            raise WriteInCheckMode(f"a write ({path}) was about to be sent in check mode", hint="this is a defect of the collection; nothing was sent")
+        data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        return self._call("POST", path, data, True, waits)
+
+    def _call(self, method: str, path: str, data: bytes | None, write: bool, waits: float) -> Any:
+        self.stats.call(write)
+        deadline = self._clock() + self.timeout + waits
+        attempt = failures = 0
+        while True:
+            endpoint = self.endpoints[self._preferred]
+            attempt += 1
+            try:
+                status, body = self._send(method, endpoint, path, data, deadline)
+                return self._decode(endpoint, status, body)
+            except Transient as exc:
+                problem = exc.error
+            except _NotSent as exc:
+                problem = Unreachable(f"{endpoint.label} cannot be reached: {exc}")
+            except (_Cut, ValueError) as exc:
+                what = exc if isinstance(exc, _Cut) else f"answered what is no answer: {exc}"
+                problem = Unreachable(f"{endpoint.label} took {path} and then {what}")
+                if write:
+                    raise AnswerLost(problem.message) from exc
+            around = 1
+            if isinstance(problem, Unreachable):
+                failures += 1
+                around = len(self.endpoints)
+                self._fail_over(endpoint)
+            # A further endpoint is tried at once; only a whole round without success is worth a pause.
+            rounds, place = divmod(attempt - 1, around)
+            pause = _backoff(rounds) if place == around - 1 else 0.0
+            if failures >= CONNECT_ATTEMPTS * around or self._clock() + pause >= deadline:
+                raise self._given_up(problem, attempt)
+            if pause:
+                self._sleep(pause)
+            self.stats.retry(pause)
+
+    @staticmethod
+    def _given_up(problem: CollectionError, attempts: int) -> CollectionError:
+        """Return ``problem`` with how often it was tried."""
+        problem.parts["attempts"] = attempts
+        if attempts > 1:
+            problem.message += f"; gave up after {attempts} attempts"
+        return problem
+
+    def _fail_over(self, failed: Endpoint) -> None:
+        """Prefer the endpoint after ``failed``, unless another thread has moved on already."""
+        if self.endpoints[self._preferred] is failed:
+            self._preferred = (self._preferred + 1) % len(self.endpoints)
+
+    def _send(self, method: str, endpoint: Endpoint, path: str, data: bytes | None, deadline: float) -> tuple[int, bytes]:
+        """Send one request and return status and body; tells apart what never left (:class:`_NotSent`) from what was cut off (:class:`_Cut`)."""
+        request = requests.PreparedRequest()
+        # Session.prepare_request and Session.send merge cookies, proxies, .netrc and hooks that an API client must not have;
+        # without them a call costs about half the CPU time.
+        request.method, request.url, request.body, request.hooks = method, endpoint.base + path, data, {}
+        request.headers = self._headers.copy()
+        if data is not None:
+            request.headers["Content-Length"] = str(len(data))
+        elif method == "POST":
+            request.headers["Content-Length"] = "0"
+        remaining = max(0.1, deadline - self._clock())
+        try:
+            response = self._adapter.send(request, stream=True, timeout=(min(CONNECT_TIMEOUT, remaining), remaining), **self._adapter_options)
+        except requests.exceptions.ConnectTimeout as exc:
+            raise _NotSent(f"no connection within {min(CONNECT_TIMEOUT, remaining):.0f} s") from exc
+        except requests.exceptions.InvalidURL as exc:
+            raise _NotSent(str(exc)) from exc
+        except requests.exceptions.ConnectionError as exc:
+            reason = exc.args[0] if exc.args else exc
+            if isinstance(reason, MaxRetryError) and isinstance(reason.reason, NewConnectionError):
+                raise _NotSent(_plain(reason.reason)) from exc
+            if isinstance(exc, requests.exceptions.SSLError):
+                raise _NotSent(f"TLS: {_plain(reason)}") from exc
+            raise _Cut(f"closed the connection ({_plain(reason)})") from exc
+        except requests.exceptions.Timeout as exc:
+            raise _Cut(f"did not answer within {remaining:.0f} s") from exc
+        except (requests.exceptions.RequestException, HTTPError, OSError) as exc:
+            raise _Cut(f"broke the connection ({_plain(exc)})") from exc
+        try:
+            body = response.raw.read(BODY_LIMIT + 1, decode_content=True)
+            if len(body) > BODY_LIMIT:
+                response.close()
+                raise Unreachable(f"{endpoint.label} answered {path} with more than {BODY_LIMIT} bytes")
+            response.raw.release_conn()
+            return response.status_code, body
+        except (HTTPError, OSError) as exc:
+            response.close()
+            raise _Cut(f"broke off its answer ({_plain(exc)})") from exc
+
+
+class _NotSent(Exception):
+    """The request cannot have reached the server."""
+
+
+class _Cut(Exception):
+    """The request may have reached the server; no whole answer came back."""
+
+
+def _plain(exc: Any) -> str:
+    """Return the last, plainest words of an error of ``urllib3``, which nests them deeply."""
+    text = str(exc.args[-1] if getattr(exc, "args", None) else exc)
+    return text.rsplit("] ", 1)[-1].rsplit(": ", 1)[-1].strip("()'\" ") or type(exc).__name__
+
+
+def _backoff(rounds: int) -> float:
+    """Return a pause in seconds: doubling, capped, jittered so that many clients do not come back at once."""
+    return min(BACKOFF_LONGEST, BACKOFF_FIRST * 2 ** min(rounds, 10)) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret depends on it

@@ -1,0 +1,127 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Floor 0: one object or ten thousand, as one list of options.
+
+A task declares one object in its top-level options, many in a list (``volumes``), many alike by ``names``, or very many in a file
+(``volumes_src``). Whatever an entry leaves out it takes from the top level.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from typing import Any, Mapping
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from ._errors import OptionError
+
+BULK_SPEC: dict[str, dict[str, Any]] = dict(
+    on_error=dict(type="str", choices=["stop", "continue"], default="stop"),
+    return_objects=dict(type="str", choices=["changed", "all", "none"]),
+    parallel=dict(type="int", default=8),
+)
+
+_EXACT = {"str": str, "int": int, "bool": bool, "dict": dict, "list": list}
+
+
+def bulk_spec(item: Mapping[str, dict[str, Any]], plural: str, names: bool = True) -> dict[str, dict[str, Any]]:
+    """Return the argument spec for a module whose one object has the options ``item`` and whose list is called ``plural``."""
+    entry = {name: {key: value for key, value in spec.items() if key != "default"} for name, spec in item.items()}
+    spec = {**item, plural: dict(type="list", elements="dict", options=entry), f"{plural}_src": dict(type="path"), **BULK_SPEC}
+    if names:
+        spec["names"] = dict(type="list", elements="str")
+    return spec
+
+
+def expand(options: Mapping[str, Any], item: Mapping[str, dict[str, Any]], plural: str) -> tuple[list[dict[str, Any]], bool]:
+    """Return the options of each declared object, and whether the task declares one object by its top-level options.
+
+    :raises OptionError: more than one way of declaring at once, a file that cannot be read, an entry with a wrong option.
+    """
+    shared = {name: options[name] for name in item}
+    lists = [name for name in (plural, f"{plural}_src", "names") if options.get(name) is not None]
+    if len(lists) > 1:
+        raise OptionError(lists[1], "(given)", f"cannot be combined with {lists[0]}; put all objects into one of them")
+    if not lists:
+        return [shared], True
+    if "name" in item and shared["name"] is not None:
+        raise OptionError("name", shared["name"], f"cannot be combined with {lists[0]}, whose entries have names of their own")
+    source = lists[0]
+    if source == "names":
+        return [{**shared, "name": name} for name in options["names"]], False
+    if source == plural:
+        return [{**shared, **{key: value for key, value in entry.items() if value is not None}} for entry in options[plural]], False
+    return _entries(read_file(options[source], source, plural), shared, item, options[source]), False
+
+
+def read_file(path: str, option: str, plural: str) -> list[Any]:
+    """Return the entries of a JSON, YAML or CSV file (told apart by the ending): a list, or a map with the list under ``plural``.
+
+    :raises OptionError: the file cannot be read or holds no such list.
+    """
+    path = os.path.expanduser(path)
+    ending = os.path.splitext(path)[1].lower()
+    try:
+        with open(path, encoding="utf-8", newline="" if ending == ".csv" else None) as stream:
+            if ending == ".json":
+                found = json.load(stream)
+            elif ending in (".yml", ".yaml"):
+                found = _load_yaml(stream, option, path)
+            elif ending == ".csv":
+                found = [{key: value for key, value in row.items() if value not in (None, "")} for row in csv.DictReader(stream)]
+            else:
+                raise OptionError(option, path, "must end in .json, .yml, .yaml or .csv")
+    except OSError as exc:
+        raise OptionError(option, path, f"cannot be read: {exc.strerror}") from exc
+    except (ValueError, csv.Error) as exc:
+        raise OptionError(option, path, f"is not valid {ending[1:].upper()}: {exc}") from exc
+    if isinstance(found, dict):
+        found = found.get(plural)
+    if not isinstance(found, list):
+        raise OptionError(option, path, f"holds neither a list nor a map with the list {plural}")
+    return found
+
+
+def _load_yaml(stream: Any, option: str, path: str) -> Any:
+    try:
+        import yaml
+    except ImportError:
+        raise OptionError(option, path, "needs PyYAML where the task runs; use JSON or CSV, or install it") from None
+    try:
+        return yaml.load(stream, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe loaders
+    except yaml.YAMLError as exc:
+        raise ValueError(exc) from exc
+
+
+def _entries(found: list[Any], shared: dict[str, Any], item: Mapping[str, dict[str, Any]], path: str) -> list[dict[str, Any]]:
+    """Return ``found`` merged over ``shared``, each checked against the spec.
+
+    An entry whose values already have their exact types needs nothing from Ansible's validator, which costs many times the work of
+    planning the object; any other entry goes through it, for its conversions and its messages.
+    """
+    exact = {name: _EXACT[spec.get("type", "str")] for name, spec in item.items()
+             if spec.get("type", "str") in _EXACT and not spec.get("options") and spec.get("elements", "raw") in ("raw",)}
+    choices = {name: spec["choices"] for name, spec in item.items() if "choices" in spec}
+    validator = None
+    entries = []
+    for number, entry in enumerate(found, 1):
+        where = f"entry {number} of {path}"
+        if not isinstance(entry, dict):
+            raise OptionError("entry", entry, "is not a map of options", item=where)
+        for name, value in entry.items():
+            if type(value) is not exact.get(name) or (name in choices and value not in choices[name]):
+                break
+        else:
+            entries.append({**shared, **entry})
+            continue
+        if validator is None:
+            validator = ArgumentSpecValidator({name: {k: v for k, v in spec.items() if k != "default"} for name, spec in item.items()})
+        result = validator.validate(entry)
+        if result.error_messages:
+            raise OptionError("entry", entry, f"is wrong: {'; '.join(result.error_messages)}", item=where)
+        entries.append({**shared, **{key: value for key, value in result.validated_parameters.items() if value is not None}})
+    return entries

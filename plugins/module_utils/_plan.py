@@ -1,0 +1,130 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Floor 3: what a plan is, and the order in which plans are carried out.
+
+A plan is made by a pure function of what is wanted and what is there. ``changed``, the diff, the predicted after-state and the calls all come
+from it, so check mode and the real run cannot tell different stories.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Callable, Mapping, Protocol, Sequence
+
+from ._errors import CollectionError, OptionError
+
+
+@dataclass(frozen=True)
+class Change:
+    """One write of a plan.
+
+    ``action`` is the word for it in results (``create``, ``resize``), ``write`` the call that does it. ``learn`` names the fields of the
+    after-state that only the server can tell, by the key under which its answer has them.
+    """
+
+    action: str
+    write: Any
+    learn: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Plan:
+    """What happens to one declared object.
+
+    ``before`` and ``after`` are the object as results show it (``None``: it does not exist). ``notes`` are facts for the result entry,
+    ``warnings`` go to the person. A plan with ``refused`` set has no changes.
+    """
+
+    name: str
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+    changes: Sequence[Change] = ()
+    notes: dict[str, Any] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+    refused: CollectionError | None = None
+
+
+class Wanted(Protocol):
+    """One declared object, parsed. ``label`` names it for people."""
+
+    label: str
+
+    def names(self) -> Sequence[str]:
+        """Return every name under which this object is known before or after; two declared objects may not share one."""
+
+    def needs(self) -> Sequence[str]:
+        """Return the names of objects that have to be in their declared state before this one is planned."""
+
+
+class Resource(Protocol):
+    """How one kind of object is managed. The runner needs nothing else to know of it."""
+
+    kind: str
+
+    def parse(self, options: Mapping[str, Any], now: float) -> Any:
+        """Return what is wanted, from the options of one object. ``now`` is the UNIX time at which the task began (the planner has no clock).
+
+        :raises OptionError: an option that cannot be meant.
+        """
+
+    def observe(self, client: Any, wanted: Sequence[Any]) -> Any:
+        """Return the world as far as ``wanted`` needs it, with as few reads as possible."""
+
+    def plan(self, wanted: Any, world: Any) -> Plan:
+        """Return the plan for one object. Pure: the same arguments give the same plan, and neither is changed."""
+
+    def predict(self, world: Any, wanted: Any, plan: Plan) -> None:
+        """Let ``world`` be as it will be after ``plan``, for the objects planned next."""
+
+    def show(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Return ``before`` or ``after`` as the diff shows it: managed fields only, in the units people write."""
+
+
+def waves(wanted: Sequence[Wanted], option: str) -> list[list[int]]:
+    """Return the positions of ``wanted`` in groups: each group needs only earlier ones, and within a group order is free.
+
+    :raises OptionError: two of them are the same object, or they need each other in a circle; ``option`` names the list.
+    """
+    owner: dict[str, int] = {}
+    for position, one in enumerate(wanted):
+        for name in one.names():
+            if owner.setdefault(name, position) != position:
+                raise OptionError(option, name, f"is declared twice (entries {owner[name] + 1} and {position + 1}); declare each object once")
+    waiting = {position: {owner[name] for name in one.needs() if name in owner} - {position} for position, one in enumerate(wanted)}
+    if not any(waiting.values()):
+        return [list(waiting)] if waiting else []
+    groups = []
+    while waiting:
+        ready = [position for position, needs in waiting.items() if not needs & waiting.keys()]
+        if not ready:
+            circle = ", ".join(wanted[position].label for position in list(waiting)[:5])
+            raise OptionError(option, circle, "need each other in a circle; split them over two tasks")
+        groups.append(ready)
+        for position in ready:
+            del waiting[position]
+    return groups
+
+
+def plan_all(resource: Resource, wanted: Sequence[Any], groups: Sequence[Sequence[int]], world: Any) -> list[Plan]:
+    """Return the plans in the order of ``wanted``, each made in the world that the earlier groups leave behind."""
+    plans: list[Any] = [None] * len(wanted)
+    plan, predict = resource.plan, resource.predict
+    for group in groups:
+        for position in group:
+            one = wanted[position]
+            made = plans[position] = plan(one, world)
+            if made.changes:
+                predict(world, one, made)
+    return plans
+
+
+def diff_of(plan: Plan, show: Callable[[dict[str, Any]], dict[str, Any]], kind: str) -> dict[str, Any]:
+    """Return the diff of one object. The diff of many is a list of these: one text of all would cost Ansible's display half a minute."""
+    return {
+        "before_header": f"{kind} {plan.name}",
+        "after_header": f"{kind} {plan.name}",
+        "before": show(plan.before) if plan.before else {},
+        "after": show(plan.after) if plan.after else {},
+    }

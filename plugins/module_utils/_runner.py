@@ -1,0 +1,345 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Floor 5: a task from its options to its result.
+
+The ordinary module and the action plugin (the fast path) both call :func:`execute`; that is why their results are the same.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from dataclasses import dataclass, field
+from typing import Any, Callable, Mapping, Sequence
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from . import _http
+from ._errors import AnswerLost, ApiError, CollectionError
+from ._items import bulk_spec, expand
+from ._options import STORPOOL_SPEC, storpool_connection
+from ._plan import Plan, Resource, diff_of, plan_all, waves
+from ._storpool import EXISTS, NOT_THERE, StorPool
+
+HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"  # Ansible's own word for it
+_LONG = 100  # lists longer than this are not repeated in the invocation
+_SHORTEST_SECRET = 6  # a shorter one would eat ordinary words of a message
+
+
+@dataclass(frozen=True)
+class Manages:
+    """Declares a module that brings objects into a state. ``item`` is the argument spec of one object, ``plural`` the name of the list of them."""
+
+    resource: Resource
+    item: Mapping[str, dict[str, Any]]
+    plural: str
+    names: bool = True
+    supports_check_mode: bool = True
+
+    def argument_spec(self) -> dict[str, dict[str, Any]]:
+        """Return the whole argument spec of the module."""
+        return {**bulk_spec(self.item, self.plural, self.names), **STORPOOL_SPEC}
+
+    def run(self, client: StorPool, options: Mapping[str, Any], check: bool, diff: bool) -> dict[str, Any]:
+        """Return the result of a task; see :class:`_Run`."""
+        return _Run(self, client, options, check, diff).result()
+
+
+@dataclass(frozen=True)
+class Informs:
+    """Declares a module that only reads. ``query`` takes a client and the options and returns the result's own members."""
+
+    query: Callable[[StorPool, Mapping[str, Any]], dict[str, Any]]
+    options: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+
+    def argument_spec(self) -> dict[str, dict[str, Any]]:
+        """Return the whole argument spec of the module."""
+        return {**self.options, **STORPOOL_SPEC}
+
+    def run(self, client: StorPool, options: Mapping[str, Any], check: bool, diff: bool) -> dict[str, Any]:
+        """Return the result of a task. Whatever the mode, nothing is written."""
+        client.http.read_only = True
+        return {"changed": False, **self.query(client, options)}
+
+
+# -- the two ways in
+
+
+def run_module(declared: Manages | Informs) -> None:
+    """Be an ordinary module: parse, run, exit."""
+    module = AnsibleModule(argument_spec=declared.argument_spec(), supports_check_mode=True)
+    result = execute(declared, module.params, module.check_mode, module._diff)
+    # Our results are built without secrets; Ansible's own removal works by substring and would cut a word that equals a short secret out of them.
+    module.no_log_values.clear()
+    for warning in result.pop("warnings", []):
+        module.warn(warning)
+    if result.pop("failed", False):
+        module.fail_json(**result)
+    module.exit_json(**result)
+
+
+def execute(declared: Manages | Informs, options: Mapping[str, Any], check: bool, diff: bool, clients: dict[Any, StorPool] | None = None) -> dict[str, Any]:
+    """Run a task and return its whole result; never raises.
+
+    :param options: validated by Ansible against the argument spec.
+    :param clients: keeps the client, and so its connections, for the next task of the same process.
+    """
+    secrets = {str(options[name]) for name, spec in declared.argument_spec().items() if spec.get("no_log") and options.get(name)}
+    try:
+        if _http.requests is None:
+            raise CollectionError(missing_required_lib("requests"), hint="install it for the Python that runs the task")
+        connection = storpool_connection(options)
+        secrets.add(connection.token)
+        client = _client(connection, int(options.get("parallel") or 1), clients)
+        client.http.stats = stats = _http.Stats()
+        client.http.read_only = check
+        result = declared.run(client, options, check, diff)
+        result["api"] = stats.as_dict()
+    except CollectionError as exc:
+        result = _failure(exc)
+    except Exception as exc:  # a defect of ours must still end in a result that hides the token
+        result = {"failed": True, "changed": False, "msg": f"unexpected error, a defect of this collection: {type(exc).__name__}: {exc}",
+                  "exception": traceback.format_exc()}
+    result["invocation"] = {"module_args": _shown_options(declared.argument_spec(), options)}
+    return _without(result, secrets)
+
+
+def _client(connection: Any, parallel: int, clients: dict[Any, StorPool] | None) -> StorPool:
+    if clients is None:
+        return StorPool(connection, parallel)
+    key = (connection.hosts, connection.token, connection.cluster, connection.multi_cluster, connection.timeout, parallel)
+    if key not in clients:
+        clients[key] = StorPool(connection, parallel)
+    return clients[key]
+
+
+def _failure(exc: CollectionError) -> dict[str, Any]:
+    return {"failed": True, "changed": False, "msg": str(exc), "error": exc.as_dict()}
+
+
+def _shown_options(spec: Mapping[str, dict[str, Any]], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options for the result's ``invocation``: secrets hidden, long lists only counted."""
+    shown = {}
+    for name, value in options.items():
+        if spec.get(name, {}).get("no_log") and value is not None:
+            value = HIDDEN
+        elif isinstance(value, list) and len(value) > _LONG:
+            value = f"<{len(value)} entries>"
+        shown[name] = value
+    return shown
+
+
+def _without(result: dict[str, Any], secrets: set[str]) -> dict[str, Any]:
+    """Return ``result`` with secrets taken out of the texts that others wrote: messages, errors and tracebacks."""
+    long_enough = [secret for secret in secrets if len(secret) >= _SHORTEST_SECRET]
+
+    def clean(value: Any) -> Any:
+        if isinstance(value, str):
+            for secret in long_enough:
+                value = value.replace(secret, HIDDEN)
+        elif isinstance(value, dict):
+            return {key: clean(inner) for key, inner in value.items()}
+        elif isinstance(value, list):
+            return [clean(inner) for inner in value]
+        return value
+
+    for name in ("msg", "error", "exception", "warnings"):
+        if name in result:
+            result[name] = clean(result[name])
+    return result
+
+
+# -- one run of a module that manages objects
+
+
+@dataclass
+class _Outcome:
+    """What became of one plan."""
+
+    plan: Plan
+    done: list[str] = field(default_factory=list)
+    not_done: list[str] = field(default_factory=list)
+    error: CollectionError | None = None
+    skipped: bool = False
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+class _Run:
+    """Desired, observe, plan, apply, result, for any resource."""
+
+    REPLANS = 5  # how often one object is looked at again after lost answers or changes by others
+
+    def __init__(self, declared: Manages, client: StorPool, options: Mapping[str, Any], check: bool, diff: bool) -> None:
+        self.resource = declared.resource
+        self.declared = declared
+        self.client = client
+        self.options = options
+        self.check = check
+        self.diff = diff
+        self.warnings: list[str] = []
+        self._stopped = threading.Event()
+
+    def result(self) -> dict[str, Any]:
+        """Do the task and return its result."""
+        entries, self.single = expand(self.options, self.declared.item, self.declared.plural)
+        now = time.time()
+        wanted = [self.resource.parse(entry, now) for entry in entries]
+        groups = waves(wanted, self.declared.plural)
+        world = self.resource.observe(self.client, wanted)
+        plans = plan_all(self.resource, wanted, groups, world)
+        outcomes = [_Outcome(plan, error=plan.refused, not_done=[change.action for change in plan.changes]) for plan in plans]
+        refused = any(outcome.error for outcome in outcomes)
+        if refused and self.options["on_error"] == "stop":
+            # Nothing half-done: what can be refused is refused before the first write.
+            for outcome in outcomes:
+                outcome.skipped = outcome.error is None and bool(outcome.plan.changes)
+        elif self.check:
+            for outcome in outcomes:
+                outcome.done, outcome.not_done = outcome.not_done, []
+        else:
+            for group in groups:
+                self._apply([(wanted[position], outcomes[position]) for position in group if plans[position].changes])
+        return self._result(outcomes)
+
+    # -- apply
+
+    def _apply(self, work: list[tuple[Any, _Outcome]]) -> None:
+        """Carry out plans whose order is free, several at once."""
+        if not work:
+            return
+        threads = min(int(self.options["parallel"]), len(work))
+        if threads <= 1:
+            for wanted, outcome in work:
+                self._carry_out(wanted, outcome)
+            return
+        queue = iter(work)
+        lock = threading.Lock()
+
+        def worker() -> None:
+            while True:
+                with lock:
+                    one = next(queue, None)
+                if one is None:
+                    return
+                self._carry_out(*one)
+
+        workers = [threading.Thread(target=worker, daemon=True) for _unused in range(threads)]
+        for thread in workers:
+            thread.start()
+        for thread in workers:
+            thread.join()
+
+    def _carry_out(self, wanted: Any, outcome: _Outcome) -> None:
+        """Do the changes of one plan in order. After a lost answer, or when somebody else was faster, look again and go on from there."""
+        if self._stopped.is_set() or outcome.error:
+            outcome.skipped = outcome.error is None
+            return
+        changes = list(outcome.plan.changes)
+        looks = 0
+        try:
+            while changes:
+                change = changes[0]
+                try:
+                    answer = self.client.send(change.write)
+                except CollectionError as exc:
+                    looks += 1
+                    if looks > self.REPLANS or not _worth_a_look(exc):
+                        raise
+                    changes = self._look_again(wanted, outcome, changes, exc)
+                else:
+                    self._note_done(outcome, change, answer)
+                    del changes[0]
+        except CollectionError as exc:
+            outcome.error = exc
+            if self.options["on_error"] == "stop":
+                self._stopped.set()
+        except Exception as exc:  # in a thread nobody else would see it
+            outcome.error = CollectionError(f"unexpected error, a defect of this collection: {type(exc).__name__}: {exc}", traceback=traceback.format_exc())
+            self._stopped.set()
+        outcome.not_done = [change.action for change in changes]
+
+    def _note_done(self, outcome: _Outcome, change: Any, answer: Any) -> None:
+        outcome.done.append(change.action)
+        if outcome.plan.after is not None and isinstance(answer, dict):
+            for key, target in change.learn.items():
+                if answer.get(key) is not None:
+                    outcome.plan.after[target] = answer[key]
+
+    def _look_again(self, wanted: Any, outcome: _Outcome, changes: list[Any], exc: CollectionError) -> list[Any]:
+        """Return what is left to do for one object, after reading it anew.
+
+        A change that is no longer in the new plan has taken effect (a lost answer) or was made by somebody else (a conflict).
+        """
+        plan = self.resource.plan(wanted, self.resource.observe(self.client, [wanted]))
+        if plan.refused:
+            raise plan.refused
+        left = [change.action for change in plan.changes]
+        gone = [change for change in changes if change.action not in left]
+        if isinstance(exc, AnswerLost):
+            for change in gone:
+                outcome.done.append(change.action)
+        else:
+            if len(plan.changes) >= len(changes) and plan.changes[:1] == changes[:1]:
+                raise exc  # the world is as it was: the refusal stands
+            self.warnings.append(f"{self.resource.kind} {plan.name} was changed by somebody else meanwhile ({exc.message})")
+        if plan.after is not None and outcome.plan.after is not None:
+            outcome.plan.after.update({key: value for key, value in plan.after.items() if value is not None})
+        return list(plan.changes)
+
+    # -- result
+
+    def _result(self, outcomes: Sequence[_Outcome]) -> dict[str, Any]:
+        keep = self.options["return_objects"] or ("all" if self.single else "changed")
+        counts = {"declared": len(outcomes), "changed": 0, "unchanged": 0, "failed": 0, "not_attempted": 0}
+        entries, diffs = [], []
+        for outcome in outcomes:
+            plan = outcome.plan
+            changed = bool(outcome.done)
+            counts["failed" if outcome.error else "not_attempted" if outcome.skipped else "changed" if changed else "unchanged"] += 1
+            if plan.warnings:
+                self.warnings.extend(plan.warnings)
+            if keep == "all" or outcome.error or (keep == "changed" and (changed or outcome.skipped)):
+                entries.append(_entry(outcome, changed))
+            if self.diff and changed and not outcome.error:
+                diffs.append(diff_of(plan, self.resource.show, self.resource.kind))
+        result: dict[str, Any] = {"changed": any(outcome.done for outcome in outcomes), self.declared.plural: entries, "summary": counts}
+        if self.diff:
+            result["diff"] = diffs
+        if self.warnings:
+            result["warnings"] = self.warnings
+        if counts["failed"]:
+            result.update(failed=True, **self._failed(outcomes, counts))
+        return result
+
+    def _failed(self, outcomes: Sequence[_Outcome], counts: Mapping[str, int]) -> dict[str, Any]:
+        first = next(outcome for outcome in outcomes if outcome.error)
+        error = first.error
+        message = f"{self.resource.kind} {first.plan.name}: {error}"
+        if first.done:
+            message += f". Done before that: {', '.join(first.done)}; not done: {', '.join(first.not_done)}"
+        if not self.single:
+            message = (f"{counts['failed']} of {counts['declared']} failed, {counts['changed']} changed, {counts['unchanged']} were right already, "
+                       f"{counts['not_attempted']} not attempted. First failure: {message}")
+        return {"msg": message, "error": {"object": first.plan.name, **error.as_dict()}}
+
+
+def _worth_a_look(exc: CollectionError) -> bool:
+    """Tell whether reading the object anew can settle a failed write."""
+    return isinstance(exc, AnswerLost) or (isinstance(exc, ApiError) and exc.name in (EXISTS, NOT_THERE))
+
+
+def _entry(outcome: _Outcome, changed: bool) -> dict[str, Any]:
+    """Return the entry of one object in the result; the same shape for one and for many."""
+    plan = outcome.plan
+    entry: dict[str, Any] = {"name": plan.name, "changed": changed, "actions": outcome.done}
+    if outcome.error:
+        entry["failed"] = True
+        entry["error"] = outcome.error.as_dict()
+    if outcome.not_done:
+        entry["not_done"] = outcome.not_done
+    entry["object"] = plan.before if (outcome.error or outcome.skipped) and not changed else plan.after
+    entry.update(plan.notes)
+    return entry

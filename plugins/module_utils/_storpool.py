@@ -1,0 +1,365 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Floor 2: the StorPool API, one method or one :class:`Write` a call.
+
+Reads are methods that return the ``data`` of the answer. Writes are values: a plan holds them, the runner sends them with
+:meth:`StorPool.send`. Paths, bodies and what they mean are those of the official bindings 7.3.0 and the clients that StorPool ships.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Iterable
+from urllib.parse import quote
+
+from ._errors import ApiError, Unauthorized, Unreachable
+from ._http import Endpoint, Http, Transient
+from ._options import StorPoolConnection
+
+NOT_THERE = "objectDoesNotExist"
+EXISTS = "objectExists"
+
+# Calls that the bindings send with MultiCluster/ when asked to (column MC of the call table), among those used here.
+_MULTI_CLUSTER = frozenset({
+    "AttachmentsList", "Snapshot", "SnapshotDelete", "SnapshotGetInfo", "SnapshotUpdate", "SnapshotsList", "SnapshotsSpace", "Volume", "VolumeBackup",
+    "VolumeCreate", "VolumeDelete", "VolumeGetInfo", "VolumeRevert", "VolumeSnapshot", "VolumeUpdate", "VolumesGetStatusQuick", "VolumesGroupBackup",
+    "VolumesGroupSnapshot", "VolumesList", "VolumesReassignWait", "VolumesSpace",
+})
+
+# What to do about errors whose own words do not say it; the texts are those that clients in the field match on (sheet 4.2).
+_HINTS = (
+    ("is open at", "the device is in use on that host; stop what uses it, or set force to take it away"),
+    ("No such client registered", "no client with that id has joined this cluster; storpool_cluster_info lists the clients"),
+    ("still exported", "unexport it first"),
+    ("insufficientResources", "the cluster has not enough free space or servers for this; storpool_cluster_info shows the capacity of each template"),
+)
+
+
+@dataclass(frozen=True)
+class Write:
+    """One changing call: ``call`` is StorPool's name of it, ``on`` the object in the path (if any), ``body`` the request.
+
+    ``waits`` is how many seconds the server itself may take before it answers; ``about`` names the object for messages.
+    """
+
+    call: str
+    on: str | None = None
+    body: Any = None
+    about: str = ""
+    waits: float = 0.0
+
+
+def volume_create(body: dict[str, Any]) -> Write:
+    """Create a volume; the answer carries ``globalId`` and ``name``."""
+    return Write("VolumeCreate", None, body, body.get("name") or "(anonymous volume)")
+
+
+def volume_update(name: str, body: dict[str, Any]) -> Write:
+    """Change size, limits, tags, template or name of a volume in one transaction."""
+    return Write("VolumeUpdate", name, body, name)
+
+
+def volume_delete(name: str) -> Write:
+    """Delete a volume; an attached one is refused by the server (``busy``)."""
+    return Write("VolumeDelete", name, {}, name)
+
+
+def volume_revert(name: str, snapshot: str, revert_size: bool) -> Write:
+    """Replace the contents of a detached volume by those of a snapshot."""
+    body: dict[str, Any] = {"toSnapshot": snapshot}
+    if revert_size:
+        body["revertSize"] = True
+    return Write("VolumeRevert", name, body, name)
+
+
+def volume_from_remote(body: dict[str, Any]) -> Write:
+    """Create a volume from a backup in another location."""
+    return Write("VolumeFromRemote", None, body, body["name"])
+
+
+def volume_backup(volume: str, location: str, tags: dict[str, str]) -> Write:
+    """Make a backup of a volume in another location; the answer carries ``remoteId``."""
+    body: dict[str, Any] = {"volume": volume, "location": location}
+    if tags:
+        body["tags"] = tags
+    return Write("VolumeBackup", None, body, volume)
+
+
+def volumes_group_backup(volumes: list[str], location: str, tags: dict[str, str]) -> Write:
+    """Make one consistent backup of several volumes in another location; the answer carries ``backups`` by volume."""
+    body: dict[str, Any] = {"volumes": volumes, "location": location}
+    if tags:
+        body["tags"] = tags
+    return Write("VolumesGroupBackup", None, body, ", ".join(volumes))
+
+
+def reassign_wait(items: list[dict[str, Any]], timeout: int | None) -> Write:
+    """Attach and detach, and return when the clients have caught up or ``timeout`` seconds have passed."""
+    body: dict[str, Any] = {"reassign": items}
+    if timeout is not None:
+        body["attachTimeout"] = timeout
+    about = ", ".join(item.get("volume") or item.get("snapshot") or "" for item in items)
+    return Write("VolumesReassignWait", None, body, about, waits=float(timeout or 0))
+
+
+def snapshot_create(volume: str, body: dict[str, Any]) -> Write:
+    """Take a snapshot of one volume; the answer carries ``snapshotGlobalId``."""
+    return Write("VolumeSnapshot", volume, body, body.get("name") or volume)
+
+
+def snapshot_create_group(volumes: list[dict[str, Any]], tags: dict[str, str]) -> Write:
+    """Take one consistent snapshot of several volumes; the answer lists ``snapshots``."""
+    body: dict[str, Any] = {"volumes": volumes}
+    if tags:
+        body["tags"] = tags
+    return Write("VolumesGroupSnapshot", None, body, ", ".join(item["volume"] for item in volumes))
+
+
+def snapshot_update(name: str, body: dict[str, Any]) -> Write:
+    """Change tags, binding, expiry, limits, template or name of a snapshot."""
+    return Write("SnapshotUpdate", name, body, name)
+
+
+def snapshot_delete(name: str) -> Write:
+    """Delete a snapshot; with children it lingers as ``deleted`` until its data is merged into them."""
+    return Write("SnapshotDelete", name, {}, name)
+
+
+def snapshot_export(name: str, location: str) -> Write:
+    """Let another location copy a snapshot."""
+    return Write("SnapshotExport", None, {"snapshot": name, "location": location}, name)
+
+
+def snapshot_unexport(name: str, location: str | None, force: bool = False) -> Write:
+    """Take an export back, from one location or (``None``) from all."""
+    body: dict[str, Any] = {"snapshot": name}
+    if location is None:
+        body["all"] = True
+    else:
+        body["location"] = location
+    if force:
+        body["force"] = True
+    return Write("SnapshotUnexport", None, body, name)
+
+
+def snapshot_from_remote(body: dict[str, Any]) -> Write:
+    """Copy a snapshot that another location exports; returns while the copy is still under way."""
+    return Write("SnapshotFromRemote", None, body, body.get("name") or body["remoteId"])
+
+
+def template_create(body: dict[str, Any]) -> Write:
+    """Create a volume template."""
+    return Write("VolumeTemplateCreate", None, body, body["name"])
+
+
+def template_update(name: str, body: dict[str, Any]) -> Write:
+    """Change a volume template, with ``propagate`` also the volumes and snapshots made from it."""
+    return Write("VolumeTemplateUpdate", name, body, name)
+
+
+def template_delete(name: str) -> Write:
+    """Delete a volume template."""
+    return Write("VolumeTemplateDelete", name, {}, name)
+
+
+class StorPool:
+    """A StorPool cluster. One instance keeps its connections; it is cheap to call from several threads.
+
+    :param connection: where and as whom; see :func:`._options.storpool_connection`.
+    :param parallel: how many calls go out at once at most.
+    """
+
+    def __init__(self, connection: StorPoolConnection, parallel: int = 8) -> None:
+        self.connection = connection
+        self.http = Http(
+            [Endpoint(f"http://{host}:{port}", f"StorPool at {host}:{port}") for host, port in connection.hosts],
+            {"Authorization": f"Storpool v1:{connection.token}", "Content-Type": "application/json"},
+            connection.timeout, self._decode, pool=parallel,
+        )
+        remote = f"RemoteCommand/{connection.cluster}/" if connection.cluster else ""
+        self._prefix = f"/ctrl/1.0/{remote}"
+
+    # -- writes
+
+    def send(self, write: Write) -> Any:
+        """Send a write and return the answer's ``data``.
+
+        :raises ApiError: the server refused it.
+        :raises AnswerLost: it may or may not have taken effect.
+        """
+        try:
+            return self.http.post(self._path(write.call, write.on), write.body, waits=write.waits)
+        except ApiError as exc:
+            raise _about(exc, write.call, write.about) from exc.__cause__
+
+    # -- reads
+
+    def volumes(self) -> list[dict[str, Any]]:
+        """Return all volumes (VolumeSummary)."""
+        return self._get("VolumesList")
+
+    def volume(self, name: str) -> dict[str, Any] | None:
+        """Return one volume (VolumeSummary) by name or ``~globalId``, or ``None``."""
+        return self._one("Volume", name)
+
+    def volumes_space(self) -> list[dict[str, Any]]:
+        """Return all volumes with ``storedSize`` and ``spaceUsed``; slow on large clusters (sheet 6.2)."""
+        return self._get("VolumesSpace")
+
+    def volumes_status(self) -> dict[str, dict[str, Any]]:
+        """Return the quick status of all volumes and snapshots, by name."""
+        return self._get("VolumesGetStatusQuick")
+
+    def snapshots(self) -> list[dict[str, Any]]:
+        """Return all snapshots (SnapshotSummary), also those being deleted."""
+        return self._get("SnapshotsList")
+
+    def snapshot(self, name: str) -> dict[str, Any] | None:
+        """Return one snapshot (SnapshotSummary) by name or ``~globalId``, or ``None``."""
+        return self._one("Snapshot", name)
+
+    def snapshots_space(self) -> list[dict[str, Any]]:
+        """Return all snapshots with ``storedSize`` and ``spaceUsed``."""
+        return self._get("SnapshotsSpace")
+
+    def attachments(self) -> list[dict[str, Any]]:
+        """Return all attachments (AttachmentDesc) of volumes and snapshots."""
+        return self._get("AttachmentsList")
+
+    def templates(self) -> list[dict[str, Any]]:
+        """Return all volume templates."""
+        return self._get("VolumeTemplatesList")
+
+    def templates_status(self) -> list[dict[str, Any]]:
+        """Return capacity and use of all volume templates."""
+        return self._get("VolumeTemplatesStatus")
+
+    def placement_groups(self) -> dict[str, dict[str, Any]]:
+        """Return the placement groups by name."""
+        return self._get("PlacementGroupsList")
+
+    def services(self) -> dict[str, Any]:
+        """Return the state of the cluster and its services."""
+        return self._get("ServicesList")
+
+    def clients_config(self) -> list[dict[str, Any]]:
+        """Return for each client how far it has applied the configuration."""
+        return self._get("ClientsConfigDump")
+
+    def peers(self) -> dict[str, dict[str, Any]]:
+        """Return the network peers by node id."""
+        return self._get("NetworkPeersList")
+
+    def disks(self) -> dict[str, dict[str, Any]]:
+        """Return the disks by id."""
+        return self._get("DisksList")
+
+    def locations(self) -> list[dict[str, Any]]:
+        """Return the locations this cluster knows."""
+        return self._get("LocationsList")["locations"]
+
+    def clusters(self) -> list[dict[str, Any]]:
+        """Return the clusters this cluster knows."""
+        return self._get("ClustersList")["clusters"]
+
+    def exports(self) -> list[dict[str, Any]]:
+        """Return the exported snapshots."""
+        return self._get("ExportsList")["exports"]
+
+    def remote_snapshots(self) -> list[dict[str, Any]]:
+        """Return the snapshots that other locations hold for this cluster or export to it."""
+        return self._get("SnapshotsRemoteList")["snapshots"]
+
+    def remote_volumes(self) -> list[dict[str, Any]]:
+        """Return the volumes that other locations hold for this cluster or export to it."""
+        return self._get("VolumesRemoteList")["volumes"]
+
+    def maintenance(self) -> dict[str, Any]:
+        """Return the nodes in maintenance."""
+        return self._get("MaintenanceList")
+
+    # -- inside
+
+    def _get(self, call: str, on: str | None = None) -> Any:
+        try:
+            return self.http.get(self._path(call, on))
+        except ApiError as exc:
+            raise _about(exc, call, on or "") from exc.__cause__
+
+    def _one(self, call: str, name: str) -> dict[str, Any] | None:
+        """Return the only element of the list that ``Volume/{name}`` and ``Snapshot/{name}`` answer with."""
+        try:
+            found = self._get(call, name)
+        except ApiError as exc:
+            if exc.name == NOT_THERE:
+                return None
+            raise
+        return found[0] if found else None
+
+    def _path(self, call: str, on: str | None) -> str:
+        multi = "MultiCluster/" if self.connection.multi_cluster and call in _MULTI_CLUSTER else ""
+        path = f"{self._prefix}{multi}{call}"
+        return path if on is None else f"{path}/{quote(on, safe='~:@')}"
+
+    def _decode(self, endpoint: Endpoint, status: int, body: bytes) -> Any:
+        """Return ``data`` of an answer; an error object counts whatever the HTTP status is (rule ``http-status``)."""
+        try:
+            document = json.loads(body)
+        except ValueError:
+            raise self._no_json(endpoint, status, body) from None
+        if not isinstance(document, dict):
+            raise ValueError("JSON, but no object")
+        error = document.get("error")
+        if status in (401, 403):
+            raise Unauthorized(
+                f"{endpoint.label} refused the token (sp_auth_token from {self.connection.sources.get('sp_auth_token')})",
+                hint="compare it with SP_AUTH_TOKEN in /etc/storpool.conf of a node of this cluster",
+            )
+        if isinstance(error, dict):
+            name, description = str(error.get("name", "unnamed")), self._redacted(str(error.get("descr", "")))
+            failure = ApiError(name, description, transient=error.get("transient") is True, status=status, hint=_hint(name, description))
+            raise Transient(failure) if failure.transient or status == 429 else failure
+        if status == 200 and "data" in document:
+            return document["data"]
+        if status == 429:
+            raise Transient(ApiError("HTTP 429", "too many requests", transient=True, status=status))
+        raise ValueError(f"HTTP {status} with neither data nor an error")
+
+    def _no_json(self, endpoint: Endpoint, status: int, body: bytes) -> Exception:
+        """Return what to raise for a body that is not JSON: a passing fault, or another service on that port."""
+        if status == 429:
+            return Transient(ApiError("HTTP 429", "too many requests", transient=True, status=status))
+        if status in (401, 403):
+            return Unauthorized(f"{endpoint.label} refused the token (sp_auth_token from {self.connection.sources.get('sp_auth_token')})")
+        if body.lstrip()[:1] == b"<" and status < 500 or 300 <= status < 400:
+            what = "a redirect" if 300 <= status < 400 else "an HTML page"
+            return Unreachable(
+                f"{endpoint.label} answered with {what} (HTTP {status}): this is not the StorPool API",
+                hint=f"check sp_api_http_port (from {self.connection.sources.get('sp_api_http_port', 'the default, 81')}) "
+                     f"and sp_api_http_host (from {self.connection.sources.get('sp_api_http_host')})",
+            )
+        return ValueError(f"HTTP {status}, {len(body)} bytes that are not JSON")
+
+    def _redacted(self, text: str) -> str:
+        return text.replace(self.connection.token, "(token)")
+
+
+def _hint(name: str, description: str) -> str | None:
+    return next((hint for words, hint in _HINTS if words in description or words == name), None)
+
+
+def _about(exc: ApiError, call: str, about: str) -> ApiError:
+    """Return the same error, naming the call and the object."""
+    known = {key: exc.parts.get(key) for key in ("transient", "status")}
+    named = ApiError(exc.name, exc.description, call=call, object_name=about or None, hint=exc.hint, **known)
+    named.parts["attempts"] = exc.parts.get("attempts")
+    return named
+
+
+def by_name(objects: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return API objects by their name; an anonymous one is known by ``~globalId``, which is its name."""
+    return {item["name"]: item for item in objects}
+

@@ -1,0 +1,606 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Floor 4: StorPool volumes.
+
+Identity is a name, a global id or a set of tags. Everything the planner predicts follows the rules of the API reference (section 4); the rule's
+id stands where it matters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Mapping, Sequence
+
+from .. import _storpool as sp
+from .._errors import ChangeRefused, CollectionError, OptionError
+from .._plan import Change, Plan
+from .._units import (
+    format_size,
+    limit_from_api,
+    limit_to_api,
+    parse_bw,
+    parse_duration,
+    parse_global_id,
+    parse_iops,
+    parse_reference,
+    parse_remote_name,
+    parse_size,
+    parse_tags,
+    parse_template_name,
+    parse_volume_name,
+)
+from ._shared import (
+    CREATION_SOURCES,
+    POLICY,
+    Attachments,
+    attachments_of,
+    fetch_named,
+    guard_cloudstack,
+    named,
+    parse_clients,
+    tag_changes,
+    with_tags,
+)
+
+
+@dataclass
+class WantedVolume:
+    """One declared volume, in canonical units; ``None`` means that the option was not given."""
+
+    label: str
+    name: str | None
+    global_id: str | None
+    match_tags: dict[str, str] | None
+    state: str
+    renamed_from: str | None = None
+    size: int | None = None
+    allow_shrink: bool = False
+    template: str | None = None
+    parent: str | None = None
+    base_on: str | None = None
+    remote: tuple[str, str] | None = None
+    policy: dict[str, Any] = field(default_factory=dict)
+    tags: dict[str, str] | None = None
+    tags_exact: bool = False
+    attach: dict[int, str] | None = None
+    exclusive: bool = False
+    force: bool = False
+    wait_timeout: int = 60
+    revert_to: str | None = None
+    revert_size: bool = False
+    on_attached: str = "fail"
+    keep_snapshot: dict[str, Any] | None = None
+    allow_cloudstack_objects: bool = False
+
+    def names(self) -> Sequence[str]:
+        found = [self.name] if self.name else []
+        if self.renamed_from:
+            found.append(self.renamed_from)
+        if self.global_id:
+            found.append("~" + self.global_id)
+        return found
+
+    def needs(self) -> Sequence[str]:
+        return (self.base_on,) if self.base_on else ()
+
+    def by_key(self) -> str | None:
+        """Return the one name that a single read can ask for, or ``None`` when only a listing finds the volume."""
+        if self.renamed_from or self.match_tags:
+            return None
+        return "~" + self.global_id if self.global_id else self.name
+
+
+@dataclass
+class World:
+    """What was read, and on top of it what earlier plans of the same task will have made."""
+
+    volumes: dict[str, dict[str, Any]]
+    attachments: Attachments = field(default_factory=dict)
+    snapshots: dict[str, dict[str, Any]] = field(default_factory=dict)
+    templates: dict[str, dict[str, Any]] = field(default_factory=dict)
+    remote: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    volume_space: dict[str, int] = field(default_factory=dict)
+    snapshot_space: dict[str, int] = field(default_factory=dict)
+    predicted: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    by_id: dict[str, str] | None = None
+
+    def volume(self, reference: str | None) -> dict[str, Any] | None:
+        """Return a volume as results show it, by name or ``~global_id``."""
+        if reference is None:
+            return None
+        if self.predicted and reference in self.predicted:
+            return self.predicted[reference]
+        raw = self.volumes.get(reference)
+        if raw is None and reference.startswith("~"):
+            if self.by_id is None:
+                self.by_id = {"~" + one["globalId"]: one["name"] for one in self.volumes.values()}
+            return self.volume(self.by_id.get(reference)) if self.by_id.get(reference) != reference else None
+        return volume_object(raw, self.attachments) if raw is not None else None
+
+
+def volume_object(raw: Mapping[str, Any], attachments: Attachments) -> dict[str, Any]:
+    """Return a volume as results, diffs and info modules show it, from the API's VolumeSummary."""
+    return {
+        "name": raw["name"],
+        "global_id": raw["globalId"],
+        "size": raw["size"],
+        "template": raw["templateName"] or None,
+        "parent": raw["parentName"] or None,
+        "iops": limit_from_api(raw["iops"]),
+        "bw": limit_from_api(raw["bw"]),
+        "replication": raw["replication"],
+        "place_all": raw["placeAll"],
+        "place_head": raw["placeHead"],
+        "place_tail": raw["placeTail"],
+        "tags": {key: value for key, value in (raw.get("tags") or {}).items() if value != ""},
+        "attachments": attachments_of(attachments, raw),
+    }
+
+
+class Volumes:
+    """The volumes of a cluster, as the runner manages them."""
+
+    kind = "volume"
+
+    # -- desired
+
+    def parse(self, options: Mapping[str, Any], now: float) -> WantedVolume:
+        """Return what is wanted of one volume. :raises OptionError: names the option that cannot be meant."""
+        name = options["name"]
+        global_id = options["global_id"]
+        if name is not None and str(name).startswith("~"):
+            name, global_id = None, name  # an anonymous volume is listed under "~" and its global id (rule anon-volume)
+        match_tags = parse_tags(options["match_tags"], "match_tags") if options["match_tags"] else None
+        if name is None and global_id is None and not match_tags:
+            raise OptionError("name", None, "is needed to say which volume is meant (or global_id, or match_tags)")
+        if global_id is not None and match_tags:
+            raise OptionError("match_tags", options["match_tags"], "cannot be combined with global_id; one of them identifies the volume")
+        wanted = WantedVolume(
+            label="",
+            name=parse_volume_name(name) if name is not None else None,
+            global_id=parse_global_id(global_id) if global_id is not None else None,
+            match_tags=match_tags,
+            state=options["state"] or "present",
+            allow_cloudstack_objects=bool(options["allow_cloudstack_objects"]),
+            on_attached=options["on_attached"] or "fail",
+        )
+        wanted.label = wanted.name or (f"~{wanted.global_id}" if wanted.global_id else "with tags " + ",".join(f"{k}={v}" for k, v in match_tags.items()))
+        if options["renamed_from"] is not None:
+            if wanted.name is None:
+                raise OptionError("renamed_from", options["renamed_from"], "needs name, the name the volume is to have")
+            wanted.renamed_from = parse_volume_name(options["renamed_from"], "renamed_from")
+        if options["keep_snapshot"] is not None:
+            wanted.keep_snapshot = self._parse_keep(options["keep_snapshot"], wanted)
+        if options["revert_to"] is not None:
+            wanted.revert_to = parse_reference(options["revert_to"], "revert_to")
+        if wanted.state == "reverted" and wanted.revert_to is None:
+            raise OptionError("revert_to", None, "is needed with state: reverted; it names the snapshot")
+        if wanted.state != "reverted" and wanted.revert_to is not None:
+            raise OptionError("revert_to", wanted.revert_to, "is only for state: reverted")
+        wanted.revert_size = bool(options["revert_size"])
+        self._parse_shape(options, wanted)
+        self._parse_attachments(options, wanted)
+        return wanted
+
+    @staticmethod
+    def _parse_shape(options: Mapping[str, Any], wanted: WantedVolume) -> None:
+        if options["size"] is not None:
+            wanted.size = parse_size(options["size"])
+        wanted.allow_shrink = bool(options["allow_shrink"])
+        if options["template"] is not None:
+            wanted.template = parse_template_name(options["template"])
+        sources = [name for name in CREATION_SOURCES if options[name] is not None]
+        if len(sources) > 1:
+            raise OptionError(sources[1], options[sources[1]], f"cannot be combined with {sources[0]}; a volume is made from one thing")
+        if options["parent"] is not None:
+            wanted.parent = parse_reference(options["parent"], "parent")
+        if options["base_on"] is not None:
+            wanted.base_on = parse_reference(options["base_on"], "base_on")
+        if options["remote"] is not None:
+            remote = options["remote"]
+            if wanted.name is None:
+                raise OptionError("remote", remote, "needs name: a volume made from a remote backup has to be named")
+            wanted.remote = (parse_remote_name(remote["location"], "remote.location"), parse_global_id(remote["id"], "remote.id"))
+        policy = wanted.policy
+        if options["iops"] is not None:
+            policy["iops"] = parse_iops(options["iops"])
+        if options["bw"] is not None:
+            policy["bw"] = parse_bw(options["bw"])
+        if options["replication"] is not None:
+            if not 1 <= options["replication"] <= 3:
+                raise OptionError("replication", options["replication"], "must be 1, 2 or 3")
+            policy["replication"] = options["replication"]
+        for option in ("place_all", "place_head", "place_tail"):
+            if options[option] is not None:
+                policy[option] = parse_template_name(options[option], option)
+        if options["tags"] is not None:
+            wanted.tags = parse_tags(options["tags"])
+        wanted.tags_exact = options["tags_mode"] == "exact"
+        if wanted.tags_exact and wanted.tags is None:
+            raise OptionError("tags_mode", "exact", "needs tags (give an empty map to remove all)")
+        if wanted.match_tags:
+            wanted.tags = {**wanted.match_tags, **(wanted.tags or {})}
+
+    @staticmethod
+    def _parse_attachments(options: Mapping[str, Any], wanted: WantedVolume) -> None:
+        if options["attach_to"] is not None:
+            wanted.attach = parse_clients(options["attach_to"], "attach_to")
+        wanted.exclusive = bool(options["exclusive"])
+        if wanted.exclusive and wanted.attach is None:
+            raise OptionError("exclusive", True, "needs attach_to (an empty list detaches the volume everywhere)")
+        wanted.force = bool(options["force"])
+        if options["wait_timeout"] is not None:
+            wanted.wait_timeout = parse_duration(options["wait_timeout"], "wait_timeout")
+
+    @staticmethod
+    def _parse_keep(keep: Mapping[str, Any], wanted: WantedVolume) -> dict[str, Any]:
+        if wanted.state != "absent":
+            raise OptionError("keep_snapshot", dict(keep), "is only for state: absent")
+        return {
+            "name": parse_volume_name(keep["name"], "keep_snapshot.name") if keep["name"] else None,
+            "delete_after": parse_duration(keep["delete_after"], "keep_snapshot.delete_after") if keep["delete_after"] else None,
+            "tags": parse_tags(keep["tags"], "keep_snapshot.tags") if keep["tags"] else {},
+        }
+
+    # -- observe
+
+    def observe(self, client: sp.StorPool, wanted: Sequence[WantedVolume]) -> World:
+        """Read the volumes, and of the rest only what these volumes make necessary."""
+        only = wanted[0].by_key() if len(wanted) == 1 else None
+        if only is not None:
+            found = client.volume(only)
+            world = World({found["name"]: found} if found else {})
+            if wanted[0].base_on and not found:
+                source = client.volume(wanted[0].base_on)
+                if source:
+                    world.volumes[source["name"]] = source
+        else:
+            world = World(sp.by_name(client.volumes()))
+        attached = new = kept = reverted = False
+        parents: set[str] = set()
+        templates = remote = False
+        for one in wanted:
+            volume = self._find(one, world, quiet=True)
+            if volume is None:
+                if one.state == "present":
+                    new = True
+                    templates = templates or one.template is not None
+                    remote = remote or one.remote is not None
+                    if one.parent:
+                        parents.add(one.parent)
+            else:
+                attached = attached or one.attach is not None or one.state != "present"
+                kept = kept or one.keep_snapshot is not None
+                templates = templates or (one.template is not None and one.template != volume["template"])
+                if one.state == "reverted":
+                    reverted = True
+                    parents.add(one.revert_to)
+        if attached:
+            world.attachments = index_attachments(client.attachments())
+        if templates:
+            world.templates = sp.by_name(client.templates())
+            parents.update(template["parentName"] for template in world.templates.values() if new and template["parentName"])
+        if kept:
+            world.snapshots = sp.by_name(client.snapshots())
+        elif parents:
+            world.snapshots = fetch_named(parents, client.snapshot, client.snapshots)
+        if remote:
+            world.remote = {(one["location"], one["remoteId"]): one for one in client.remote_snapshots()}
+        if reverted:
+            self._observe_space(client, wanted, world)
+        return world
+
+    def _observe_space(self, client: sp.StorPool, wanted: Sequence[WantedVolume], world: World) -> None:
+        """Read how much was written since the parent snapshot, for volumes that stand on the snapshot they are to be reverted to."""
+        stands_on_other = False
+        for one in wanted:
+            if one.state == "reverted":
+                volume, snapshot = self._find(one, world, quiet=True), named(world.snapshots, one.revert_to)
+                stands_on_other = stands_on_other or bool(volume and snapshot and volume["parent"] not in (None, snapshot["name"]))
+        world.volume_space = {item["name"]: item["storedSize"] for item in client.volumes_space()}
+        if stands_on_other:
+            world.snapshots = sp.by_name(client.snapshots())
+            world.snapshot_space = {item["name"]: item["storedSize"] for item in client.snapshots_space()}
+
+    # -- plan
+
+    def plan(self, wanted: WantedVolume, world: World) -> Plan:
+        """Return what to do about one volume."""
+        try:
+            volume = self._find(wanted, world)
+            if wanted.state == "absent":
+                plan = self._plan_absent(wanted, volume, world)
+            elif wanted.state == "reverted":
+                plan = self._plan_reverted(wanted, volume, world)
+            elif volume is None:
+                plan = self._plan_create(wanted, world)
+            else:
+                plan = self._plan_update(wanted, volume, world)
+            if plan.changes and volume is not None:
+                guard_cloudstack("volume", volume, [change.action for change in plan.changes], wanted.allow_cloudstack_objects)
+            return plan
+        except CollectionError as exc:
+            return Plan(wanted.label, None, None, refused=exc)
+
+    @staticmethod
+    def _find(wanted: WantedVolume, world: World, quiet: bool = False) -> dict[str, Any] | None:
+        """Return the volume that is meant, or ``None``.
+
+        :raises ChangeRefused: several volumes fit (unless ``quiet``).
+        """
+        if wanted.global_id:
+            volume = world.volume("~" + wanted.global_id)
+            if volume is None and wanted.state != "absent" and not quiet:
+                raise ChangeRefused(f"there is no volume with global_id {wanted.global_id}", hint="a global id cannot be chosen; leave it out to create a volume")
+            return volume
+        if wanted.match_tags:
+            marks = wanted.match_tags.items()
+            fits = [name for name, one in world.volumes.items() if marks <= (one.get("tags") or {}).items()]
+            if len(fits) > 1 and not quiet:
+                raise ChangeRefused(f"{len(fits)} volumes fit match_tags: {', '.join(sorted(fits)[:10])}", hint="say which one is meant with name or global_id")
+            return world.volume(fits[0]) if fits else None
+        volume = world.volume(wanted.name)
+        if wanted.renamed_from:
+            former = world.volume(wanted.renamed_from)
+            if former and volume and not quiet and wanted.state != "absent":
+                raise ChangeRefused(f"both {wanted.name} and {wanted.renamed_from} exist", hint="delete one of them, or leave renamed_from out")
+            return volume or former
+        return volume
+
+    def _plan_create(self, wanted: WantedVolume, world: World) -> Plan:
+        template = self._template(wanted.template, world)
+        after: dict[str, Any] = {
+            "name": wanted.name, "global_id": None, "size": None, "template": wanted.template, "parent": None, "iops": "unlimited", "bw": "unlimited",
+            "replication": None, "place_all": "default", "place_head": None, "place_tail": None, "tags": {}, "attachments": [],
+        }
+        source = self._source(wanted, world, template)
+        # What the request does not say comes from the template, else from the parent or base (rule create-defaults).
+        if source:
+            after.update({key: source[key] for key in (*POLICY, "template") if source.get(key) is not None and (key != "template" or not wanted.template)})
+            after["size"] = source["size"]
+            after["parent"] = source["parent"]
+        if template:
+            after.update({key: value for key, value in template.items() if value is not None})
+        after.update(wanted.policy)
+        if "place_all" in wanted.policy:
+            after.update({key: wanted.policy.get(key) or wanted.policy["place_all"] for key in ("place_head", "place_tail") if not template})
+        for key in ("place_head", "place_tail"):
+            after[key] = after[key] or after["place_all"]  # rule place-defaults
+        after["tags"] = {key: value for key, value in (wanted.tags or {}).items() if value != ""}
+        after["size"] = wanted.size or after["size"]
+        if after["size"] is None:
+            raise OptionError("size", None, "is needed to create the volume: neither its template nor a parent gives one", item=wanted.label)
+        if source and after["size"] < source["size"]:
+            raise ChangeRefused(f"the source of {wanted.label} has {format_size(source['size'])}, more than the {format_size(after['size'])} asked for",
+                                hint="give at least the size of the source, or leave size out")
+        return Plan(wanted.label, None, after, self._creation(wanted, after, source) + self._attachment_changes(wanted, after, []))
+
+    @staticmethod
+    def _template(name: str | None, world: World) -> dict[str, Any] | None:
+        """Return what a template gives to a volume, in the terms of results."""
+        if name is None:
+            return None
+        raw = world.templates.get(name)
+        if raw is None:
+            known = ", ".join(sorted(world.templates)) or "none"
+            raise OptionError("template", name, f"does not exist on this cluster; there are: {known}")
+        return {
+            "iops": limit_from_api(raw["iops"]), "bw": limit_from_api(raw["bw"]),
+            "replication": None if raw["replication"] == "-" else raw["replication"],
+            "place_all": raw["placeAll"], "place_head": raw["placeHead"], "place_tail": raw["placeTail"],
+            "size": None if raw["size"] == "-" else raw["size"], "parent": raw["parentName"] or None,
+        }
+
+    @staticmethod
+    def _source(wanted: WantedVolume, world: World, template: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Return what the volume is made from: the fields it takes over, with ``parent`` as it will be."""
+        if wanted.base_on:
+            volume = world.volume(wanted.base_on)
+            if volume is None:
+                raise OptionError("base_on", wanted.base_on, "is no volume of this cluster")
+            return {**volume, "parent": None}  # a transient snapshot that the server names (rule base-on)
+        if wanted.remote:
+            location, identity = wanted.remote
+            remote = world.remote.get(wanted.remote)
+            if remote is None:
+                raise OptionError("remote", {"location": location, "id": identity}, "is no snapshot that this location holds for this cluster")
+            return {"size": remote["size"], "parent": None}
+        name = wanted.parent or (template or {}).get("parent")
+        if name is None:
+            return None
+        snapshot = named(world.snapshots, name)
+        if snapshot is None or snapshot.get("deleted"):
+            raise OptionError("parent", name, "is no snapshot of this cluster")
+        return {**volume_object(snapshot, {}), "parent": snapshot["name"]}
+
+    @staticmethod
+    def _creation(wanted: WantedVolume, after: dict[str, Any], source: dict[str, Any] | None) -> list[Change]:
+        body = {key: value for key, value in (("name", wanted.name), ("template", wanted.template), ("tags", wanted.tags or None)) if value}
+        placement = {POLICY[key]: limit_to_api(value) for key, value in wanted.policy.items()}
+        if not wanted.remote:
+            body.update(placement)
+            body.update({key: value for key, value in (("size", wanted.size), ("parent", wanted.parent), ("baseOn", wanted.base_on)) if value})
+            learn = {"globalId": "global_id", "name": "name"}
+            if wanted.base_on:
+                learn["autoName"] = "parent"
+            return [Change("create", sp.volume_create(body), learn)]
+        # VolumeFromRemote takes neither size nor limits; they follow as an update.
+        later = {key: placement.pop(key) for key in ("iops", "bw") if key in placement}
+        if wanted.size and source and wanted.size > source["size"]:
+            later["size"] = wanted.size
+        body.update(placement, remoteLocation=wanted.remote[0], remoteId=wanted.remote[1])
+        changes = [Change("create", sp.volume_from_remote(body))]
+        if later:
+            changes.append(Change("update " + ", ".join(sorted(later)), sp.volume_update(wanted.name, later)))
+        return changes
+
+    def _plan_update(self, wanted: WantedVolume, volume: dict[str, Any], world: World) -> Plan:
+        body: dict[str, Any] = {}
+        after = volume
+        if wanted.name and wanted.name != volume["name"]:
+            if world.volume(wanted.name) is not None:
+                raise ChangeRefused(f"cannot rename {volume['name']} to {wanted.name}: a volume of that name exists")
+            body["rename"] = wanted.name
+            after = {**after, "name": wanted.name}
+        if wanted.size and wanted.size != volume["size"]:
+            body["size"] = wanted.size
+            if wanted.size < volume["size"]:
+                if not wanted.allow_shrink:
+                    raise ChangeRefused(f"{volume['name']} has {format_size(volume['size'])}; making it {format_size(wanted.size)} would cut its end off",
+                                        allow_with="allow_shrink: true")
+                body["shrinkOk"] = True
+            after = {**after, "size": wanted.size}
+        if wanted.template and wanted.template != volume["template"]:
+            template = self._template(wanted.template, world)
+            body["template"] = wanted.template
+            after = {**after, "template": wanted.template,
+                     **{key: template[key] for key in ("replication", "place_all", "place_head", "place_tail") if template[key] is not None}}
+        for key, value in wanted.policy.items():
+            if after[key] != value:
+                body[POLICY[key]] = limit_to_api(value)
+                after = {**after, key: value}
+        if wanted.tags is not None:
+            tags = tag_changes(volume["tags"], wanted.tags, wanted.tags_exact)
+            if tags:
+                body["tags"] = tags
+                after = {**after, "tags": with_tags(volume["tags"], tags)}
+        changes = []
+        if body:
+            words = [key for key in body if key != "shrinkOk"]
+            changes.append(Change("update " + ", ".join(words), sp.volume_update(_address(volume), body)))
+        if wanted.attach is not None:
+            if after is volume:
+                after = dict(volume)
+            changes += self._attachment_changes(wanted, after, volume["attachments"])
+        return Plan(after["name"], volume, after, changes)
+
+    @staticmethod
+    def _attachment_changes(wanted: WantedVolume, after: dict[str, Any], present: list[dict[str, Any]]) -> list[Change]:
+        """Return the one reassignment that makes the attachments as wanted, and enter them in ``after``."""
+        if wanted.attach is None:
+            return []
+        have = {one["client"]: one["rights"] for one in present}
+        gone = [client for client in have if wanted.exclusive and client not in wanted.attach]
+        item: dict[str, Any] = {"volume": _address(after)} if after["name"] else {}
+        for rights in ("rw", "ro"):
+            clients = [client for client, wish in wanted.attach.items() if wish == rights and have.get(client) != rights]
+            if clients:
+                item[rights] = clients
+        if gone:
+            item["detach"] = gone
+        if not item.keys() - {"volume"}:
+            return []
+        if "volume" not in item:
+            raise OptionError("attach_to", sorted(wanted.attach), "needs name when the volume is created: an anonymous one is attached by a second task, with its global_id")
+        if wanted.force:
+            item["force"] = True
+        left = {**{client: rights for client, rights in have.items() if client not in gone}, **wanted.attach}
+        after["attachments"] = [{"client": client, "rights": left[client]} for client in sorted(left)]
+        words = [word for word, keys in (("attach", ("rw", "ro")), ("detach", ("detach",))) if any(key in item for key in keys)]
+        return [Change(" and ".join(words), sp.reassign_wait([item], wanted.wait_timeout))]
+
+    @staticmethod
+    def _detach_all(wanted: WantedVolume, volume: dict[str, Any], to_do: str) -> list[Change]:
+        """Return the detachment that has to come before ``to_do``. :raises ChangeRefused: it was not asked for."""
+        if not volume["attachments"]:
+            return []
+        if wanted.on_attached == "fail":
+            where = ", ".join(f"{one['client']} ({one['rights']})" for one in volume["attachments"])
+            raise ChangeRefused(f"{volume['name']} is attached to client {where}; {to_do} needs it detached", allow_with="on_attached: detach")
+        item: dict[str, Any] = {"volume": _address(volume), "detach": "all"}
+        if wanted.on_attached == "detach_force":
+            item["force"] = True
+        return [Change("detach", sp.reassign_wait([item], wanted.wait_timeout))]
+
+    def _plan_absent(self, wanted: WantedVolume, volume: dict[str, Any] | None, world: World) -> Plan:
+        if volume is None:
+            return Plan(wanted.label, None, None)
+        changes = self._detach_all(wanted, volume, "deleting it")
+        notes = {}
+        if wanted.keep_snapshot is not None:
+            keep = wanted.keep_snapshot
+            # A name that follows from the volume lets a repeated run see that the snapshot is there.
+            name = keep["name"] or f"{volume['name'].lstrip('~')}-deleted-{volume['global_id'].rpartition('.')[2]}"
+            notes["kept_snapshot"] = name
+            if name not in world.snapshots:
+                body = {"name": name, **({"deleteAfter": keep["delete_after"]} if keep["delete_after"] else {}), **({"tags": keep["tags"]} if keep["tags"] else {})}
+                changes.append(Change("snapshot", sp.snapshot_create(_address(volume), body)))
+        changes.append(Change("delete", sp.volume_delete(_address(volume))))
+        return Plan(volume["name"], volume, None, changes, notes)
+
+    def _plan_reverted(self, wanted: WantedVolume, volume: dict[str, Any] | None, world: World) -> Plan:
+        if volume is None:
+            raise ChangeRefused(f"there is no volume {wanted.label} to revert")
+        snapshot = named(world.snapshots, wanted.revert_to)
+        if snapshot is None or snapshot.get("deleted"):
+            raise OptionError("revert_to", wanted.revert_to, "is no snapshot of this cluster")
+        same, reason = self._same_content(volume, snapshot, wanted, world)
+        after = dict(volume)
+        if same:
+            changes = self._attachment_changes(wanted, after, volume["attachments"])
+            return Plan(volume["name"], volume, after, changes, {"revert": {"needed": False, "because": reason}})
+        changes = self._detach_all(wanted, volume, "reverting it")
+        changes.append(Change("revert", sp.volume_revert(_address(volume), snapshot["name"], wanted.revert_size)))
+        after.update(parent=snapshot["name"], attachments=[])
+        if wanted.revert_size:
+            after["size"] = snapshot["size"]
+        changes += self._attachment_changes(wanted, after, [])
+        return Plan(volume["name"], volume, after, changes, {"revert": {"needed": True, "because": reason}})
+
+    @staticmethod
+    def _same_content(volume: dict[str, Any], snapshot: Mapping[str, Any], wanted: WantedVolume, world: World) -> tuple[bool, str]:
+        """Tell whether the volume's content is known to be the snapshot's, and how that is known.
+
+        The API compares no contents. What it tells is how many bytes an object has of its own (``storedSize``): a volume with none has what its
+        parent has, and so on down the chain. Anything else may differ.
+        """
+        if wanted.revert_size and volume["size"] != snapshot["size"]:
+            return False, f"its size is {format_size(volume['size'])}, the snapshot's {format_size(snapshot['size'])}"
+        stored, name, steps = world.volume_space.get(volume["name"]), volume["parent"], 0
+        if stored is None:
+            return False, "StorPool did not say how much was written to it, so its content cannot be known to be equal"
+        if stored:
+            return False, f"{stored} bytes were written to it since its parent snapshot {name}; whether they differ cannot be known"
+        while name != snapshot["name"]:
+            if name is None or steps > 64:
+                return False, f"it does not stand on {snapshot['name']}"
+            if world.snapshot_space.get(name):
+                return False, f"{world.snapshot_space[name]} bytes were written between {snapshot['name']} and its parent {volume['parent']}"
+            name = (world.snapshots.get(name) or {}).get("parentName") or None
+            steps += 1
+        return True, f"it stands on {snapshot['name']} and nothing was written to it since"
+
+    # -- after
+
+    def predict(self, world: World, wanted: WantedVolume, plan: Plan) -> None:
+        """Enter what ``plan`` leaves behind, for volumes that are based on it."""
+        if plan.before:
+            world.predicted[plan.before["name"]] = None
+            world.predicted["~" + plan.before["global_id"]] = plan.after
+        if plan.after and plan.after["name"]:
+            world.predicted[plan.after["name"]] = plan.after
+
+    def show(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Return a volume for the diff."""
+        shown = {key: value for key, value in document.items() if key != "global_id"}
+        shown["size"] = format_size(document["size"])
+        shown["attachments"] = [f"{one['client']} {one['rights']}" for one in document["attachments"]]
+        return shown
+
+
+def _address(volume: Mapping[str, Any]) -> str:
+    """Return how a call names the volume: by its name, which for an anonymous one is ``~global_id`` already."""
+    return volume["name"] or "~" + volume["global_id"]
+
+
+def index_attachments(found: Sequence[Mapping[str, Any]]) -> Attachments:
+    """Return attachments by the name of the attached object."""
+    index: Attachments = {}
+    for one in found:
+        index.setdefault(one["volume"], {})[int(one["client"])] = one["rights"]
+    return index
+
+
+VOLUMES = Volumes()

@@ -1,0 +1,73 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The fast path: a task that needs no other host, user or environment runs in the controller's worker.
+
+It runs the very code of the module (:func:`._runner.execute`), so only what Ansible's module machinery does around it is repeated here:
+checking the arguments, and the wording of its errors.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.errors import UnsupportedError
+from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.plugins.action import ActionBase
+
+from ..module_utils._runner import execute
+
+# Clients live as long as the worker: all items of a loop share one connection.
+_CLIENTS: dict[Any, Any] = {}
+
+
+class InProcessAction(ActionBase):
+    """Base of the action plugins. ``DECLARED`` is what the module of the same name declares."""
+
+    DECLARED: Any = None
+    _supports_async = True
+    _supports_check_mode = True
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Run the task here when it asks for nothing that only a module has, else run the module."""
+        task_vars = task_vars or {}
+        result = super().run(tmp, task_vars)
+        if not self._may_run_here(task_vars):
+            result.update(self._execute_module(task_vars=task_vars, wrap_async=self._task.async_val))
+            return result
+        validated = ArgumentSpecValidator(self.DECLARED.argument_spec()).validate(self._task.args)
+        if validated.error_messages:
+            # The words of AnsibleModule, so that both ways fail alike.
+            message = validated.errors.msg
+            if isinstance(validated.errors[0], UnsupportedError):
+                message = f"Unsupported parameters for ({self._task.action}) module: {message}"
+            result.update(failed=True, msg=message)
+            return result
+        result.update(execute(self.DECLARED, validated.validated_parameters, bool(self._task.check_mode), bool(self._task.diff), _CLIENTS))
+        if validated._warnings:
+            result.setdefault("warnings", []).extend(f"Both option {one['option']} and its alias {one['alias']} are set." for one in validated._warnings)
+        return result
+
+    def _may_run_here(self, task_vars: dict[str, Any]) -> bool:
+        """Tell whether nothing about the task asks for another host, user, environment or interpreter."""
+        if self._task.delegate_to:
+            task_vars = task_vars.get("ansible_delegated_vars", {}).get(self._task.delegate_to, task_vars)
+        return (
+            self._connection.transport in ("local", "ansible.builtin.local")
+            and not self._connection.become
+            and not self._task.async_val
+            and not any(self._task.environment or ())
+            and self._same_interpreter(task_vars.get("ansible_python_interpreter"))
+            and boolean(self._templar.template(task_vars.get("storpool_in_process", True)), strict=False)
+        )
+
+    def _same_interpreter(self, asked: Any) -> bool:
+        """Tell whether the Python that is asked for (if any) is the one running here."""
+        if asked is None or str(asked).startswith("auto"):
+            return True
+        asked = str(self._templar.template(asked))
+        return os.path.realpath(asked) == os.path.realpath(sys.executable) and os.path.dirname(asked) == os.path.dirname(sys.executable)
