@@ -11,6 +11,7 @@ import pytest
 from storpool_simulator.testing import Simulator
 
 from .support import Client
+from .world import populate
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -21,6 +22,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
     with Simulator(tmp_path_factory.mktemp("shared"), devices="none") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def populated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Simulator, dict]]:
+    """A simulator of its own with one of everything, for tests that only read."""
+    with Simulator(tmp_path_factory.mktemp("populated"), devices="none") as running:
+        yield running, populate(running)
 
 
 def restore(running: Simulator) -> None:
