@@ -11,11 +11,12 @@ Reads are methods that return the ``data`` of the answer. Writes are values: a p
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from typing import Any, Iterable
 from urllib.parse import quote
 
-from ._errors import ApiError, Unauthorized, Unreachable
+from ._errors import ApiError, DeadlineExceeded, Unauthorized, Unreachable
 from ._http import Endpoint, Http, Transient
 from ._options import StorPoolConnection
 
@@ -189,11 +190,26 @@ class StorPool:
 
         :raises ApiError: the server refused it.
         :raises AnswerLost: it may or may not have taken effect.
+        :raises DeadlineExceeded: an attachment is entered, but a client has not confirmed it in the time given.
         """
+        started = time.monotonic()
         try:
-            return self.http.post(self._path(write.call, write.on), write.body, waits=write.waits)
+            answer = self.http.post(self._path(write.call, write.on), write.body, waits=write.waits)
         except ApiError as exc:
             raise _about(exc, write.call, write.about) from exc.__cause__
+        if write.waits and time.monotonic() - started >= write.waits:
+            self._confirm_clients(write)
+        return answer
+
+    def _confirm_clients(self, write: Write) -> None:
+        """Look whether the clients of a reassignment caught up: when its time runs out, the answer may be ok all the same."""
+        concerned = {int(client) for item in write.body["reassign"] for rights in ("rw", "ro") for client in item.get(rights, ())}
+        behind = [f"{one['id']} ({one['configStatus']})" for one in self.clients_config() if int(one["id"]) in concerned and one["configStatus"] != "ok"]
+        if behind:
+            raise DeadlineExceeded(
+                f"{write.about} is attached, but client {', '.join(behind)} has not confirmed it within {write.waits:.0f} s",
+                hint="start the block service (storpool_block) on that host, or give it longer with wait_timeout; the device appears when the client is back",
+            )
 
     # -- reads
 

@@ -266,7 +266,8 @@ class Volumes:
             if volume is None:
                 if one.state == "present":
                     new = True
-                    templates = templates or one.template is not None
+                    # A clone takes its source's template over, and that template's limits (rule create-defaults).
+                    templates = templates or bool(one.template or one.parent or one.base_on)
                     remote = remote or one.remote is not None
                     if one.parent:
                         parents.add(one.parent)
@@ -350,19 +351,21 @@ class Volumes:
         return volume
 
     def _plan_create(self, wanted: WantedVolume, world: World) -> Plan:
-        template = self._template(wanted.template, world)
+        given = self._template(wanted.template, world)
+        source = self._source(wanted, world, given)
+        template = given or (self._template(source["template"], world) if source and source.get("template") in world.templates else None)
         after: dict[str, Any] = {
             "name": wanted.name, "global_id": None, "size": None, "template": wanted.template, "parent": None, "iops": "unlimited", "bw": "unlimited",
             "replication": None, "place_all": "default", "place_head": None, "place_tail": None, "tags": {}, "attachments": [],
         }
-        source = self._source(wanted, world, template)
         # What the request does not say comes from the template, else from the parent or base (rule create-defaults).
         if source:
-            after.update({key: source[key] for key in (*POLICY, "template") if source.get(key) is not None and (key != "template" or not wanted.template)})
-            after["size"] = source["size"]
-            after["parent"] = source["parent"]
+            after.update({key: source[key] for key in POLICY if source.get(key) is not None})
+            after["template"] = wanted.template or source.get("template")
         if template:
             after.update({key: value for key, value in template.items() if value is not None})
+        if source:
+            after.update(size=source["size"], parent=source["parent"])
         after.update(wanted.policy)
         if "place_all" in wanted.policy:
             after.update({key: wanted.policy.get(key) or wanted.policy["place_all"] for key in ("place_head", "place_tail") if not template})
@@ -456,7 +459,7 @@ class Volumes:
             template = self._template(wanted.template, world)
             body["template"] = wanted.template
             after = {**after, "template": wanted.template,
-                     **{key: template[key] for key in ("replication", "place_all", "place_head", "place_tail") if template[key] is not None}}
+                     **{key: template[key] for key in POLICY if template[key] is not None}}
         for key, value in wanted.policy.items():
             if after[key] != value:
                 body[POLICY[key]] = limit_to_api(value)
