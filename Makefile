@@ -13,7 +13,7 @@ MAKEFLAGS += --no-print-directory
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 	@echo '  CORE=2.16 chooses another ansible-core, ARGS="-k resize" adds options to pytest.'
 
 .PHONY: setup
@@ -46,7 +46,7 @@ matrix: ## sanity, unit and integration on every ansible-core that a Python here
 
 .PHONY: bench
 bench: ## ratios of our work to ansible.builtin.ping, the official bindings and a bare client
-	@$(PYTHON) $(TOOLS)/bench.py $(ARGS)
+	@$(PYTHON) $(TOOLS)/inside.py tests/benchmarks/bench.py $(ARGS)
 
 .PHONY: simulator
 simulator: ## starts the simulated StorPool; prints its address and a file of settings to source

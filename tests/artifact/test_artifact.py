@@ -123,7 +123,8 @@ def test_it_names_no_place_of_the_machine_that_built_it(installed):
 
 
 def test_it_verifies(installed):
-    said = called(BIN / "ansible-galaxy", "collection", "verify", "--offline", "storpool.cloudstack", env=environment(installed), cwd=installed)
+    verify = [BIN / "ansible-galaxy", "collection", "verify", "--offline", "storpool.cloudstack"]
+    said = called(*verify, env=environment(installed), cwd=installed)
     assert "successfully" in said.lower(), said
 
 
