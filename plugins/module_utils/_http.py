@@ -144,7 +144,7 @@ class Http:
                 what = exc if isinstance(exc, _Cut) else f"answered what is no answer: {exc}"
                 problem = Unreachable(f"{endpoint.label} took {path} and then {what}")
                 if write:
-                    raise AnswerLost(problem.message) from exc
+                    raise AnswerLost(problem.message, hint="whether it took effect is not known; running the task again finds out and finishes") from exc
             around = 1
             if isinstance(problem, Unreachable):
                 failures += 1

@@ -273,7 +273,12 @@ class _Run:
 
         A change that is no longer in the new plan has taken effect (a lost answer) or was made by somebody else (a conflict).
         """
-        plan = self.resource.plan(wanted, self.resource.observe(self.client, [wanted]))
+        try:
+            world = self.resource.observe(self.client, [wanted])
+        except CollectionError as failure:
+            exc.message += f"; then it could not be read back: {failure.message}"
+            raise exc from failure
+        plan = self.resource.plan(wanted, world)
         if plan.refused:
             raise plan.refused
         left = [change.action for change in plan.changes]
