@@ -185,6 +185,9 @@ def summary(results: list[Result]) -> int:
     if not total.passed and not total.failed:
         total.failed = 1
         print("FAILED: nothing was run")
+    totals = CACHE / "results" / "totals"
+    totals.parent.mkdir(parents=True, exist_ok=True)
+    totals.write_text(total.counts() + "\n", encoding="utf-8")
     print(total.counts(), flush=True)
     return 1 if total.failed else 0
 
