@@ -80,10 +80,13 @@ def installed(artifact, tmp_path_factory) -> Path:
 
 
 def environment(place: Path) -> dict[str, str]:
+    # An empty one, because the user's own would change what is tested.
+    configuration = place / "ansible.cfg"
+    configuration.touch()
     env = {name: value for name, value in os.environ.items() if not name.startswith(("SP_", "ANSIBLE_", "PYTHONPATH"))}
     env.update(
         PATH=f"{BIN}{os.pathsep}{env.get('PATH', os.defpath)}",
-        ANSIBLE_CONFIG=os.devnull,
+        ANSIBLE_CONFIG=str(configuration),
         ANSIBLE_HOME=str(place / "home"),
         ANSIBLE_COLLECTIONS_PATH=str(place),
         ANSIBLE_LOCALHOST_WARNING="false",

@@ -79,11 +79,13 @@ def plays(content: list[dict[str, Any]], way: str = "worker") -> list[dict[str, 
 
 def environment(directory: Path, collections: Path = COLLECTIONS) -> dict[str, str]:
     """A clean environment for Ansible: nothing of the user's settings, results recorded, all files in `directory`."""
+    # An empty one, because the user's own would change what is tested.
+    configuration = directory / "ansible.cfg"
+    configuration.touch()
     env = {name: value for name, value in os.environ.items() if not name.startswith(("SP_", "CLOUDSTACK_", "ANSIBLE_"))}
     env.update(
         PATH=f"{BIN}{os.pathsep}{env.get('PATH', os.defpath)}",
-        # ansible.cfg in the current directory or the home would change what is tested.
-        ANSIBLE_CONFIG=os.devnull,
+        ANSIBLE_CONFIG=str(configuration),
         ANSIBLE_HOME=str(directory / "ansible"),
         ANSIBLE_COLLECTIONS_PATH=str(collections),
         ANSIBLE_CALLBACK_PLUGINS=str(HERE / "callback_plugins"),

@@ -130,13 +130,17 @@ def bin_dir(core: str = DEFAULT_CORE) -> Path:
 def environment(core: str = DEFAULT_CORE) -> dict[str, str]:
     """The environment in which Ansible and the tests run: the core's virtual environment first on PATH, everything else under .cache."""
     env = dict(os.environ)
-    for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "ANSIBLE_CONFIG", "ANSIBLE_COLLECTIONS_PATHS"):
+    for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"):
         env.pop(name, None)
     for name in list(env):
-        # A connection from the user's shell must never be what a test talks to.
-        if name.startswith(("SP_", "CLOUDSTACK_")):
+        # Neither the user's settings nor a connection from the user's shell may be what a test uses.
+        if name.startswith(("ANSIBLE_", "SP_", "CLOUDSTACK_")):
             del env[name]
+    configuration = CACHE / "ansible.cfg"
+    configuration.parent.mkdir(exist_ok=True)
+    configuration.touch()
     env.update(
+        ANSIBLE_CONFIG=str(configuration),
         PATH=f"{bin_dir(core)}{os.pathsep}{env.get('PATH', os.defpath)}",
         ANSIBLE_HOME=str(CACHE / "ansible"),
         ANSIBLE_COLLECTIONS_PATH=str(COLLECTIONS),
