@@ -9,12 +9,12 @@ Deadline, retries with jittered back-off, failover, the read-only guard of check
 
 from __future__ import annotations
 
-import json
 import random
 import threading
 import time
 import traceback
-from typing import Any, Callable
+from dataclasses import dataclass
+from typing import Any, Callable, Mapping
 
 from ._errors import AnswerLost, CollectionError, Unreachable, WriteInCheckMode
 
@@ -77,19 +77,29 @@ class Endpoint:
         self.label = label
 
 
+@dataclass(frozen=True)
+class Reply:
+    """What one endpoint answered: HTTP status, whole body, headers."""
+
+    endpoint: Endpoint
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+
+
 class Http:
     """Calls to one system.
 
     :param endpoints: in order of preference; the one that answered last is asked first.
     :param headers: sent with every call (the credentials among them; they go to the endpoints only, redirects are never followed).
     :param timeout: seconds that one call may take in all, with its retries and failovers.
-    :param decode: takes (endpoint, HTTP status, body) and returns the answer; raises :class:`Transient` when the call may be sent again,
+    :param decode: takes a :class:`Reply` and returns the answer; raises :class:`Transient` when the call may be sent again,
         any :class:`CollectionError` when not, and ``ValueError`` when the body is no answer of this API at all.
     :param pool: how many connections are kept open.
     :param adapter_options: what the ``requests`` adapter needs besides (``verify``).
     """
 
-    def __init__(self, endpoints: list[Endpoint], headers: dict[str, str], timeout: float, decode: Callable[[Endpoint, int, bytes], Any],
+    def __init__(self, endpoints: list[Endpoint], headers: dict[str, str], timeout: float, decode: Callable[[Reply], Any],
                  pool: int = 8, **adapter_options: Any) -> None:
         self.endpoints = endpoints
         self.timeout = timeout
@@ -114,7 +124,7 @@ class Http:
         """
         return self._call("GET", path, None, False, 0.0)
 
-    def post(self, path: str, body: Any, *, waits: float = 0.0) -> Any:
+    def post(self, path: str, body: bytes, *, waits: float = 0.0) -> Any:
         """Write. Sent again only when it is certain that it had no effect.
 
         :param waits: seconds that the server itself may wait before it answers; added to the deadline.
@@ -123,8 +133,7 @@ class Http:
         """
         if self.read_only:
             raise WriteInCheckMode(f"a write ({path}) was about to be sent in check mode", hint="this is a defect of the collection; nothing was sent")
-        data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
-        return self._call("POST", path, data, True, waits)
+        return self._call("POST", path, body, True, waits)
 
     def _call(self, method: str, path: str, data: bytes | None, write: bool, waits: float) -> Any:
         self.stats.call(write)
@@ -134,8 +143,7 @@ class Http:
             endpoint = self.endpoints[self._preferred]
             attempt += 1
             try:
-                status, body = self._send(method, endpoint, path, data, deadline)
-                return self._decode(endpoint, status, body)
+                return self._decode(self._send(method, endpoint, path, data, deadline))
             except Transient as exc:
                 problem = exc.error
             except _NotSent as exc:
@@ -172,8 +180,8 @@ class Http:
         if self.endpoints[self._preferred] is failed:
             self._preferred = (self._preferred + 1) % len(self.endpoints)
 
-    def _send(self, method: str, endpoint: Endpoint, path: str, data: bytes | None, deadline: float) -> tuple[int, bytes]:
-        """Send one request and return status and body; tells apart what never left (:class:`_NotSent`) from what was cut off (:class:`_Cut`)."""
+    def _send(self, method: str, endpoint: Endpoint, path: str, data: bytes | None, deadline: float) -> Reply:
+        """Send one request and return its answer; tells apart what never left (:class:`_NotSent`) from what was cut off (:class:`_Cut`)."""
         request = requests.PreparedRequest()
         # Session.prepare_request and Session.send merge cookies, proxies, .netrc and hooks that an API client must not have;
         # without them a call costs about half the CPU time.
@@ -181,8 +189,6 @@ class Http:
         request.headers = self._headers.copy()
         if data is not None:
             request.headers["Content-Length"] = str(len(data))
-        elif method == "POST":
-            request.headers["Content-Length"] = "0"
         remaining = max(0.1, deadline - self._clock())
         try:
             response = self._adapter.send(request, stream=True, timeout=(min(CONNECT_TIMEOUT, remaining), remaining), **self._adapter_options)
@@ -207,7 +213,7 @@ class Http:
                 response.close()
                 raise Unreachable(f"{endpoint.label} answered {path} with more than {BODY_LIMIT} bytes")
             response.raw.release_conn()
-            return response.status_code, body
+            return Reply(endpoint, response.status_code, body, response.headers)
         except (HTTPError, OSError) as exc:
             response.close()
             raise _Cut(f"broke off its answer ({_plain(exc)})") from exc

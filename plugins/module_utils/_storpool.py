@@ -17,7 +17,7 @@ from typing import Any, Iterable
 from urllib.parse import quote
 
 from ._errors import ApiError, DeadlineExceeded, Unauthorized, Unreachable
-from ._http import Endpoint, Http, Transient
+from ._http import Endpoint, Http, Reply, Transient
 from ._options import StorPoolConnection
 
 NOT_THERE = "objectDoesNotExist"
@@ -194,7 +194,7 @@ class StorPool:
         """
         started = time.monotonic()
         try:
-            answer = self.http.post(self._path(write.call, write.on), write.body, waits=write.waits)
+            answer = self.http.post(self._path(write.call, write.on), _encoded(write.body), waits=write.waits)
         except ApiError as exc:
             raise _about(exc, write.call, write.about) from exc.__cause__
         if write.waits and time.monotonic() - started >= write.waits:
@@ -320,20 +320,18 @@ class StorPool:
         path = f"{self._prefix}{multi}{call}"
         return path if on is None else f"{path}/{quote(on, safe='~:@')}"
 
-    def _decode(self, endpoint: Endpoint, status: int, body: bytes) -> Any:
+    def _decode(self, reply: Reply) -> Any:
         """Return ``data`` of an answer; an error object counts whatever the HTTP status is (rule ``http-status``)."""
+        status = reply.status
         try:
-            document = json.loads(body)
+            document = json.loads(reply.body)
         except ValueError:
-            raise self._no_json(endpoint, status, body) from None
+            raise self._no_json(reply) from None
         if not isinstance(document, dict):
             raise ValueError("JSON, but no object")
         error = document.get("error")
         if status in (401, 403):
-            raise Unauthorized(
-                f"{endpoint.label} refused the token (sp_auth_token from {self.connection.sources.get('sp_auth_token')})",
-                hint="compare it with SP_AUTH_TOKEN in /etc/storpool.conf of a node of this cluster",
-            )
+            raise self._refused(reply)
         if isinstance(error, dict):
             name, description = str(error.get("name", "unnamed")), self._redacted(str(error.get("descr", "")))
             failure = ApiError(name, description, transient=error.get("transient") is True, status=status, hint=_hint(name, description))
@@ -344,23 +342,34 @@ class StorPool:
             raise Transient(ApiError("HTTP 429", "too many requests", transient=True, status=status))
         raise ValueError(f"HTTP {status} with neither data nor an error")
 
-    def _no_json(self, endpoint: Endpoint, status: int, body: bytes) -> Exception:
+    def _no_json(self, reply: Reply) -> Exception:
         """Return what to raise for a body that is not JSON: a passing fault, or another service on that port."""
+        status, label, sources = reply.status, reply.endpoint.label, self.connection.sources
         if status == 429:
             return Transient(ApiError("HTTP 429", "too many requests", transient=True, status=status))
         if status in (401, 403):
-            return Unauthorized(f"{endpoint.label} refused the token (sp_auth_token from {self.connection.sources.get('sp_auth_token')})")
-        if body.lstrip()[:1] == b"<" and status < 500 or 300 <= status < 400:
+            return self._refused(reply)
+        if 300 <= status < 400 or (status < 500 and reply.body.lstrip()[:1] == b"<"):
             what = "a redirect" if 300 <= status < 400 else "an HTML page"
             return Unreachable(
-                f"{endpoint.label} answered with {what} (HTTP {status}): this is not the StorPool API",
-                hint=f"check sp_api_http_port (from {self.connection.sources.get('sp_api_http_port', 'the default, 81')}) "
-                     f"and sp_api_http_host (from {self.connection.sources.get('sp_api_http_host')})",
+                f"{label} answered with {what} (HTTP {status}): this is not the StorPool API",
+                hint=f"check sp_api_http_port (from {sources.get('sp_api_http_port', 'the default, 81')}) "
+                     f"and sp_api_http_host (from {sources.get('sp_api_http_host')})",
             )
-        return ValueError(f"HTTP {status}, {len(body)} bytes that are not JSON")
+        return ValueError(f"HTTP {status}, {len(reply.body)} bytes that are not JSON")
+
+    def _refused(self, reply: Reply) -> Unauthorized:
+        return Unauthorized(
+            f"{reply.endpoint.label} refused the token (sp_auth_token from {self.connection.sources.get('sp_auth_token')})",
+            hint="compare it with SP_AUTH_TOKEN in /etc/storpool.conf of a node of this cluster",
+        )
 
     def _redacted(self, text: str) -> str:
         return text.replace(self.connection.token, "(token)")
+
+
+def _encoded(body: Any) -> bytes:
+    return json.dumps(body, separators=(",", ":")).encode()
 
 
 def _hint(name: str, description: str) -> str | None:
