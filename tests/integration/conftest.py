@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import playbooks
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.storpool.cloudstack.plugins.module_utils import _runner
 from storpool_simulator.testing import Simulator
 
-import playbooks
+from ansible_collections.storpool.cloudstack.plugins.module_utils import _runner
 
 
 @pytest.fixture(scope="session")
