@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache"
 VENVS = ROOT / ".venv"
 COLLECTIONS = CACHE / "collections"
+APT_LOG = CACHE / "log" / "apt.log"
 
 # The Pythons that each ansible-core takes, the one to use first at the front. The order spreads the matrix over all Pythons
 # where a machine has several, and finds Debian 12's 3.11 for all cores that take it.
@@ -69,27 +70,38 @@ def debian_packages(reason: str, **commands: str) -> None:
         install_debian(reason, missing)
 
 
-def install_debian(reason: str, packages: list[str]) -> None:
-    if not shutil.which("apt-get"):
-        raise ToolError(f"{reason} needs {', '.join(packages)}, and this is no Debian machine: please install them and run this again")
+def apt_get(reason: str, *arguments: str, **options) -> bool:
+    """Run apt-get, as root when that is needed for it; tell whether it worked. What it says goes to a log."""
     command = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"]
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 and arguments[0] != "download":
         if not shutil.which("sudo"):
-            raise ToolError(f"{reason} needs the Debian packages {' '.join(packages)}: please install them as root and run this again")
+            raise ToolError(f"{reason} needs root for `apt-get {' '.join(arguments)}`: please run that as root, and this again")
         command = ["sudo", "DEBIAN_FRONTEND=noninteractive", *command]
+    APT_LOG.parent.mkdir(parents=True, exist_ok=True)
+    with APT_LOG.open("ab") as log:
+        env = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+        return run([*command, *arguments], env=env, stdout=log, stderr=subprocess.STDOUT, check=False, **options).returncode == 0
+
+
+def with_fresh_lists(reason: str, *arguments: str, **options) -> None:
+    """Run apt-get; its lists of packages may be absent or old, so they are fetched when it does not work at once."""
+    if not shutil.which("apt-get"):
+        raise ToolError(f"{reason} needs `apt-get {' '.join(arguments)}`, and this is no Debian machine")
+    if not apt_get(reason, *arguments, **options):
+        apt_get(reason, "update")
+        if not apt_get(reason, *arguments, **options):
+            raise ToolError(f"`apt-get {' '.join(arguments)}` for {reason} did not work; {APT_LOG.relative_to(ROOT)} tells why")
+
+
+def install_debian(reason: str, packages: list[str]) -> None:
     say(f"installing Debian packages for {reason}: {' '.join(packages)}")
-    environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
-    install = [*command, "install", "-y", "--no-install-recommends", *packages]
-    log = CACHE / "log" / "apt.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as target:
-        options = {"env": environment, "stdout": target, "stderr": subprocess.STDOUT, "check": False}
-        # The lists may be absent or old, so the first attempt may fail; then they are fetched.
-        if run(install, **options).returncode == 0:
-            return
-        run([*command, "update"], **options)
-        if run(install, **options).returncode != 0:
-            raise ToolError(f"apt-get could not install {' '.join(packages)}; {log.relative_to(ROOT)} tells why")
+    with_fresh_lists(reason, "install", "-y", "--no-install-recommends", *packages)
+
+
+def fetch_debian(reason: str, package: str, directory: Path) -> Path:
+    """Fetch a Debian package's file without installing it."""
+    with_fresh_lists(reason, "download", package, cwd=directory)
+    return next(directory.glob("*.deb"))
 
 
 def find_python(version: str) -> str | None:
