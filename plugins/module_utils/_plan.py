@@ -34,7 +34,8 @@ class Plan:
     """What happens to one declared object.
 
     ``before`` and ``after`` are the object as results show it (``None``: it does not exist). ``notes`` are facts for the result entry,
-    ``warnings`` go to the person. A plan with ``refused`` set has no changes.
+    ``warnings`` go to the person. A plan with ``refused`` set has no changes. ``beside`` is what the changes do to other objects, before and
+    after; only the diff shows it.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Plan:
     notes: dict[str, Any] = field(default_factory=dict)
     warnings: Sequence[str] = ()
     refused: CollectionError | None = None
+    beside: tuple[Mapping[str, Any], Mapping[str, Any]] = ({}, {})
 
 
 class Wanted(Protocol):
@@ -125,6 +127,6 @@ def diff_of(plan: Plan, show: Callable[[dict[str, Any]], dict[str, Any]], kind: 
     return {
         "before_header": f"{kind} {plan.name}",
         "after_header": f"{kind} {plan.name}",
-        "before": show(plan.before) if plan.before else {},
-        "after": show(plan.after) if plan.after else {},
+        "before": {**(show(plan.before) if plan.before else {}), **plan.beside[0]},
+        "after": {**(show(plan.after) if plan.after else {}), **plan.beside[1]},
     }

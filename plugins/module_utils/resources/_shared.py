@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Callable, Collection, Mapping, Sequence
 
 from .._errors import ChangeRefused, OptionError
+from .._units import parse_bw, parse_iops, parse_template_name
 
 # name of an attached object -> client id -> rights
 Attachments = dict  # dict[str, dict[int, str]]
@@ -95,6 +96,26 @@ def parse_clients(value: Any, option: str) -> dict[int, str]:
             raise OptionError(option, int(client), "is named twice")
         clients[int(client)] = rights
     return clients
+
+
+def parse_policy(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return limits, replication and placement (the keys of :data:`POLICY`), as far as they were given.
+
+    :raises OptionError: a value that StorPool cannot hold.
+    """
+    policy: dict[str, Any] = {}
+    if options["iops"] is not None:
+        policy["iops"] = parse_iops(options["iops"])
+    if options["bw"] is not None:
+        policy["bw"] = parse_bw(options["bw"])
+    if options["replication"] is not None:
+        if not 1 <= options["replication"] <= 3:
+            raise OptionError("replication", options["replication"], "must be 1, 2 or 3")
+        policy["replication"] = options["replication"]
+    for option in ("place_all", "place_head", "place_tail"):
+        if options[option] is not None:
+            policy[option] = parse_template_name(options[option], option)
+    return policy
 
 
 def tag_changes(present: Mapping[str, str], wanted: Mapping[str, str], exact: bool) -> dict[str, str]:

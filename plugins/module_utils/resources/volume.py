@@ -20,10 +20,8 @@ from .._units import (
     format_size,
     limit_from_api,
     limit_to_api,
-    parse_bw,
     parse_duration,
     parse_global_id,
-    parse_iops,
     parse_reference,
     parse_remote_name,
     parse_size,
@@ -40,6 +38,7 @@ from ._shared import (
     guard_cloudstack,
     named,
     parse_clients,
+    parse_policy,
     tag_changes,
     with_tags,
 )
@@ -203,18 +202,7 @@ class Volumes:
             if wanted.name is None:
                 raise OptionError("remote", remote, "needs name: a volume made from a remote backup has to be named")
             wanted.remote = (parse_remote_name(remote["location"], "remote.location"), parse_global_id(remote["id"], "remote.id"))
-        policy = wanted.policy
-        if options["iops"] is not None:
-            policy["iops"] = parse_iops(options["iops"])
-        if options["bw"] is not None:
-            policy["bw"] = parse_bw(options["bw"])
-        if options["replication"] is not None:
-            if not 1 <= options["replication"] <= 3:
-                raise OptionError("replication", options["replication"], "must be 1, 2 or 3")
-            policy["replication"] = options["replication"]
-        for option in ("place_all", "place_head", "place_tail"):
-            if options[option] is not None:
-                policy[option] = parse_template_name(options[option], option)
+        wanted.policy = parse_policy(options)
         if options["tags"] is not None:
             wanted.tags = parse_tags(options["tags"])
         wanted.tags_exact = options["tags_mode"] == "exact"
