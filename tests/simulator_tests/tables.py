@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 
@@ -42,7 +43,10 @@ SUMMARY_WITH_KIND = {
         "ok": {"kind": "const", "value": True},
         "volumes": {
             "kind": "array",
-            "items": {"kind": "anyOf", "options": [{"kind": "x-plus", "name": "SnapshotSummary"}, {"kind": "x-plus", "name": "VolumeSummary"}]},
+            "items": {
+                "kind": "anyOf",
+                "options": [{"kind": "x-plus", "name": "SnapshotSummary"}, {"kind": "x-plus", "name": "VolumeSummary"}],
+            },
         },
     },
 }
@@ -171,7 +175,7 @@ def _object_faults(value: Any, name: str, at: str, more: dict[str, dict] | None 
     return faults
 
 
-def check(value: Any, schema: dict, at: str = "data") -> list[str]:  # noqa: PLR0911, PLR0912
+def check(value: Any, schema: dict, at: str = "data") -> list[str]:
     """What is wrong with a value, as a list of sentences."""
     schema = resolve(schema)
     kind = schema["kind"]
@@ -186,7 +190,11 @@ def check(value: Any, schema: dict, at: str = "data") -> list[str]:  # noqa: PLR
     if kind == "bool":
         return [] if isinstance(value, bool) else [f"{at}: {value!r} is not a boolean"]
     if kind == "enum":
-        return [] if any(value == item and type(value) is type(item) for item in schema["values"]) else [f"{at}: {value!r} not in {schema['values']}"]
+        return (
+            []
+            if any(value == item and type(value) is type(item) for item in schema["values"])
+            else [f"{at}: {value!r} not in {schema['values']}"]
+        )
     if kind == "const":
         return [] if value == schema["value"] and type(value) is type(schema["value"]) else [f"{at}: {value!r} is not {schema['value']!r}"]
     if kind in ("array", "set"):
@@ -248,7 +256,9 @@ def check_envelope(method: str, path: str, status: int, body: Any) -> list[str]:
     if not _integer(body.get("generation")):
         faults.append(f"generation is {body.get('generation')!r}")
     if "clusterId" in body:
-        faults += check(body["clusterId"], {"kind": "type", "name": "ClusterId"}, "clusterId") + ([] if multi else ["clusterId without MultiCluster/"])
+        faults += check(body["clusterId"], {"kind": "type", "name": "ClusterId"}, "clusterId") + (
+            [] if multi else ["clusterId without MultiCluster/"]
+        )
     if "data" not in body:
         return [*faults, "no data"]
     return faults + check(_without_extras(body["data"], call["name"]), call["response"])

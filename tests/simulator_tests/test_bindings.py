@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import copy
 import http.client
-from typing import Any, Callable, Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from storpool import spapi, spjson, sptypes
@@ -20,6 +21,7 @@ from storpool_simulator.testing import Simulator
 from . import tables
 from .support import MIB, Client
 from .world import CHANGES, READS, UNSUPPORTED, populate
+
 
 class Recording(spapi.Api):
     """The bindings, keeping the data of the last answer before they decode it."""
@@ -72,7 +74,7 @@ def losses(raw: Any, decoded: Any, at: str = "data") -> Iterator[tuple[str, str]
             yield at, f"{len(raw)} elements became {len(decoded)}"
             return
         items = sorted(decoded) if isinstance(decoded, set) else decoded
-        for one, other in zip(sorted(raw) if isinstance(decoded, set) else raw, items):
+        for one, other in zip(sorted(raw) if isinstance(decoded, set) else raw, items, strict=True):
             yield from losses(one, other, f"{at}[]")
     elif raw != decoded or type(raw) is not type(decoded):
         yield at, f"{raw!r} became {decoded!r}"
@@ -116,7 +118,12 @@ def test_every_call_of_the_bindings_is_accounted_for() -> None:
 
 
 def test_the_field_tables_are_those_of_the_bindings() -> None:
-    kinds = {kind.__name__: kind for module in (sptypes, spapi) for kind in vars(module).values() if isinstance(kind, type) and issubclass(kind, spjson.JsonObjectImpl)}
+    kinds = {
+        kind.__name__: kind
+        for module in (sptypes, spapi)
+        for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, spjson.JsonObjectImpl)
+    }
     compared = 0
     for name in tables.OBJECTS:
         if name in kinds:
@@ -137,7 +144,9 @@ def test_a_read_loses_nothing(populated: tuple[Simulator, dict], name: str, mult
         raw = compare(name, api, args, found)
         again = getattr(api, name)(*args, returnRawAPIData=True)
         assert again == raw or name == "clientConfigWait"
-        assert raw or name in ("tasksList", "volumeListSnapshots", "volumeExportsList", "volumesRemoteList"), f"{name}{args} is empty: the state is not populated"
+        assert raw or name in ("tasksList", "volumeListSnapshots", "volumeExportsList", "volumesRemoteList"), (
+            f"{name}{args} is empty: the state is not populated"
+        )
     assert not unexplained(found)
     wanted = {key for key in KNOWN_LOSSES if key[0].startswith("AttachmentDesc")} if name == "attachmentsList" else set()
     assert set(found) == wanted

@@ -9,6 +9,7 @@ import json
 
 from . import tables
 
+
 def marked() -> dict[str, list[str]]:
     """The rule ids that test functions of this folder carry, with the tests; read from the source, so one file alone can be run."""
     found: dict[str, list[str]] = {}

@@ -188,7 +188,10 @@ def test_snapshots_attach_read_only(api: Client) -> None:
     assert api.attachments() == []
     api.attach("snap", snapshot=True, ro=[1, 12])
     entries = api.attachments("snap")
-    assert {(item["client"], item["rights"], item["snapshot"], item["globalId"]) for item in entries} == {(1, "ro", True, sid), (12, "ro", True, sid)}
+    assert {(item["client"], item["rights"], item["snapshot"], item["globalId"]) for item in entries} == {
+        (1, "ro", True, sid),
+        (12, "ro", True, sid),
+    }
 
 
 @pytest.mark.rule("client-limit")
@@ -262,7 +265,9 @@ def test_a_client_that_went_down_keeps_its_attachments_until_forced(api: Client,
     services = api.get("ServicesList").data["clients"]["2"]
     assert (services["status"], services["startTime"]) == ("down", None)
     assert api.attached("vol") == {2: "rw"}
-    reply = api.post("VolumesReassignWait", {"reassign": [{"volume": "vol", "detach": "all", "rw": [1], "force": True}], "attachTimeout": 5})
+    reply = api.post(
+        "VolumesReassignWait", {"reassign": [{"volume": "vol", "detach": "all", "rw": [1], "force": True}], "attachTimeout": 5}
+    )
     assert not reply.failed
     assert api.attached("vol") == {1: "rw"}
     sim.client(2, "running")

@@ -54,7 +54,15 @@ def test_a_refused_change_does_not_count(api: Client) -> None:
 def test_reads_do_not_count(api: Client) -> None:
     api.create("vol")
     before = api.generation()
-    for query in ("VolumesList", "VolumesGetStatus", "SnapshotsList", "ServicesList", "DisksList", "VolumeDescribe/vol", "ClientConfigWait/1"):
+    for query in (
+        "VolumesList",
+        "VolumesGetStatus",
+        "SnapshotsList",
+        "ServicesList",
+        "DisksList",
+        "VolumeDescribe/vol",
+        "ClientConfigWait/1",
+    ):
         assert api.get(query).generation == before, query
     assert api.get("Volume/none").failed
     assert api.generation() == before
@@ -93,7 +101,12 @@ def test_numbers_may_come_as_strings(api: Client) -> None:
     api.do("PlacementGroupUpdate/strings", {"addDisks": ["101"]})
     assert api.get("PlacementGroupDescribe/strings").data["disks"] == [101]
     before = state(api)
-    for body in ([{"volume": "vol", "rw": ["one"]}], [{"volume": "vol", "rw": [""]}], [{"volume": "vol", "rw": ["1.0"]}], [{"volume": "vol", "rw": ["-1"]}]):
+    for body in (
+        [{"volume": "vol", "rw": ["one"]}],
+        [{"volume": "vol", "rw": [""]}],
+        [{"volume": "vol", "rw": ["1.0"]}],
+        [{"volume": "vol", "rw": ["-1"]}],
+    ):
         assert api.post("VolumesReassign", body).error == "invalidParam", body
     assert state(api) == before
 
@@ -154,7 +167,9 @@ def test_the_choices_for_a_volume_attached_elsewhere(api: Client, neighbour: Cli
     api.attach("vol", rw=[2])
     if opened:
         api.sim("PUT", "open/sofia-a/vol", {"client": 2, "open": True})
-    reply = neighbour.at("MultiCluster/").post("VolumesReassignWait", {"reassign": [{"volume": "vol", "rw": [1], "onRemoteAttached": choice}]})
+    reply = neighbour.at("MultiCluster/").post(
+        "VolumesReassignWait", {"reassign": [{"volume": "vol", "rw": [1], "onRemoteAttached": choice}]}
+    )
     if error:
         assert reply.error == error
         assert api.attached("vol") == {2: "rw"} and neighbour.at("MultiCluster/").attached("vol") == {2: "rw"}

@@ -358,4 +358,6 @@ def test_the_template_follows_the_qc_tag_when_none_is_given(api: Client) -> None
     found = {name: item["templateName"] for name, item in api.volumes().items()}
     assert found == {"tiered": "nvme", "given": "hdd", "plain": ""}
     template = api.get("VolumeTemplateDescribe/nvme").data
-    assert [api.volume("tiered")[key] for key in ("placeAll", "placeTail", "replication")] == [template[key] for key in ("placeAll", "placeTail", "replication")]
+    assert [api.volume("tiered")[key] for key in ("placeAll", "placeTail", "replication")] == [
+        template[key] for key in ("placeAll", "placeTail", "replication")
+    ]

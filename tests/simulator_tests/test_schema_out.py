@@ -7,7 +7,8 @@ The client of these tests checks each answer of the whole folder (see `Client.ca
 
 from __future__ import annotations
 
-from typing import Any, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from storpool_simulator.testing import Simulator
@@ -48,7 +49,15 @@ def test_the_answer_of_a_change_conforms(sim: Simulator, name: str) -> None:
     client = client_of(sim)
     for args in CHANGES[name](world):
         assert send(client, name, args)["ok"] is True
-    for read in ("volumesList", "snapshotsList", "volumesStatus", "volumesSpace", "snapshotsSpace", "attachmentsList", "volumeTemplatesStatus"):
+    for read in (
+        "volumesList",
+        "snapshotsList",
+        "volumesStatus",
+        "volumesSpace",
+        "snapshotsSpace",
+        "attachmentsList",
+        "volumeTemplatesStatus",
+    ):
         send(client, read, ())
     sim.settle()
     for read in ("volumesList", "snapshotsList", "volumesQuickStatus", "volumeTemplatesList", "placementGroupsList", "exportsList"):

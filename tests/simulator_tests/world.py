@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from storpool_simulator.testing import Simulator
 
@@ -100,7 +101,20 @@ READS: dict[str, Callable[[dict], list[tuple]]] = {
 # Arguments of the changes; each runs on a freshly populated cluster, the listed calls one after the other.
 CHANGES: dict[str, Callable[[dict], list[tuple]]] = {
     "volumeCreate": lambda w: [
-        ({"name": "n1", "size": MIB, "replication": 2, "iops": 5, "bw": "-", "tags": {"a": "b"}, "placeAll": "ssd", "placeHead": "hdd", "placeTail": "nvme", "reuseServer": True},),
+        (
+            {
+                "name": "n1",
+                "size": MIB,
+                "replication": 2,
+                "iops": 5,
+                "bw": "-",
+                "tags": {"a": "b"},
+                "placeAll": "ssd",
+                "placeHead": "hdd",
+                "placeTail": "nvme",
+                "reuseServer": True,
+            },
+        ),
         ({"size": MIB},),
         ({"name": "n2", "parent": "snap"},),
         ({"name": "n3", "baseOn": "vol", "template": "nvme"},),
@@ -117,27 +131,63 @@ CHANGES: dict[str, Callable[[dict], list[tuple]]] = {
     "volumeMoveToRemote": lambda w: [("plain", {"cluster": "sofia-b"}), ("limited", {"clusterId": "sf.b", "onAttached": "detach"})],
     "volumeExport": lambda w: [("plain", {"cluster": "sofia-b"}), ("limited", {"clusterId": "sf.b"})],
     "volumeAcquire": lambda w: [("vol", {}), ("vol", {"onRemoteAttached": "detach"})],
-    "volumeFromRemote": lambda w: [({"name": "from-far", "remoteId": w["far-exported"], "remoteLocation": "plovdiv", "tags": {"r": "1"}, "template": "hdd"},)],
+    "volumeFromRemote": lambda w: [
+        ({"name": "from-far", "remoteId": w["far-exported"], "remoteLocation": "plovdiv", "tags": {"r": "1"}, "template": "hdd"},)
+    ],
     "volumeRevert": lambda w: [("plain", {"toSnapshot": "snap"})],
-    "snapshotCreate": lambda w: [("vol", {"name": "s1", "tags": {"t": "1"}, "bind": True, "deleteAfter": 60}), ("vol", {}), (w["anonymous"], {})],
-    "snapshotUpdate": lambda w: [("snap", {"rename": "snap2", "bind": False, "deleteAfter": 90, "tags": {"q": "r"}, "iops": 4, "template": "nvme"})],
+    "snapshotCreate": lambda w: [
+        ("vol", {"name": "s1", "tags": {"t": "1"}, "bind": True, "deleteAfter": 60}),
+        ("vol", {}),
+        (w["anonymous"], {}),
+    ],
+    "snapshotUpdate": lambda w: [
+        ("snap", {"rename": "snap2", "bind": False, "deleteAfter": 90, "tags": {"q": "r"}, "iops": 4, "template": "nvme"})
+    ],
     "snapshotRebase": lambda w: [("mid", {})],
     "snapshotDelete": lambda w: [("dated",), ("mid",)],
     "snapshotDeleteById": lambda w: [(w["dated-id"],)],
-    "snapshotCreateGroup": lambda w: [({"tags": {"g": "1"}, "volumes": [{"volume": "vol", "name": "g1", "tags": {"x": "y"}}, {"volume": "plain"}]},)],
-    "snapshotFromRemote": lambda w: [({"name": "copy", "remoteId": w["far-exported"], "remoteLocation": "plovdiv", "tags": {"r": "1"}, "template": "hdd", "export": True},)],
+    "snapshotCreateGroup": lambda w: [
+        ({"tags": {"g": "1"}, "volumes": [{"volume": "vol", "name": "g1", "tags": {"x": "y"}}, {"volume": "plain"}]},)
+    ],
+    "snapshotFromRemote": lambda w: [
+        (
+            {
+                "name": "copy",
+                "remoteId": w["far-exported"],
+                "remoteLocation": "plovdiv",
+                "tags": {"r": "1"},
+                "template": "hdd",
+                "export": True,
+            },
+        )
+    ],
     "snapshotMoveToRemote": lambda w: [("dated", {"cluster": "sofia-b"})],
     "snapshotExport": lambda w: [({"snapshot": "snap", "location": "plovdiv"},)],
-    "snapshotUnexport": lambda w: [({"snapshot": "exported", "location": "plovdiv", "force": True},), ({"snapshot": w["other-exported"], "all": True},)],
-    "snapshotsRemoteUnexport": lambda w: [({"remoteSnapshots": [{"location": "plovdiv", "globalSnapshotId": w["far-exported"], "deleteAfter": 500}]},)],
-    "volumesReassign": lambda w: [([{"volume": "plain", "rw": [1], "ro": [2], "detach": [3], "force": True}, {"snapshot": "snap", "ro": [2], "detach": [1]}],)],
+    "snapshotUnexport": lambda w: [
+        ({"snapshot": "exported", "location": "plovdiv", "force": True},),
+        ({"snapshot": w["other-exported"], "all": True},),
+    ],
+    "snapshotsRemoteUnexport": lambda w: [
+        ({"remoteSnapshots": [{"location": "plovdiv", "globalSnapshotId": w["far-exported"], "deleteAfter": 500}]},)
+    ],
+    "volumesReassign": lambda w: [
+        ([{"volume": "plain", "rw": [1], "ro": [2], "detach": [3], "force": True}, {"snapshot": "snap", "ro": [2], "detach": [1]}],)
+    ],
     "volumesReassignWait": lambda w: [
         ({"attachTimeout": 10, "reassign": [{"volume": "plain", "rw": [1]}, {"snapshot": "snap", "ro": [2]}]},),
-        ({"reassign": [{"volume": "plain", "detach": "all", "mcMode": "export", "onRemoteAttached": "export", "allowRemoteExported": True}]},),
+        (
+            {
+                "reassign": [
+                    {"volume": "plain", "detach": "all", "mcMode": "export", "onRemoteAttached": "export", "allowRemoteExported": True}
+                ]
+            },
+        ),
     ],
     "placementGroupUpdate": lambda w: [("fresh", {"addDisks": {101, 201}}), ("fresh", {"rename": "renamed", "rmDisks": {101}})],
     "placementGroupDelete": lambda w: [("unused",)],
-    "volumeTemplateCreate": lambda w: [({"name": "t1", "parent": "snap", "size": MIB, "replication": 2, "placeAll": "ssd", "iops": 3, "bw": 4, "reuseServer": True},)],
+    "volumeTemplateCreate": lambda w: [
+        ({"name": "t1", "parent": "snap", "size": MIB, "replication": 2, "placeAll": "ssd", "iops": 3, "bw": 4, "reuseServer": True},)
+    ],
     "volumeTemplateUpdate": lambda w: [("full", {"rename": "full2", "size": 2 * MIB, "propagate": True, "replication": 1})],
     "volumeTemplateDelete": lambda w: [("bare",)],
     "locationAdd": lambda w: [({"id": "vr", "name": "varna"},)],
@@ -147,13 +197,18 @@ CHANGES: dict[str, Callable[[dict], list[tuple]]] = {
     "clusterAdd": lambda w: [({"id": "z", "location": "burgas", "name": "burgas-z"},), ({"id": "y", "location": "burgas"},)],
     "clusterRemove": lambda w: [({"name": "burgas-a", "clusterWillNotBeComingBack": True},)],
     "clusterRename": lambda w: [({"cluster": "burgas-a", "name": "burgas-aa"},)],
-    "remoteBridgeAdd": lambda w: [({"location": "burgas", "ip": "192.0.2.9", "publicKey": "key9", "minimumDeleteDelay": 60, "noCrypto": True},)],
+    "remoteBridgeAdd": lambda w: [
+        ({"location": "burgas", "ip": "192.0.2.9", "publicKey": "key9", "minimumDeleteDelay": 60, "noCrypto": True},)
+    ],
     "remoteBridgeRemove": lambda w: [({"ip": "192.0.2.8"},)],
     "maintenanceSet": lambda w: [({"nodeId": 2, "duration": 600, "description": "disks", "minOkReplicas": 1, "maxNodesInMaintenance": 3},)],
     "maintenanceComplete": lambda w: [({"nodeId": 1},)],
     "kvsCreate": lambda w: [("fresh",)],
     "kvsDelete": lambda w: [("empty",)],
-    "kvsUpdate": lambda w: [("bucket", {"set": {"key": "", "new": "value"}}), ("bucket", {"set": {"x": "y"}, "runIfVersionIs": w["bucket-version"] + 1})],
+    "kvsUpdate": lambda w: [
+        ("bucket", {"set": {"key": "", "new": "value"}}),
+        ("bucket", {"set": {"x": "y"}, "runIfVersionIs": w["bucket-version"] + 1}),
+    ],
 }
 
 
@@ -161,9 +216,13 @@ def request(name: str, args: tuple) -> tuple[str, str, Any]:
     """(method, query, body) of a call given in the way of the bindings: the parts of the path, then the body."""
     call = tables.CALLS[name]
     count = len(call["pathArgs"])
-    query = call["query"].format(**{arg["name"]: value for arg, value in zip(call["pathArgs"], args)})
+    query = call["query"].format(**{arg["name"]: value for arg, value in zip(call["pathArgs"], args, strict=False)})
     body = args[count] if len(args) > count else NOT_SENT
-    return call["http"], query, {key: sorted(item) if isinstance(item, set) else item for key, item in body.items()} if isinstance(body, dict) else body
+    return (
+        call["http"],
+        query,
+        {key: sorted(item) if isinstance(item, set) else item for key, item in body.items()} if isinstance(body, dict) else body,
+    )
 
 
 def populate(sim: Simulator) -> dict[str, Any]:
@@ -176,7 +235,10 @@ def populate(sim: Simulator) -> dict[str, Any]:
     api.create("base", size=MIB)
     api.write("base", b"base" * 1024)
     api.snap("base", "golden")
-    api.do("VolumeTemplateCreate", {"name": "full", "replication": 2, "size": MIB, "placeAll": "hdd", "placeTail": "ssd", "iops": 10, "bw": 20, "parent": "golden"})
+    api.do(
+        "VolumeTemplateCreate",
+        {"name": "full", "replication": 2, "size": MIB, "placeAll": "hdd", "placeTail": "ssd", "iops": 10, "bw": 20, "parent": "golden"},
+    )
     api.do("VolumeTemplateCreate", {"name": "bare"})
     api.create("vol", template="hybrid", tags={"a": "1", "cs": "volume"}, iops=1000, bw=2000)
     api.write("vol", b"data" * 4096)
