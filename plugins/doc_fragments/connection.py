@@ -51,7 +51,8 @@ options:
 requirements:
   - requests (Python library) where the task runs
 notes:
-  - A task with a local connection and without C(become), C(async) or C(environment) runs inside the controller, which makes loops much faster.
+  - A task with a local connection and without C(become), C(async) or C(environment) runs inside the controller,
+    which makes loops much faster.
     Any other task runs as an ordinary module on its target. Results are the same.
     Set the variable C(storpool_in_process) to V(false) to always run the module.
 """

@@ -77,12 +77,27 @@ class ApiError(CollectionError):
 
     kind = "api"
 
-    def __init__(self, name: str, description: str, *, transient: bool = False, status: int | None = None, call: str | None = None,
-                 object_name: str | None = None, hint: str | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        description: str,
+        *,
+        transient: bool = False,
+        status: int | None = None,
+        call: str | None = None,
+        object_name: str | None = None,
+        hint: str | None = None,
+    ) -> None:
         on = f" on {object_name}" if object_name else ""
         super().__init__(
             f"{call or 'the API'}{on} failed: {name}: {description}",
-            hint=hint, name=name, description=description, transient=transient, status=status, call=call, object=object_name,
+            hint=hint,
+            name=name,
+            description=description,
+            transient=transient,
+            status=status,
+            call=call,
+            object=object_name,
         )
         self.name = name
         self.description = description

@@ -13,8 +13,9 @@ import random
 import threading
 import time
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Callable, Mapping
+from typing import Any, Callable
 
 from ._errors import AnswerLost, CollectionError, Unreachable, WriteInCheckMode
 
@@ -35,7 +36,7 @@ BODY_LIMIT = 512 << 20  # bytes of one answer; a listing of a million volumes fi
 
 
 class Transient(Exception):
-    """Raised by a decoder: the server said that trying again can help and that the call had no effect. ``error`` is what to report at last."""
+    """Raised by a decoder: the call had no effect and trying again can help. ``error`` is what to report at last."""
 
     def __init__(self, error: CollectionError) -> None:
         super().__init__(str(error))
@@ -66,7 +67,12 @@ class Stats:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the ``api`` member of a result."""
-        return {"reads": self.reads, "writes": self.writes, "attempts": self.reads + self.writes + self.retries, "waited": round(self.waited, 1)}
+        return {
+            "reads": self.reads,
+            "writes": self.writes,
+            "attempts": self.reads + self.writes + self.retries,
+            "waited": round(self.waited, 1),
+        }
 
 
 class Endpoint:
@@ -99,8 +105,15 @@ class Http:
     :param adapter_options: what the ``requests`` adapter needs besides (``verify``).
     """
 
-    def __init__(self, endpoints: list[Endpoint], headers: dict[str, str], timeout: float, decode: Callable[[Reply], Any],
-                 pool: int = 8, **adapter_options: Any) -> None:
+    def __init__(
+        self,
+        endpoints: list[Endpoint],
+        headers: dict[str, str],
+        timeout: float,
+        decode: Callable[[Reply], Any],
+        pool: int = 8,
+        **adapter_options: Any,
+    ) -> None:
         self.endpoints = endpoints
         self.timeout = timeout
         self.stats = Stats()
@@ -132,7 +145,9 @@ class Http:
         :raises CollectionError: as :meth:`get`.
         """
         if self.read_only:
-            raise WriteInCheckMode(f"a write ({path}) was about to be sent in check mode", hint="this is a defect of the collection; nothing was sent")
+            raise WriteInCheckMode(
+                f"a write ({path}) was about to be sent in check mode", hint="this is a defect of the collection; nothing was sent"
+            )
         return self._call("POST", path, body, True, waits)
 
     def _call(self, method: str, path: str, data: bytes | None, write: bool, waits: float) -> Any:
@@ -152,7 +167,9 @@ class Http:
                 what = exc if isinstance(exc, _Cut) else f"answered what is no answer: {exc}"
                 problem = Unreachable(f"{endpoint.label} took {path} and then {what}")
                 if write:
-                    raise AnswerLost(problem.message, hint="whether it took effect is not known; running the task again finds out and finishes") from exc
+                    raise AnswerLost(
+                        problem.message, hint="whether it took effect is not known; running the task again finds out and finishes"
+                    ) from exc
             around = 1
             if isinstance(problem, Unreachable):
                 failures += 1
@@ -191,7 +208,9 @@ class Http:
             request.headers["Content-Length"] = str(len(data))
         remaining = max(0.1, deadline - self._clock())
         try:
-            response = self._adapter.send(request, stream=True, timeout=(min(CONNECT_TIMEOUT, remaining), remaining), **self._adapter_options)
+            response = self._adapter.send(
+                request, stream=True, timeout=(min(CONNECT_TIMEOUT, remaining), remaining), **self._adapter_options
+            )
         except requests.exceptions.ConnectTimeout as exc:
             raise _NotSent(f"no connection within {min(CONNECT_TIMEOUT, remaining):.0f} s") from exc
         except requests.exceptions.InvalidURL as exc:
@@ -235,4 +254,4 @@ def _plain(exc: Any) -> str:
 
 def _backoff(rounds: int) -> float:
     """Return a pause in seconds: doubling, capped, jittered so that many clients do not come back at once."""
-    return min(BACKOFF_LONGEST, BACKOFF_FIRST * 2 ** min(rounds, 10)) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret depends on it
+    return min(BACKOFF_LONGEST, BACKOFF_FIRST * 2 ** min(rounds, 10)) * random.uniform(0.5, 1.0)

@@ -13,7 +13,8 @@ from __future__ import annotations
 import csv
 import json
 import os
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
@@ -92,7 +93,7 @@ def _load_yaml(stream: Any, option: str, path: str) -> Any:
     except ImportError:
         raise OptionError(option, path, "needs PyYAML where the task runs; use JSON or CSV, or install it") from None
     try:
-        return yaml.load(stream, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe loaders
+        return yaml.load(stream, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.YAMLError as exc:
         raise ValueError(exc) from exc
 
@@ -103,8 +104,11 @@ def _entries(found: list[Any], shared: dict[str, Any], item: Mapping[str, dict[s
     An entry whose values already have their exact types needs nothing from Ansible's validator, which costs many times the work of
     planning the object; any other entry goes through it, for its conversions and its messages.
     """
-    exact = {name: _EXACT[spec.get("type", "str")] for name, spec in item.items()
-             if spec.get("type", "str") in _EXACT and not spec.get("options") and spec.get("elements", "raw") in ("raw",)}
+    exact = {
+        name: _EXACT[spec.get("type", "str")]
+        for name, spec in item.items()
+        if spec.get("type", "str") in _EXACT and not spec.get("options") and spec.get("elements", "raw") in ("raw",)
+    }
     choices = {name: spec["choices"] for name, spec in item.items() if "choices" in spec}
     validator = None
     entries = []

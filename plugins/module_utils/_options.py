@@ -14,11 +14,14 @@ import configparser
 import glob
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Mapping
+from typing import Any
+
+from ansible.module_utils.parsing.convert_bool import boolean
 
 from ._errors import OptionError
-from ._units import parse_remote_name
+from ._units import parse_remote_name, parse_whole
 
 STORPOOL_SPEC: dict[str, dict[str, Any]] = dict(
     sp_api_http_host=dict(type="list", elements="str"),
@@ -31,13 +34,32 @@ STORPOOL_SPEC: dict[str, dict[str, Any]] = dict(
     profile_file=dict(type="path"),
 )
 
+CLOUDSTACK_SPEC: dict[str, dict[str, Any]] = dict(
+    cloudstack_url=dict(type="str", aliases=["api_url"]),
+    cloudstack_key=dict(type="str", aliases=["api_key"], no_log=True),
+    cloudstack_secret=dict(type="str", aliases=["api_secret"], no_log=True),
+    cloudstack_validate_certs=dict(type="bool"),
+    cloudstack_ca_path=dict(type="path"),
+    cloudstack_timeout=dict(type="int"),
+    cloudstack_job_timeout=dict(type="int"),
+    profile=dict(type="str"),
+    profile_file=dict(type="path"),
+)
+
 DEFAULT_PORT = 81  # SP_API_HTTP_PORT when nothing says otherwise (bindings, spconfig.py)
 DEFAULT_TIMEOUT = 120
 DEFAULT_PROFILE_FILE = "~/.config/storpool.cloudstack/profiles.ini"
 STORPOOL_CONF = "/etc/storpool.conf"
 
-_ENVIRONMENT = {"sp_api_http_host": "SP_API_HTTP_HOST", "sp_api_http_port": "SP_API_HTTP_PORT", "sp_auth_token": "SP_AUTH_TOKEN"}
-_CONF = dict(_ENVIRONMENT)  # storpool.conf uses the same names
+DEFAULT_JOB_TIMEOUT = 3600
+
+_CONF = {"sp_api_http_host": "SP_API_HTTP_HOST", "sp_api_http_port": "SP_API_HTTP_PORT", "sp_auth_token": "SP_AUTH_TOKEN"}
+_ENVIRONMENT = {
+    **_CONF,  # storpool.conf and the environment use the same names
+    "cloudstack_url": "CLOUDSTACK_ENDPOINT",
+    "cloudstack_key": "CLOUDSTACK_KEY",
+    "cloudstack_secret": "CLOUDSTACK_SECRET",
+}
 
 
 @dataclass(frozen=True)
@@ -59,9 +81,36 @@ class StorPoolConnection:
     timeout: int
     sources: Mapping[str, str]
 
+    def secrets(self) -> set[str]:
+        """Return what may appear nowhere."""
+        return {self.token}
+
+
+@dataclass(frozen=True)
+class CloudStackConnection:
+    """How to reach a CloudStack management server. ``key`` and ``secret`` never appear in a message.
+
+    ``verify`` is that of ``requests``: whether to verify certificates, or the authorities to verify them with. Times in seconds.
+    """
+
+    url: str
+    key: str
+    secret: str
+    verify: bool | str
+    timeout: int
+    job_timeout: int
+    sources: Mapping[str, str]
+
+    def secrets(self) -> set[str]:
+        """Return what may appear nowhere."""
+        return {self.key, self.secret}
+
 
 def _present(value: Any) -> bool:
-    return value is not None and value != "" and value != []
+    """Tell whether a value says anything; an empty variable in a playbook makes a list of one empty string."""
+    if isinstance(value, list):
+        return any(_present(one) for one in value)
+    return value is not None and str(value).strip() != ""
 
 
 class Settings:
@@ -118,7 +167,7 @@ def read_storpool_conf(path: str = STORPOOL_CONF, hostname: str | None = None) -
     """Return the settings of ``/etc/storpool.conf`` and its drop-ins, as the official bindings read them.
 
     Keys before the first section hold for every host, the section named after this host overrides them, file by file: the main file, then
-    ``storpool.conf.d/*.conf`` in sorted order. A file that does not exist or may not be read sets nothing (the reference sheet's section 1.3).
+    ``storpool.conf.d/*.conf`` in sorted order. A file that does not exist or may not be read sets nothing (sheet, section 1.3).
     """
     hostname = hostname or platform.node()
     found: dict[str, Setting] = {}
@@ -128,7 +177,8 @@ def read_storpool_conf(path: str = STORPOOL_CONF, hostname: str | None = None) -
         parser.optionxform = str  # the names are upper case
         try:
             with open(name, encoding="utf-8") as stream:
-                parser.read_string("[*]\n" + stream.read())
+                # Indentation means nothing to the bindings, to Python's reader it means that the line before goes on.
+                parser.read_string("\n".join(["[*]", *(line.strip() for line in stream)]))
         except (OSError, UnicodeDecodeError, configparser.Error):
             continue
         for section in ("*", hostname):
@@ -141,43 +191,106 @@ def _split_host(text: str, port: int, source: str) -> tuple[str, int]:
     """Return host and port of ``host``, ``host:port``, ``[v6]`` or ``[v6]:port``."""
     text = text.strip()
     if "://" in text or "/" in text or not text or any(letter.isspace() for letter in text):
-        raise OptionError("sp_api_http_host", text, f"(from {source}) is not a host name or address; give only the host, as in 10.0.0.1 or 10.0.0.1:81")
+        raise OptionError(
+            "sp_api_http_host", text, f"(from {source}) is not a host name or address; give only the host, as in 10.0.0.1 or 10.0.0.1:81"
+        )
     if text.count(":") > 1 and not text.startswith("["):
         return f"[{text}]", port
     host, bracket, tail = text.rpartition("]") if text.startswith("[") else ("", "", text)
     name, colon, given = tail.partition(":")
     if colon:
-        if not given.isdigit() or not 0 < int(given) < 65536:
+        port = parse_whole(given, 1, 65535)
+        if port is None:
             raise OptionError("sp_api_http_host", text, f"(from {source}) has no valid port after the colon")
-        port = int(given)
+    if (name if bracket else not name) or host + bracket == "[]":
+        raise OptionError("sp_api_http_host", text, f"(from {source}) is not a host name or address")
     return host + bracket + name, port
 
 
-def storpool_connection(options: Mapping[str, Any], environ: Mapping[str, str] | None = None, conf: str = STORPOOL_CONF) -> StorPoolConnection:
+def _look_up(
+    spec: Mapping[str, Any], needed: tuple[str, ...], options: Mapping[str, Any], environ: Mapping[str, str] | None, conf: str
+) -> dict[str, Setting | None]:
+    """Return every connection setting of ``spec``. :raises OptionError: one of ``needed`` is set nowhere; names where to set it."""
+    settings = Settings(options, environ, conf)
+    found = {name: settings.get(name) for name in spec if not name.startswith("profile")}
+    for name in needed:
+        if found[name] is None:
+            in_conf = f" or {_CONF[name]} in {conf}" if name in _CONF else ""
+            raise OptionError(
+                name, None, f"is set nowhere: give the option, a profile, the environment variable {_ENVIRONMENT[name]}{in_conf}"
+            )
+    return found
+
+
+def _sources(found: Mapping[str, Setting | None]) -> dict[str, str]:
+    return {name: setting.source for name, setting in found.items() if setting}
+
+
+def _flag(setting: Setting | None, name: str, default: bool) -> bool:
+    """Return a yes or no; a profile file spells it in words. :raises OptionError: it says neither."""
+    if setting is None:
+        return default
+    try:
+        return boolean(setting.value)
+    except TypeError:
+        raise OptionError(name, setting.value, f"(from {setting.source}) is neither true nor false") from None
+
+
+def _secret(setting: Setting, name: str) -> str:
+    """Return a secret that fits into a header or a query. :raises OptionError: it does not; shows where it is from, not what it is."""
+    value = str(setting.value).strip()
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise OptionError(name, "(hidden)", f"(from {setting.source}) has characters that it cannot have; check for line breaks and blanks")
+    return value
+
+
+def storpool_connection(
+    options: Mapping[str, Any], environ: Mapping[str, str] | None = None, conf: str = STORPOOL_CONF
+) -> StorPoolConnection:
     """Return how to reach StorPool, from the options and whatever stands behind them.
 
-    :raises OptionError: a setting is missing or cannot be meant; says which option to set and every place that was looked at.
+    :raises OptionError: a setting is missing or cannot be meant; says which option to set.
     """
-    settings = Settings(options, environ, conf)
-    found = {name: settings.get(name) for name in STORPOOL_SPEC if not name.startswith("profile")}
-    for name in ("sp_api_http_host", "sp_auth_token"):
-        if found[name] is None:
-            raise OptionError(name, None, f"is set nowhere: give the option, a profile, the environment variable {_ENVIRONMENT[name]} or {_CONF[name]} in {conf}")
+    found = _look_up(STORPOOL_SPEC, ("sp_api_http_host", "sp_auth_token"), options, environ, conf)
     port = _number(found["sp_api_http_port"], "sp_api_http_port", DEFAULT_PORT, 65535)
     hosts = found["sp_api_http_host"]
-    names = hosts.value if isinstance(hosts.value, list) else str(hosts.value).split(",")
-    token = str(found["sp_auth_token"].value).strip()
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise OptionError("sp_auth_token", "(hidden)", f"(from {found['sp_auth_token'].source}) has characters that no token has; check for line breaks and blanks")
+    names = [name for name in (hosts.value if isinstance(hosts.value, list) else str(hosts.value).split(",")) if str(name).strip()]
+    if not names:
+        raise OptionError("sp_api_http_host", hosts.value, f"(from {hosts.source}) names no host")
     cluster = found["sp_cluster"]
-    multi = found["sp_multi_cluster"]
     return StorPoolConnection(
-        hosts=tuple(_split_host(name, port, hosts.source) for name in names if str(name).strip()),
-        token=token,
+        hosts=tuple(_split_host(name, port, hosts.source) for name in names),
+        token=_secret(found["sp_auth_token"], "sp_auth_token"),
         cluster=_cluster(cluster.value) if cluster else None,
-        multi_cluster=str(multi.value).lower() in ("true", "yes", "1", "on") if multi else False,
+        multi_cluster=_flag(found["sp_multi_cluster"], "sp_multi_cluster", False),
         timeout=_number(found["sp_timeout"], "sp_timeout", DEFAULT_TIMEOUT, 86400),
-        sources={name: setting.source for name, setting in found.items() if setting},
+        sources=_sources(found),
+    )
+
+
+def cloudstack_connection(options: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> CloudStackConnection:
+    """Return how to reach CloudStack, from the options and whatever stands behind them.
+
+    :raises OptionError: a setting is missing or cannot be meant; says which option to set.
+    """
+    found = _look_up(CLOUDSTACK_SPEC, ("cloudstack_url", "cloudstack_key", "cloudstack_secret"), options, environ, STORPOOL_CONF)
+    url = found["cloudstack_url"]
+    text = str(url.value).strip().rstrip("/")
+    if not text.startswith(("http://", "https://")) or any(letter.isspace() for letter in text) or "?" in text or "@" in text:
+        raise OptionError(
+            "cloudstack_url", text, f"(from {url.source}) is not the address of an API, like https://cloudstack.example.com/client/api"
+        )
+    ca_path = found["cloudstack_ca_path"]
+    if ca_path and not os.path.exists(os.path.expanduser(ca_path.value)):
+        raise OptionError("cloudstack_ca_path", ca_path.value, f"(from {ca_path.source}) does not exist")
+    return CloudStackConnection(
+        url=text,
+        key=_secret(found["cloudstack_key"], "cloudstack_key"),
+        secret=_secret(found["cloudstack_secret"], "cloudstack_secret"),
+        verify=_flag(found["cloudstack_validate_certs"], "cloudstack_validate_certs", True) and (os.path.expanduser(ca_path.value) if ca_path else True),
+        timeout=_number(found["cloudstack_timeout"], "cloudstack_timeout", DEFAULT_TIMEOUT, 86400),
+        job_timeout=_number(found["cloudstack_job_timeout"], "cloudstack_job_timeout", DEFAULT_JOB_TIMEOUT, 604800),
+        sources=_sources(found),
     )
 
 
@@ -189,7 +302,8 @@ def _cluster(value: str) -> str:
 def _number(setting: Setting | None, name: str, default: int, highest: int) -> int:
     if setting is None:
         return default
-    text = str(setting.value).strip()
-    if not text.isdigit() or not 0 < int(text) <= highest:
+    number = parse_whole(setting.value, 1, highest)
+    if number is None:
         raise OptionError(name, setting.value, f"(from {setting.source}) is not a number from 1 to {highest}")
-    return int(text)
+    return number
+

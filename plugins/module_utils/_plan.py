@@ -4,14 +4,15 @@
 
 """Floor 3: what a plan is, and the order in which plans are carried out.
 
-A plan is made by a pure function of what is wanted and what is there. ``changed``, the diff, the predicted after-state and the calls all come
-from it, so check mode and the real run cannot tell different stories.
+A plan is made by a pure function of what is wanted and what is there. ``changed``, the diff, the predicted after-state and the calls all
+come from it, so check mode and the real run cannot tell different stories.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Callable, Mapping, Protocol, Sequence
+from typing import Any, Callable, Protocol
 
 from ._errors import CollectionError, OptionError
 
@@ -66,7 +67,7 @@ class Resource(Protocol):
     kind: str
 
     def parse(self, options: Mapping[str, Any], now: float) -> Any:
-        """Return what is wanted, from the options of one object. ``now`` is the UNIX time at which the task began (the planner has no clock).
+        """Return what is wanted, from the options of one object. ``now`` is the UNIX time of the task's begin (the planner has no clock).
 
         :raises OptionError: an option that cannot be meant.
         """
@@ -93,7 +94,9 @@ def waves(wanted: Sequence[Wanted], option: str) -> list[list[int]]:
     for position, one in enumerate(wanted):
         for name in one.names():
             if owner.setdefault(name, position) != position:
-                raise OptionError(option, name, f"is declared twice (entries {owner[name] + 1} and {position + 1}); declare each object once")
+                raise OptionError(
+                    option, name, f"is declared twice (entries {owner[name] + 1} and {position + 1}); declare each object once"
+                )
     waiting = {position: {owner[name] for name in one.needs() if name in owner} - {position} for position, one in enumerate(wanted)}
     if not any(waiting.values()):
         return [list(waiting)] if waiting else []

@@ -12,15 +12,16 @@ from __future__ import annotations
 import threading
 import time
 import traceback
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from . import _http
 from ._errors import AnswerLost, ApiError, CollectionError
 from ._items import bulk_spec, expand
-from ._options import STORPOOL_SPEC, storpool_connection
+from ._options import CLOUDSTACK_SPEC, STORPOOL_SPEC, cloudstack_connection, storpool_connection
 from ._plan import Plan, Resource, diff_of, plan_all, waves
 from ._storpool import EXISTS, NOT_THERE, StorPool
 
@@ -31,19 +32,19 @@ _SHORTEST_SECRET = 6  # a shorter one would eat ordinary words of a message
 
 @dataclass(frozen=True)
 class Manages:
-    """Declares a module that brings objects into a state. ``item`` is the argument spec of one object, ``plural`` the name of the list of them."""
+    """Declares a module that brings objects into a state: ``item`` is the argument spec of one, ``plural`` the name of the list of them."""
 
     resource: Resource
     item: Mapping[str, dict[str, Any]]
     plural: str
     names: bool = True
-    supports_check_mode: bool = True
+    systems: Sequence[str] = ("storpool",)
 
     def argument_spec(self) -> dict[str, dict[str, Any]]:
         """Return the whole argument spec of the module."""
-        return {**bulk_spec(self.item, self.plural, self.names), **STORPOOL_SPEC}
+        return {**bulk_spec(self.item, self.plural, self.names), **_connection_spec(self.systems)}
 
-    def run(self, client: StorPool, options: Mapping[str, Any], check: bool, diff: bool) -> dict[str, Any]:
+    def run(self, client: Any, options: Mapping[str, Any], check: bool, diff: bool) -> dict[str, Any]:
         """Return the result of a task; see :class:`_Run`."""
         return _Run(self, client, options, check, diff).result()
 
@@ -52,17 +53,24 @@ class Manages:
 class Informs:
     """Declares a module that only reads. ``query`` takes a client and the options and returns the result's own members."""
 
-    query: Callable[[StorPool, Mapping[str, Any]], dict[str, Any]]
+    query: Callable[[Any, Mapping[str, Any]], dict[str, Any]]
     options: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    systems: Sequence[str] = ("storpool",)
 
     def argument_spec(self) -> dict[str, dict[str, Any]]:
         """Return the whole argument spec of the module."""
-        return {**self.options, **STORPOOL_SPEC}
+        return {**self.options, **_connection_spec(self.systems)}
 
-    def run(self, client: StorPool, options: Mapping[str, Any], check: bool, diff: bool) -> dict[str, Any]:
+    def run(self, client: Any, options: Mapping[str, Any], check: bool, diff: bool) -> dict[str, Any]:
         """Return the result of a task. Whatever the mode, nothing is written."""
-        client.http.read_only = True
+        client.begin(client.http.stats, read_only=True)
         return {"changed": False, **self.query(client, options)}
+
+
+def _connection_spec(systems: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the connection options of a module that speaks to ``systems``."""
+    specs = {"storpool": STORPOOL_SPEC, "cloudstack": CLOUDSTACK_SPEC}
+    return {name: spec for system in systems for name, spec in specs[system].items()}
 
 
 # -- the two ways in
@@ -72,7 +80,7 @@ def run_module(declared: Manages | Informs) -> None:
     """Be an ordinary module: parse, run, exit."""
     module = AnsibleModule(argument_spec=declared.argument_spec(), supports_check_mode=True)
     result = execute(declared, module.params, module.check_mode, module._diff)
-    # Our results are built without secrets; Ansible's own removal works by substring and would cut a word that equals a short secret out of them.
+    # Our results are built without secrets; Ansible's own removal works by substring and would cut every word that equals a short secret.
     module.no_log_values.clear()
     for warning in result.pop("warnings", []):
         module.warn(warning)
@@ -81,7 +89,9 @@ def run_module(declared: Manages | Informs) -> None:
     module.exit_json(**result)
 
 
-def execute(declared: Manages | Informs, options: Mapping[str, Any], check: bool, diff: bool, clients: dict[Any, StorPool] | None = None) -> dict[str, Any]:
+def execute(
+    declared: Manages | Informs, options: Mapping[str, Any], check: bool, diff: bool, clients: dict[Any, Any] | None = None
+) -> dict[str, Any]:
     """Run a task and return its whole result; never raises.
 
     :param options: validated by Ansible against the argument spec.
@@ -91,29 +101,47 @@ def execute(declared: Manages | Informs, options: Mapping[str, Any], check: bool
     try:
         if _http.requests is None:
             raise CollectionError(missing_required_lib("requests"), hint="install it for the Python that runs the task")
-        connection = storpool_connection(options)
-        secrets.add(connection.token)
-        client = _client(connection, int(options.get("parallel") or 1), clients)
-        client.http.stats = stats = _http.Stats()
-        client.http.read_only = check
+        client = _connect(declared.systems, options, {} if clients is None else clients, secrets)
+        stats = _http.Stats()
+        client.begin(stats, read_only=check)
         result = declared.run(client, options, check, diff)
         result["api"] = stats.as_dict()
     except CollectionError as exc:
         result = _failure(exc)
     except Exception as exc:  # a defect of ours must still end in a result that hides the token
-        result = {"failed": True, "changed": False, "msg": f"unexpected error, a defect of this collection: {type(exc).__name__}: {exc}",
-                  "exception": traceback.format_exc()}
+        result = {
+            "failed": True,
+            "changed": False,
+            "msg": f"unexpected error, a defect of this collection: {type(exc).__name__}: {exc}",
+            "exception": traceback.format_exc(),
+        }
     result["invocation"] = {"module_args": _shown_options(declared.argument_spec(), options)}
     return _without(result, secrets)
 
 
-def _client(connection: Any, parallel: int, clients: dict[Any, StorPool] | None) -> StorPool:
-    if clients is None:
-        return StorPool(connection, parallel)
-    key = (connection.hosts, connection.token, connection.cluster, connection.multi_cluster, connection.timeout, parallel)
-    if key not in clients:
-        clients[key] = StorPool(connection, parallel)
-    return clients[key]
+def _connect(systems: Sequence[str], options: Mapping[str, Any], clients: dict[Any, Any], secrets: set[str]) -> Any:
+    """Return the client of a module: a StorPool or, when it speaks to CloudStack, a CloudStack that knows the StorPool behind it."""
+    parallel = int(options.get("parallel") or 1)
+
+    def kept(connection: Any, make: Callable[[], Any]) -> Any:
+        secrets.update(connection.secrets())
+        key = (repr({**vars(connection), "sources": None}), parallel)
+        if key not in clients:
+            clients[key] = make()
+        return clients[key]
+
+    storpool = None
+    if "storpool" in systems:
+        to_storpool = storpool_connection(options)
+        storpool = kept(to_storpool, lambda: StorPool(to_storpool, parallel))
+    if "cloudstack" not in systems:
+        return storpool
+    from ._cloudstack import CloudStack  # what a module does not need is not loaded
+
+    to_cloudstack = cloudstack_connection(options)
+    client = kept(to_cloudstack, lambda: CloudStack(to_cloudstack, parallel))
+    client.storpool = storpool
+    return client
 
 
 def _failure(exc: CollectionError) -> dict[str, Any]:
@@ -257,7 +285,9 @@ class _Run:
             if self.options["on_error"] == "stop":
                 self._stopped.set()
         except Exception as exc:  # in a thread nobody else would see it
-            outcome.error = CollectionError(f"unexpected error, a defect of this collection: {type(exc).__name__}: {exc}", traceback=traceback.format_exc())
+            outcome.error = CollectionError(
+                f"unexpected error, a defect of this collection: {type(exc).__name__}: {exc}", traceback=traceback.format_exc()
+            )
             self._stopped.set()
         outcome.not_done = [change.action for change in changes]
 
@@ -326,8 +356,11 @@ class _Run:
         if first.done:
             message += f". Done before that: {', '.join(first.done)}; not done: {', '.join(first.not_done)}"
         if not self.single:
-            message = (f"{counts['failed']} of {counts['declared']} failed, {counts['changed']} changed, {counts['unchanged']} were right already, "
-                       f"{counts['not_attempted']} not attempted. First failure: {message}")
+            message = (
+                f"{counts['failed']} of {counts['declared']} failed, {counts['changed']} changed, "
+                f"{counts['unchanged']} were right already, "
+                f"{counts['not_attempted']} not attempted. First failure: {message}"
+            )
         return {"msg": message, "error": {"object": first.plan.name, **error.as_dict()}}
 
 

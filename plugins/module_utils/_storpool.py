@@ -12,30 +12,54 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Iterable
+from typing import Any
 from urllib.parse import quote
 
 from ._errors import ApiError, DeadlineExceeded, Unauthorized, Unreachable
-from ._http import Endpoint, Http, Reply, Transient
+from ._http import Endpoint, Http, Reply, Stats, Transient
 from ._options import StorPoolConnection
 
 NOT_THERE = "objectDoesNotExist"
 EXISTS = "objectExists"
 
 # Calls that the bindings send with MultiCluster/ when asked to (column MC of the call table), among those used here.
-_MULTI_CLUSTER = frozenset({
-    "AttachmentsList", "Snapshot", "SnapshotDelete", "SnapshotGetInfo", "SnapshotUpdate", "SnapshotsList", "SnapshotsSpace", "Volume", "VolumeBackup",
-    "VolumeCreate", "VolumeDelete", "VolumeGetInfo", "VolumeRevert", "VolumeSnapshot", "VolumeUpdate", "VolumesGetStatusQuick", "VolumesGroupBackup",
-    "VolumesGroupSnapshot", "VolumesList", "VolumesReassignWait", "VolumesSpace",
-})
+_MULTI_CLUSTER = frozenset(
+    {
+        "AttachmentsList",
+        "Snapshot",
+        "SnapshotDelete",
+        "SnapshotGetInfo",
+        "SnapshotUpdate",
+        "SnapshotsList",
+        "SnapshotsSpace",
+        "Volume",
+        "VolumeBackup",
+        "VolumeCreate",
+        "VolumeDelete",
+        "VolumeGetInfo",
+        "VolumeRevert",
+        "VolumeSnapshot",
+        "VolumeUpdate",
+        "VolumesGetStatusQuick",
+        "VolumesGroupBackup",
+        "VolumesGroupSnapshot",
+        "VolumesList",
+        "VolumesReassignWait",
+        "VolumesSpace",
+    }
+)
 
 # What to do about errors whose own words do not say it; the texts are those that clients in the field match on (sheet 4.2).
 _HINTS = (
     ("is open at", "the device is in use on that host; stop what uses it, or set force to take it away"),
     ("No such client registered", "no client with that id has joined this cluster; storpool_cluster_info lists the clients"),
     ("still exported", "unexport it first"),
-    ("insufficientResources", "the cluster has not enough free space or servers for this; storpool_cluster_info shows the capacity of each template"),
+    (
+        "insufficientResources",
+        "the cluster has not enough free space or servers for this; storpool_cluster_info shows the capacity of each template",
+    ),
 )
 
 
@@ -178,10 +202,16 @@ class StorPool:
         self.http = Http(
             [Endpoint(f"http://{host}:{port}", f"StorPool at {host}:{port}") for host, port in connection.hosts],
             {"Authorization": f"Storpool v1:{connection.token}", "Content-Type": "application/json"},
-            connection.timeout, self._decode, pool=parallel,
+            connection.timeout,
+            self._decode,
+            pool=parallel,
         )
         remote = f"RemoteCommand/{connection.cluster}/" if connection.cluster else ""
         self._prefix = f"/ctrl/1.0/{remote}"
+
+    def begin(self, stats: Stats, read_only: bool) -> None:
+        """Start a task: count into ``stats`` and, in check mode, refuse to write."""
+        self.http.stats, self.http.read_only = stats, read_only
 
     # -- writes
 
@@ -196,7 +226,7 @@ class StorPool:
         try:
             answer = self.http.post(self._path(write.call, write.on), _encoded(write.body), waits=write.waits)
         except ApiError as exc:
-            raise _about(exc, write.call, write.about) from exc.__cause__
+            raise about(exc, write.call, write.about) from exc.__cause__
         if write.waits and time.monotonic() - started >= write.waits:
             self._confirm_clients(write)
         return answer
@@ -204,11 +234,15 @@ class StorPool:
     def _confirm_clients(self, write: Write) -> None:
         """Look whether the clients of a reassignment caught up: when its time runs out, the answer may be ok all the same."""
         concerned = {int(client) for item in write.body["reassign"] for rights in ("rw", "ro") for client in item.get(rights, ())}
-        behind = [f"{one['id']} ({one['configStatus']})" for one in self.clients_config() if int(one["id"]) in concerned and one["configStatus"] != "ok"]
+        behind = [
+            f"{one['id']} ({one['configStatus']})"
+            for one in self.clients_config()
+            if int(one["id"]) in concerned and one["configStatus"] != "ok"
+        ]
         if behind:
             raise DeadlineExceeded(
                 f"{write.about} is attached, but client {', '.join(behind)} has not confirmed it within {write.waits:.0f} s",
-                hint="start the block service (storpool_block) on that host, or give it longer with wait_timeout; the device appears when the client is back",
+                hint="start the block service (storpool_block) on that host, or raise wait_timeout; the device appears when the client is back",
             )
 
     # -- reads
@@ -303,7 +337,7 @@ class StorPool:
         try:
             return self.http.get(self._path(call, on))
         except ApiError as exc:
-            raise _about(exc, call, on or "") from exc.__cause__
+            raise about(exc, call, on or "") from exc.__cause__
 
     def _one(self, call: str, name: str) -> dict[str, Any] | None:
         """Return the only element of the list that ``Volume/{name}`` and ``Snapshot/{name}`` answer with."""
@@ -354,7 +388,7 @@ class StorPool:
             return Unreachable(
                 f"{label} answered with {what} (HTTP {status}): this is not the StorPool API",
                 hint=f"check sp_api_http_port (from {sources.get('sp_api_http_port', 'the default, 81')}) "
-                     f"and sp_api_http_host (from {sources.get('sp_api_http_host')})",
+                f"and sp_api_http_host (from {sources.get('sp_api_http_host')})",
             )
         return ValueError(f"HTTP {status}, {len(reply.body)} bytes that are not JSON")
 
@@ -376,10 +410,10 @@ def _hint(name: str, description: str) -> str | None:
     return next((hint for words, hint in _HINTS if words in description or words == name), None)
 
 
-def _about(exc: ApiError, call: str, about: str) -> ApiError:
+def about(exc: ApiError, call: str, name: str) -> ApiError:
     """Return the same error, naming the call and the object."""
     known = {key: exc.parts.get(key) for key in ("transient", "status")}
-    named = ApiError(exc.name, exc.description, call=call, object_name=about or None, hint=exc.hint, **known)
+    named = ApiError(exc.name, exc.description, call=call, object_name=name or None, hint=exc.hint, **known)
     named.parts["attempts"] = exc.parts.get("attempts")
     return named
 
@@ -387,4 +421,3 @@ def _about(exc: ApiError, call: str, about: str) -> ApiError:
 def by_name(objects: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return API objects by their name; an anonymous one is known by ``~globalId``, which is its name."""
     return {item["name"]: item for item in objects}
-

@@ -19,8 +19,9 @@ UNLIMITED = "unlimited"
 API_UNLIMITED = "-"  # how the API writes "no limit" or "not set"
 
 _SUFFIXES = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGTP]?)(i?B)?", re.IGNORECASE)
-_DURATION = re.compile(r"(\d+)\s*([smhdw]?)", re.IGNORECASE)
+# Digits are counted because Python refuses to convert thousands of them, with an error of its own.
+_SIZE = re.compile(r"([0-9]{1,30}(?:\.[0-9]{1,30})?)\s*([KMGTP]?)(i?B)?", re.IGNORECASE)
+_DURATION = re.compile(r"([0-9]{1,18})\s*([smhdw]?)", re.IGNORECASE)
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 # Patterns and lengths of the API (bindings, sptypes.py); "list" and "status" are words of the path and refused as names.
@@ -52,6 +53,14 @@ def _scaled(value: Any, option: str, units: str) -> int:
     if rest:
         raise OptionError(option, value, f"is not a whole number of units; give {units}")
     return scaled
+
+
+def parse_whole(value: Any, lowest: int, highest: int) -> int | None:
+    """Return the whole number that ``value`` is or spells in plain digits, or ``None`` when it is none from ``lowest`` to ``highest``."""
+    text = str(value).strip()
+    if isinstance(value, bool) or not text.isascii() or not text.isdigit() or len(text) > 18:
+        return None
+    return int(text) if lowest <= int(text) <= highest else None
 
 
 def parse_size(value: Any, option: str = "size") -> int:

@@ -21,7 +21,8 @@ extends_documentation_fragment:
 options:
   volumes:
     description:
-      - The volumes, when there are several. Each entry takes the options below, and what it leaves out it takes from the task's own options.
+      - The volumes, when there are several. Each entry takes the options below.
+      - What an entry leaves out it takes from the task's own options.
     type: list
     elements: dict
     suboptions:
@@ -117,7 +118,8 @@ options:
         choices: [merge, exact]
       attach_to: &attach_to
         description:
-          - Clients (their ids, C(SP_OURID)) that the volume is to be attached to, as V(11), V(11:ro), or a map with C(client) and C(rights) (V(rw) or V(ro)).
+          - Clients (their ids, C(SP_OURID)) that the volume is to be attached to.
+          - An entry is an id as V(11), with rights as V(11:ro), or a map with C(client) and C(rights) (V(rw) or V(ro)).
         type: list
         elements: raw
       exclusive: &exclusive
@@ -142,8 +144,8 @@ options:
         type: bool
       on_attached: &on_attached
         description:
-          - What to do when a volume to be deleted or reverted is attached. V(fail) refuses, V(detach) detaches it, V(detach_force) detaches it also
-            from clients that have it open.
+          - What to do when a volume to be deleted or reverted is attached. V(fail) refuses, V(detach) detaches it,
+            V(detach_force) detaches it also from clients that have it open.
         type: str
         choices: [fail, detach, detach_force]
       keep_snapshot: &keep_snapshot

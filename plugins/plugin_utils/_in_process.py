@@ -49,7 +49,9 @@ class InProcessAction(ActionBase):
             return result
         result.update(execute(self.DECLARED, validated.validated_parameters, bool(self._task.check_mode), bool(self._task.diff), _CLIENTS))
         if validated._warnings:
-            result.setdefault("warnings", []).extend(f"Both option {one['option']} and its alias {one['alias']} are set." for one in validated._warnings)
+            result.setdefault("warnings", []).extend(
+                f"Both option {one['option']} and its alias {one['alias']} are set." for one in validated._warnings
+            )
         return result
 
     def _may_run_here(self, task_vars: dict[str, Any]) -> bool:

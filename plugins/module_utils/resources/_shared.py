@@ -6,16 +6,24 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Callable
 
 from .._errors import ChangeRefused, OptionError
-from .._units import parse_bw, parse_iops, parse_template_name
+from .._units import parse_bw, parse_iops, parse_template_name, parse_whole
 
 # name of an attached object -> client id -> rights
 Attachments = dict  # dict[str, dict[int, str]]
 
 # Fields of VolumePolicyDesc, by their names in options and results.
-POLICY = {"iops": "iops", "bw": "bw", "replication": "replication", "place_all": "placeAll", "place_head": "placeHead", "place_tail": "placeTail"}
+POLICY = {
+    "iops": "iops",
+    "bw": "bw",
+    "replication": "replication",
+    "place_all": "placeAll",
+    "place_head": "placeHead",
+    "place_tail": "placeTail",
+}
 
 CREATION_SOURCES = ("parent", "base_on", "remote")
 
@@ -41,7 +49,7 @@ def guard_cloudstack(kind: str, document: Mapping[str, Any], actions: Sequence[s
         return
     instead = _CLOUDSTACK_WAY.get((kind, actions[0].split()[0]), "its own API or user interface")
     raise ChangeRefused(
-        f"{kind} {document['name']} belongs to CloudStack (tag cs={document['tags']['cs']}); changing it here would leave the two systems apart",
+        f"{kind} {document['name']} belongs to CloudStack (tag cs={document['tags']['cs']}); a change here would leave the two systems apart",
         allow_with="allow_cloudstack_objects: true",
         hint=f"use CloudStack: {instead}; or set allow_cloudstack_objects: true to change only StorPool",
     )
@@ -65,7 +73,9 @@ def named(objects: Mapping[str, Mapping[str, Any]], reference: str | None) -> Ma
     return found
 
 
-def fetch_named(names: Collection[str], read_one: Callable[[str], Any], read_all: Callable[[], list[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+def fetch_named(
+    names: Collection[str], read_one: Callable[[str], Any], read_all: Callable[[], list[dict[str, Any]]]
+) -> dict[str, dict[str, Any]]:
     """Return API objects by name with one call: a single one is asked for, several come from the listing."""
     if len(names) == 1:
         found = read_one(next(iter(names)))
@@ -90,11 +100,12 @@ def parse_clients(value: Any, option: str) -> dict[int, str]:
             rights = rights or "rw"
         if rights not in ("rw", "ro"):
             raise OptionError(option, rights, "is no kind of access; use rw or ro")
-        if isinstance(client, bool) or not str(client).strip().isdigit() or not 1 <= int(client) <= 4095:
+        number = parse_whole(client, 1, 4095)
+        if number is None:
             raise OptionError(option, entry, "is no client id (1 to 4095, SP_OURID on that host)")
-        if int(client) in clients:
-            raise OptionError(option, int(client), "is named twice")
-        clients[int(client)] = rights
+        if number in clients:
+            raise OptionError(option, number, "is named twice")
+        clients[number] = rights
     return clients
 
 

@@ -4,14 +4,15 @@
 
 """Floor 4: StorPool volumes.
 
-Identity is a name, a global id or a set of tags. Everything the planner predicts follows the rules of the API reference (section 4); the rule's
-id stands where it matters.
+Identity is a name, a global id or a set of tags. Everything the planner predicts follows the rules of the API reference (section 4); the
+rule's id stands where it matters.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Mapping, Sequence
+from typing import Any
 
 from .. import _storpool as sp
 from .._errors import ChangeRefused, CollectionError, OptionError
@@ -165,7 +166,9 @@ class Volumes:
             allow_cloudstack_objects=bool(options["allow_cloudstack_objects"]),
             on_attached=options["on_attached"] or "fail",
         )
-        wanted.label = wanted.name or (f"~{wanted.global_id}" if wanted.global_id else "with tags " + ",".join(f"{k}={v}" for k, v in match_tags.items()))
+        wanted.label = wanted.name or (
+            f"~{wanted.global_id}" if wanted.global_id else "with tags " + ",".join(f"{k}={v}" for k, v in match_tags.items())
+        )
         if options["renamed_from"] is not None:
             if wanted.name is None:
                 raise OptionError("renamed_from", options["renamed_from"], "needs name, the name the volume is to have")
@@ -322,19 +325,27 @@ class Volumes:
         if wanted.global_id:
             volume = world.volume("~" + wanted.global_id)
             if volume is None and wanted.state != "absent" and not quiet:
-                raise ChangeRefused(f"there is no volume with global_id {wanted.global_id}", hint="a global id cannot be chosen; leave it out to create a volume")
+                raise ChangeRefused(
+                    f"there is no volume with global_id {wanted.global_id}",
+                    hint="a global id cannot be chosen; leave it out to create a volume",
+                )
             return volume
         if wanted.match_tags:
             marks = wanted.match_tags.items()
             fits = [name for name, one in world.volumes.items() if marks <= (one.get("tags") or {}).items()]
             if len(fits) > 1 and not quiet:
-                raise ChangeRefused(f"{len(fits)} volumes fit match_tags: {', '.join(sorted(fits)[:10])}", hint="say which one is meant with name or global_id")
+                raise ChangeRefused(
+                    f"{len(fits)} volumes fit match_tags: {', '.join(sorted(fits)[:10])}",
+                    hint="say which one is meant with name or global_id",
+                )
             return world.volume(fits[0]) if fits else None
         volume = world.volume(wanted.name)
         if wanted.renamed_from:
             former = world.volume(wanted.renamed_from)
             if former and volume and not quiet and wanted.state != "absent":
-                raise ChangeRefused(f"both {wanted.name} and {wanted.renamed_from} exist", hint="delete one of them, or leave renamed_from out")
+                raise ChangeRefused(
+                    f"both {wanted.name} and {wanted.renamed_from} exist", hint="delete one of them, or leave renamed_from out"
+                )
             return volume or former
         return volume
 
@@ -343,8 +354,19 @@ class Volumes:
         source = self._source(wanted, world, given)
         template = given or (self._template(source["template"], world) if source and source.get("template") in world.templates else None)
         after: dict[str, Any] = {
-            "name": wanted.name, "global_id": None, "size": None, "template": wanted.template, "parent": None, "iops": "unlimited", "bw": "unlimited",
-            "replication": None, "place_all": "default", "place_head": None, "place_tail": None, "tags": {}, "attachments": [],
+            "name": wanted.name,
+            "global_id": None,
+            "size": None,
+            "template": wanted.template,
+            "parent": None,
+            "iops": "unlimited",
+            "bw": "unlimited",
+            "replication": None,
+            "place_all": "default",
+            "place_head": None,
+            "place_tail": None,
+            "tags": {},
+            "attachments": [],
         }
         # What the request does not say comes from the template, else from the parent or base (rule create-defaults).
         if source:
@@ -356,16 +378,22 @@ class Volumes:
             after.update(size=source["size"], parent=source["parent"])
         after.update(wanted.policy)
         if "place_all" in wanted.policy:
-            after.update({key: wanted.policy.get(key) or wanted.policy["place_all"] for key in ("place_head", "place_tail") if not template})
+            after.update(
+                {key: wanted.policy.get(key) or wanted.policy["place_all"] for key in ("place_head", "place_tail") if not template}
+            )
         for key in ("place_head", "place_tail"):
             after[key] = after[key] or after["place_all"]  # rule place-defaults
         after["tags"] = {key: value for key, value in (wanted.tags or {}).items() if value != ""}
         after["size"] = wanted.size or after["size"]
         if after["size"] is None:
-            raise OptionError("size", None, "is needed to create the volume: neither its template nor a parent gives one", item=wanted.label)
+            raise OptionError(
+                "size", None, "is needed to create the volume: neither its template nor a parent gives one", item=wanted.label
+            )
         if source and after["size"] < source["size"]:
-            raise ChangeRefused(f"the source of {wanted.label} has {format_size(source['size'])}, more than the {format_size(after['size'])} asked for",
-                                hint="give at least the size of the source, or leave size out")
+            raise ChangeRefused(
+                f"the source of {wanted.label} has {format_size(source['size'])}, more than the {format_size(after['size'])} asked for",
+                hint="give at least the size of the source, or leave size out",
+            )
         return Plan(wanted.label, None, after, self._creation(wanted, after, source) + self._attachment_changes(wanted, after, []))
 
     @staticmethod
@@ -378,10 +406,14 @@ class Volumes:
             known = ", ".join(sorted(world.templates)) or "none"
             raise OptionError("template", name, f"does not exist on this cluster; there are: {known}")
         return {
-            "iops": limit_from_api(raw["iops"]), "bw": limit_from_api(raw["bw"]),
+            "iops": limit_from_api(raw["iops"]),
+            "bw": limit_from_api(raw["bw"]),
             "replication": None if raw["replication"] == "-" else raw["replication"],
-            "place_all": raw["placeAll"], "place_head": raw["placeHead"], "place_tail": raw["placeTail"],
-            "size": None if raw["size"] == "-" else raw["size"], "parent": raw["parentName"] or None,
+            "place_all": raw["placeAll"],
+            "place_head": raw["placeHead"],
+            "place_tail": raw["placeTail"],
+            "size": None if raw["size"] == "-" else raw["size"],
+            "parent": raw["parentName"] or None,
         }
 
     @staticmethod
@@ -396,7 +428,9 @@ class Volumes:
             location, identity = wanted.remote
             remote = world.remote.get(wanted.remote)
             if remote is None:
-                raise OptionError("remote", {"location": location, "id": identity}, "is no snapshot that this location holds for this cluster")
+                raise OptionError(
+                    "remote", {"location": location, "id": identity}, "is no snapshot that this location holds for this cluster"
+                )
             return {"size": remote["size"], "parent": None}
         name = wanted.parent or (template or {}).get("parent")
         if name is None:
@@ -412,7 +446,9 @@ class Volumes:
         placement = {POLICY[key]: limit_to_api(value) for key, value in wanted.policy.items()}
         if not wanted.remote:
             body.update(placement)
-            body.update({key: value for key, value in (("size", wanted.size), ("parent", wanted.parent), ("baseOn", wanted.base_on)) if value})
+            body.update(
+                {key: value for key, value in (("size", wanted.size), ("parent", wanted.parent), ("baseOn", wanted.base_on)) if value}
+            )
             learn = {"globalId": "global_id", "name": "name"}
             if wanted.base_on:
                 learn["autoName"] = "parent"
@@ -439,15 +475,16 @@ class Volumes:
             body["size"] = wanted.size
             if wanted.size < volume["size"]:
                 if not wanted.allow_shrink:
-                    raise ChangeRefused(f"{volume['name']} has {format_size(volume['size'])}; making it {format_size(wanted.size)} would cut its end off",
-                                        allow_with="allow_shrink: true")
+                    raise ChangeRefused(
+                        f"{volume['name']} has {format_size(volume['size'])}; making it {format_size(wanted.size)} would cut its end off",
+                        allow_with="allow_shrink: true",
+                    )
                 body["shrinkOk"] = True
             after = {**after, "size": wanted.size}
         if wanted.template and wanted.template != volume["template"]:
             template = self._template(wanted.template, world)
             body["template"] = wanted.template
-            after = {**after, "template": wanted.template,
-                     **{key: template[key] for key in POLICY if template[key] is not None}}
+            after = {**after, "template": wanted.template, **{key: template[key] for key in POLICY if template[key] is not None}}
         for key, value in wanted.policy.items():
             if after[key] != value:
                 body[POLICY[key]] = limit_to_api(value)
@@ -484,7 +521,11 @@ class Volumes:
         if not item.keys() - {"volume"}:
             return []
         if "volume" not in item:
-            raise OptionError("attach_to", sorted(wanted.attach), "needs name when the volume is created: an anonymous one is attached by a second task, with its global_id")
+            raise OptionError(
+                "attach_to",
+                sorted(wanted.attach),
+                "needs name when the volume is created: an anonymous one is attached by a second task, with its global_id",
+            )
         if wanted.force:
             item["force"] = True
         left = {**{client: rights for client, rights in have.items() if client not in gone}, **wanted.attach}
@@ -499,7 +540,9 @@ class Volumes:
             return []
         if wanted.on_attached == "fail":
             where = ", ".join(f"{one['client']} ({one['rights']})" for one in volume["attachments"])
-            raise ChangeRefused(f"{volume['name']} is attached to client {where}; {to_do} needs it detached", allow_with="on_attached: detach")
+            raise ChangeRefused(
+                f"{volume['name']} is attached to client {where}; {to_do} needs it detached", allow_with="on_attached: detach"
+            )
         item: dict[str, Any] = {"volume": _address(volume), "detach": "all"}
         if wanted.on_attached == "detach_force":
             item["force"] = True
@@ -516,7 +559,11 @@ class Volumes:
             name = keep["name"] or f"{volume['name'].lstrip('~')}-deleted-{volume['global_id'].rpartition('.')[2]}"
             notes["kept_snapshot"] = name
             if name not in world.snapshots:
-                body = {"name": name, **({"deleteAfter": keep["delete_after"]} if keep["delete_after"] else {}), **({"tags": keep["tags"]} if keep["tags"] else {})}
+                body = {
+                    "name": name,
+                    **({"deleteAfter": keep["delete_after"]} if keep["delete_after"] else {}),
+                    **({"tags": keep["tags"]} if keep["tags"] else {}),
+                }
                 changes.append(Change("snapshot", sp.snapshot_create(_address(volume), body)))
         changes.append(Change("delete", sp.volume_delete(_address(volume))))
         return Plan(volume["name"], volume, None, changes, notes)
@@ -544,8 +591,8 @@ class Volumes:
     def _same_content(volume: dict[str, Any], snapshot: Mapping[str, Any], wanted: WantedVolume, world: World) -> tuple[bool, str]:
         """Tell whether the volume's content is known to be the snapshot's, and how that is known.
 
-        The API compares no contents. What it tells is how many bytes an object has of its own (``storedSize``): a volume with none has what its
-        parent has, and so on down the chain. Anything else may differ.
+        The API compares no contents. What it tells is how many bytes an object has of its own (``storedSize``): a volume with none has what
+        its parent has, and so on down the chain. Anything else may differ.
         """
         if wanted.revert_size and volume["size"] != snapshot["size"]:
             return False, f"its size is {format_size(volume['size'])}, the snapshot's {format_size(snapshot['size'])}"
@@ -558,7 +605,10 @@ class Volumes:
             if name is None or steps > 64:
                 return False, f"it does not stand on {snapshot['name']}"
             if world.snapshot_space.get(name):
-                return False, f"{world.snapshot_space[name]} bytes were written between {snapshot['name']} and its parent {volume['parent']}"
+                return (
+                    False,
+                    f"{world.snapshot_space[name]} bytes were written between {snapshot['name']} and its parent {volume['parent']}",
+                )
             name = (world.snapshots.get(name) or {}).get("parentName") or None
             steps += 1
         return True, f"it stands on {snapshot['name']} and nothing was written to it since"

@@ -1,0 +1,244 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Floor 2: the CloudStack API: signing, envelopes, errors, paging, jobs.
+
+Facts are those of the server's sources (reference sheet cloudstack-api, sections 2 to 7). The signing is our own because the published
+Python clients leave ``~`` as it is, while the server's ``URLEncoder`` makes it ``%7E``; StorPool's ids begin with ``~``, and such a call gets 401.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import quote
+
+from . import _storpool as sp
+from ._errors import AnswerLost, ApiError, CollectionError, DeadlineExceeded, Unauthorized, Unreachable
+from ._http import Endpoint, Http, Reply, Stats, Transient
+from ._options import CloudStackConnection
+
+EXPIRES = 600  # seconds that a signature is valid; the server refuses more than 15 minutes
+POLL_FIRST, POLL_LONGEST = 0.2, 2.0  # seconds between two looks at a job
+RUNNING, SUCCEEDED, FAILED, CANCELLED = range(4)  # jobstatus
+UNKNOWN_JOB = 431
+
+
+@dataclass(frozen=True)
+class Command:
+    """One changing call of CloudStack. ``about`` names the object for messages, ``waits`` replaces the job's deadline (seconds)."""
+
+    call: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    about: str = ""
+    waits: float | None = None
+
+
+def encode(value: str) -> str:
+    """Return ``value`` as Java's ``URLEncoder`` does with ``+`` as ``%20``: everything but letters, digits and ``. - * _`` is escaped."""
+    return quote(value, safe="*").replace("~", "%7E")
+
+
+def flat(params: Mapping[str, Any]) -> dict[str, str]:
+    """Return parameters as the API takes them: booleans as words, lists joined by commas, maps as ``name[0].key``; ``None`` is left out."""
+    found: dict[str, str] = {}
+    for name, value in params.items():
+        if value is None:
+            continue
+        if isinstance(value, bool):
+            found[name] = "true" if value else "false"
+        elif isinstance(value, Mapping):
+            found.update({f"{name}[0].{key}": str(inner) for key, inner in value.items()})
+        elif isinstance(value, (list, tuple, set)):
+            found[name] = ",".join(str(one) for one in value)
+        else:
+            found[name] = str(value)
+    return found
+
+
+def signed(params: Mapping[str, str], secret: str) -> str:
+    """Return the query of a request with its signature (``ApiServer.verifyRequest``): sorted by name, lower-cased, HMAC-SHA1, base64."""
+    query = "&".join(f"{name}={encode(params[name])}" for name in sorted(params))
+    digest = hmac.new(secret.encode(), query.lower().encode(), hashlib.sha1).digest()
+    return f"{query}&signature={encode(base64.b64encode(digest).decode())}"
+
+
+class CloudStack:
+    """A CloudStack management server.
+
+    :param connection: where and as whom; see :func:`._options.cloudstack_connection`.
+    :param storpool: the StorPool cluster behind its primary storage, for modules that verify both layers.
+    """
+
+    def __init__(self, connection: CloudStackConnection, parallel: int = 8, storpool: sp.StorPool | None = None) -> None:
+        self.connection = connection
+        self.storpool = storpool
+        self.http = Http(
+            [Endpoint(connection.url, f"CloudStack at {connection.url}")],
+            {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"},
+            connection.timeout,
+            self._decode,
+            pool=parallel,
+            verify=connection.verify,
+        )
+        self._version: tuple[int, ...] | None = None
+        self._clock = time.time
+        self._sleep = time.sleep
+
+    def begin(self, stats: Stats, read_only: bool) -> None:
+        """Start a task: count into ``stats`` and, in check mode, refuse to write (on both systems)."""
+        self.http.stats, self.http.read_only = stats, read_only
+        if self.storpool:
+            self.storpool.begin(stats, read_only)
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """The server's version as numbers, (4, 21, 0, 0); read once."""
+        if self._version is None:
+            text = self.read("listCapabilities")["capability"]["cloudstackversion"]
+            self._version = tuple(int(part) for part in text.split("-")[0].split(".") if part.isdigit())
+        return self._version
+
+    # -- reads
+
+    def read(self, call: str, **params: Any) -> dict[str, Any]:
+        """Return the content of an answer. :raises ApiError: the server refused."""
+        try:
+            return self.http.get("?" + self._query(call, params))
+        except ApiError as exc:
+            raise sp.about(exc, call, "") from exc.__cause__
+
+    def list(self, call: str, key: str, **params: Any) -> list[dict[str, Any]]:
+        """Return all objects of a listing, page by page.
+
+        The first call leaves the page size to the server (a size above its ``default.page.size`` is an error); further ones ask for as many.
+        """
+        answer = self.read(call, **params)
+        found = list(answer.get(key, ()))
+        size, page = len(found), 1
+        while size and len(found) < answer.get("count", 0):
+            page += 1
+            more = self.read(call, **params, page=page, pagesize=size).get(key, ())
+            if not more:
+                break
+            found.extend(more)
+        return found
+
+    # -- writes
+
+    def send(self, write: Command | sp.Write) -> Any:
+        """Send a write and return what it made: the answer's content or, for a job, the job's result.
+
+        :raises ApiError: the server refused it or the job failed.
+        :raises AnswerLost: it may or may not have taken effect.
+        :raises DeadlineExceeded: the job is still running.
+        """
+        if isinstance(write, sp.Write):
+            return self.storpool.send(write)
+        try:
+            answer = self.http.post("", self._query(write.call, write.params).encode())
+        except ApiError as exc:
+            raise sp.about(exc, write.call, write.about) from exc.__cause__
+        job = answer.get("jobid")
+        return self._wait(job, write) if job else answer
+
+    def _wait(self, job: str, write: Command) -> Any:
+        limit = write.waits or self.connection.job_timeout
+        deadline = time.monotonic() + limit
+        pause = POLL_FIRST
+        while True:
+            try:
+                state = self.read("queryAsyncJobResult", jobid=job)
+            except ApiError as exc:
+                if exc.parts.get("status") == UNKNOWN_JOB:
+                    raise AnswerLost(
+                        f"the job {job} of {write.call} on {write.about} is not known to CloudStack any more",
+                        hint="whether it took effect is not known; running the task again finds out and finishes",
+                    ) from exc
+                raise
+            status = state["jobstatus"]
+            if status == SUCCEEDED:
+                return state.get("jobresult") or {}
+            if status in (FAILED, CANCELLED):
+                result = state.get("jobresult") or {}
+                text = self._redacted(str(result.get("errortext", "no reason given" if status == FAILED else "cancelled")))
+                raise ApiError(
+                    str(result.get("errorcode", state.get("jobresultcode", 530))), text, call=write.call, object_name=write.about or None
+                )
+            if time.monotonic() + pause >= deadline:
+                raise DeadlineExceeded(
+                    f"{write.call} on {write.about} still runs after {limit:.0f} s (job {job})",
+                    hint="it goes on; run the task again later, or raise cloudstack_job_timeout",
+                    job=job,
+                )
+            self._sleep(pause)
+            pause = min(POLL_LONGEST, pause * 1.5)
+
+    # -- inside
+
+    def _query(self, call: str, params: Mapping[str, Any]) -> str:
+        expires = time.strftime("%Y-%m-%dT%H:%M:%S+0000", time.gmtime(self._clock() + EXPIRES))
+        every = {
+            **flat(params),
+            "command": call,
+            "response": "json",
+            "apiKey": self.connection.key,
+            "signatureVersion": "3",
+            "expires": expires,
+        }
+        return signed(every, self.connection.secret)
+
+    def _decode(self, reply: Reply) -> dict[str, Any]:
+        """Return what is inside the envelope."""
+        try:
+            document = json.loads(reply.body)
+        except ValueError:
+            document = None
+        if not isinstance(document, dict) or len(document) != 1 or not isinstance(next(iter(document.values())), dict):
+            raise self._no_answer(reply)
+        content = next(iter(document.values()))
+        if reply.status == 200 and "errorcode" not in content:
+            return content
+        if reply.status == 401 and content.get("cserrorcode") is None:
+            raise self._unauthorized(reply)
+        failure = ApiError(
+            str(content.get("errorcode", reply.status)), self._redacted(str(content.get("errortext", ""))), status=reply.status
+        )
+        # Too many requests, or a server about to stop: neither has begun the work (sheet, section 4).
+        raise Transient(failure) if reply.status in (429, 503) else failure
+
+    def _no_answer(self, reply: Reply) -> Exception:
+        label = reply.endpoint.label
+        if 300 <= reply.status < 400 or (reply.status < 500 and reply.body.lstrip()[:1] == b"<"):
+            what = "a redirect" if 300 <= reply.status < 400 else "an HTML or XML page"
+            return Unreachable(
+                f"{label} answered with {what} (HTTP {reply.status}): this is not the CloudStack API",
+                hint=f"check cloudstack_url (from {self.connection.sources.get('cloudstack_url')}); it usually ends in /client/api",
+            )
+        return ValueError(f"HTTP {reply.status}, {len(reply.body)} bytes that are no CloudStack answer")
+
+    def _unauthorized(self, reply: Reply) -> CollectionError:
+        """Return why a signature was refused, as far as it can be told: a wrong clock looks to the server like a wrong secret."""
+        sources = self.connection.sources
+        where = " and ".join(f"{name} (from {sources.get(name)})" for name in ("cloudstack_key", "cloudstack_secret"))
+        hint = f"check {where}, and that the user is enabled"
+        try:
+            skew = self._clock() - parsedate_to_datetime(reply.headers["Date"]).timestamp()
+        except (KeyError, TypeError, ValueError):
+            skew = 0.0
+        if abs(skew) >= EXPIRES - 60:
+            hint = f"the clocks differ by {abs(skew):.0f} s, so the signature is not valid there; set the clock here or on the server"
+        return Unauthorized(f"{reply.endpoint.label} refused the credentials", hint=hint)
+
+    def _redacted(self, text: str) -> str:
+        for secret in self.connection.secrets():
+            text = text.replace(secret, "(hidden)")
+        return text
