@@ -5,7 +5,8 @@
 """Floor 2: the CloudStack API: signing, envelopes, errors, paging, jobs.
 
 Facts are those of the server's sources (reference sheet cloudstack-api, sections 2 to 7). The signing is our own because the published
-Python clients leave ``~`` as it is, while the server's ``URLEncoder`` makes it ``%7E``; StorPool's ids begin with ``~``, and such a call gets 401.
+Python clients leave ``~`` as it is, while the server's ``URLEncoder`` makes it ``%7E``; StorPool's ids begin with ``~``, and such a call
+gets 401.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ class CloudStack:
     def list(self, call: str, key: str, **params: Any) -> list[dict[str, Any]]:
         """Return all objects of a listing, page by page.
 
-        The first call leaves the page size to the server (a size above its ``default.page.size`` is an error); further ones ask for as many.
+        The first call leaves the size to the server (a size above its ``default.page.size`` is an error); further calls ask for as many.
         """
         answer = self.read(call, **params)
         found = list(answer.get(key, ()))

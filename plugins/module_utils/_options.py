@@ -283,11 +283,12 @@ def cloudstack_connection(options: Mapping[str, Any], environ: Mapping[str, str]
     ca_path = found["cloudstack_ca_path"]
     if ca_path and not os.path.exists(os.path.expanduser(ca_path.value)):
         raise OptionError("cloudstack_ca_path", ca_path.value, f"(from {ca_path.source}) does not exist")
+    verify = _flag(found["cloudstack_validate_certs"], "cloudstack_validate_certs", True)
     return CloudStackConnection(
         url=text,
         key=_secret(found["cloudstack_key"], "cloudstack_key"),
         secret=_secret(found["cloudstack_secret"], "cloudstack_secret"),
-        verify=_flag(found["cloudstack_validate_certs"], "cloudstack_validate_certs", True) and (os.path.expanduser(ca_path.value) if ca_path else True),
+        verify=verify and (os.path.expanduser(ca_path.value) if ca_path else True),
         timeout=_number(found["cloudstack_timeout"], "cloudstack_timeout", DEFAULT_TIMEOUT, 86400),
         job_timeout=_number(found["cloudstack_job_timeout"], "cloudstack_job_timeout", DEFAULT_JOB_TIMEOUT, 604800),
         sources=_sources(found),

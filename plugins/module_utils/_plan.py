@@ -35,8 +35,8 @@ class Plan:
     """What happens to one declared object.
 
     ``before`` and ``after`` are the object as results show it (``None``: it does not exist). ``notes`` are facts for the result entry,
-    ``warnings`` go to the person. A plan with ``refused`` set has no changes. ``beside`` is what the changes do to other objects, before and
-    after; only the diff shows it.
+    ``warnings`` go to the person. A plan with ``refused`` set has no changes. ``beside`` is what the changes do to other objects, before
+    and after; only the diff shows it.
     """
 
     name: str

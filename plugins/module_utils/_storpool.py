@@ -242,7 +242,7 @@ class StorPool:
         if behind:
             raise DeadlineExceeded(
                 f"{write.about} is attached, but client {', '.join(behind)} has not confirmed it within {write.waits:.0f} s",
-                hint="start the block service (storpool_block) on that host, or raise wait_timeout; the device appears when the client is back",
+                hint="start the block service (storpool_block) on that host, or raise wait_timeout; the device comes when the client does",
             )
 
     # -- reads

@@ -49,7 +49,7 @@ def guard_cloudstack(kind: str, document: Mapping[str, Any], actions: Sequence[s
         return
     instead = _CLOUDSTACK_WAY.get((kind, actions[0].split()[0]), "its own API or user interface")
     raise ChangeRefused(
-        f"{kind} {document['name']} belongs to CloudStack (tag cs={document['tags']['cs']}); a change here would leave the two systems apart",
+        f"{kind} {document['name']} belongs to CloudStack (tag cs={document['tags']['cs']}); a change here would set the two systems apart",
         allow_with="allow_cloudstack_objects: true",
         hint=f"use CloudStack: {instead}; or set allow_cloudstack_objects: true to change only StorPool",
     )
