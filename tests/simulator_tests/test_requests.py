@@ -288,7 +288,7 @@ def test_the_content_type_does_not_matter(api: Client) -> None:
     ],
 )
 def test_without_the_token_nothing_is_told_or_done(steady: tuple[Client, dict], auth: str | None) -> None:
-    client, world = steady
+    client, _ = steady
     headers = {} if auth is None else {"Authorization": auth.format(token=client.token, short=client.token[:-1])}
     for method, path, body in (
         ("GET", "/ctrl/1.0/VolumesList", None),

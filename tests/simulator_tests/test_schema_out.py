@@ -110,7 +110,7 @@ def test_an_empty_cluster_conforms(api: Client) -> None:
 
 def test_the_listings_agree_with_each_other(populated: tuple[Simulator, dict]) -> None:
     """The same object looks the same wherever it is listed."""
-    sim, world = populated
+    sim, _ = populated
     client = client_of(sim)
     volumes, snapshots = client.volumes(), client.snapshots()
     space = {item["name"]: item for item in [*client.get("VolumesSpace").data, *client.get("SnapshotsSpace").data]}
