@@ -42,7 +42,6 @@ class Tour:
     sim: Simulator
     variables: dict[str, Any]
     env: dict[str, str]
-    verbose: bool = False
 
     def play(self, chapter: Path, **how: Any) -> tuple[playbooks.Run, int]:
         """Run a chapter; also tell how many writes StorPool saw."""
@@ -68,7 +67,8 @@ class Tour:
         print(f"    run     {outline(real)}, as predicted; {writes} writes sent")
         again, writes = self.play(chapter, diff=True)
         if again.changed or writes:
-            raise DemoError(f"{chapter.name}: run again, {again.changed} tasks changed something and {writes} writes were sent:\n{again.output}")
+            found = f"{again.changed} tasks changed something and {writes} writes were sent"
+            raise DemoError(f"{chapter.name}: run again, {found}:\n{again.output}")
         print(f"    again   {outline(again)}; no write sent ({time.monotonic() - started:.0f} s)")
         for record in real.tasks:
             if record["action"] == "ansible.builtin.debug" and record["status"] == "ok":
@@ -91,10 +91,9 @@ def compare(name: str, predicted: playbooks.Run, real: playbooks.Run) -> None:
         raise DemoError(f"{name}: check mode ran other tasks than the real run")
     for said, done in zip(ours(predicted), ours(real), strict=True):
         for what in ("changed", "diff", "summary"):
-            if said["result"].get(what) != done["result"].get(what):
-                raise DemoError(
-                    f"{name}: {done['task']}: check mode said {what} would be\n{said['result'].get(what)}\nand it was\n{done['result'].get(what)}"
-                )
+            foretold, found = said["result"].get(what), done["result"].get(what)
+            if foretold != found:
+                raise DemoError(f"{name}: {done['task']}: check mode said that {what} would be\n{foretold}\nand it was\n{found}")
 
 
 def diff_lines(done: playbooks.Run, most: int = 14) -> list[str]:
