@@ -22,12 +22,25 @@ class Change:
     """One write of a plan.
 
     ``action`` is the word for it in results (``create``, ``resize``), ``write`` the call that does it. ``learn`` names the fields of the
-    after-state that only the server can tell, by the key under which its answer has them.
+    after-state that only the server can tell, by the key under which its answer has them; a function is given the
+    after-state and the answer's value.
     """
 
     action: str
     write: Any
-    learn: Mapping[str, str] = field(default_factory=dict)
+    learn: Mapping[str, str | Callable[[dict[str, Any], Any], None]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Something that goes on by itself after the last write, and is waited for by reading.
+
+    ``done`` takes the client and tells whether it has ended; ``what`` says what has to end, ``seconds`` how long that may take.
+    """
+
+    what: str
+    done: Callable[[Any], bool]
+    seconds: float
 
 
 @dataclass
@@ -36,7 +49,7 @@ class Plan:
 
     ``before`` and ``after`` are the object as results show it (``None``: it does not exist). ``notes`` are facts for the result entry,
     ``warnings`` go to the person. A plan with ``refused`` set has no changes. ``beside`` is what the changes do to other objects, before
-    and after; only the diff shows it.
+    and after; only the diff shows it. ``waits`` follow the changes; they count as no change, and check mode leaves them out.
     """
 
     name: str
@@ -47,6 +60,7 @@ class Plan:
     warnings: Sequence[str] = ()
     refused: CollectionError | None = None
     beside: tuple[Mapping[str, Any], Mapping[str, Any]] = ({}, {})
+    waits: Sequence[Wait] = ()
 
 
 class Wanted(Protocol):

@@ -19,10 +19,10 @@ from typing import Any, Callable
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from . import _http
-from ._errors import AnswerLost, ApiError, CollectionError
+from ._errors import AnswerLost, ApiError, CollectionError, DeadlineExceeded
 from ._items import bulk_spec, expand
 from ._options import CLOUDSTACK_SPEC, STORPOOL_SPEC, cloudstack_connection, storpool_connection
-from ._plan import Plan, Resource, diff_of, plan_all, waves
+from ._plan import Plan, Resource, Wait, diff_of, plan_all, waves
 from ._storpool import EXISTS, NOT_THERE, StorPool
 
 HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"  # Ansible's own word for it
@@ -229,7 +229,9 @@ class _Run:
                 outcome.done, outcome.not_done = outcome.not_done, []
         else:
             for group in groups:
-                self._apply([(wanted[position], outcomes[position]) for position in group if plans[position].changes])
+                self._apply(
+                    [(wanted[position], outcomes[position]) for position in group if plans[position].changes or plans[position].waits]
+                )
         return self._result(outcomes)
 
     # -- apply
@@ -280,6 +282,8 @@ class _Run:
                 else:
                     self._note_done(outcome, change, answer)
                     del changes[0]
+            for wait in outcome.plan.waits:
+                self._wait(wait)
         except CollectionError as exc:
             outcome.error = exc
             if self.options["on_error"] == "stop":
@@ -291,11 +295,28 @@ class _Run:
             self._stopped.set()
         outcome.not_done = [change.action for change in changes]
 
+    def _wait(self, wait: Wait) -> None:
+        """Read again and again until it is done. :raises DeadlineExceeded: it takes longer than it may."""
+        deadline, pause = time.monotonic() + wait.seconds, 0.1
+        while not wait.done(self.client):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise DeadlineExceeded(
+                    f"waited {wait.seconds:g} s, but {wait.what} goes on",
+                    hint="it continues by itself; run the task again, or give it more wait_timeout",
+                )
+            time.sleep(min(pause, left))
+            pause = min(2 * pause, 2.0)
+
     def _note_done(self, outcome: _Outcome, change: Any, answer: Any) -> None:
         outcome.done.append(change.action)
         if outcome.plan.after is not None and isinstance(answer, dict):
             for key, target in change.learn.items():
-                if answer.get(key) is not None:
+                if answer.get(key) is None:
+                    continue
+                if callable(target):
+                    target(outcome.plan.after, answer[key])
+                else:
                     outcome.plan.after[target] = answer[key]
 
     def _look_again(self, wanted: Any, outcome: _Outcome, changes: list[Any], exc: CollectionError) -> list[Any]:
@@ -354,7 +375,7 @@ class _Run:
         error = first.error
         message = f"{self.resource.kind} {first.plan.name}: {error}"
         if first.done:
-            message += f". Done before that: {', '.join(first.done)}; not done: {', '.join(first.not_done)}"
+            message += f". Done before that: {', '.join(first.done)}; not done: {', '.join(first.not_done) or 'nothing more was left'}"
         if not self.single:
             message = (
                 f"{counts['failed']} of {counts['declared']} failed, {counts['changed']} changed, "

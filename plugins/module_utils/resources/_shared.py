@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Callable
 
+from .. import _storpool as sp
 from .._errors import ChangeRefused, OptionError
-from .._units import parse_bw, parse_iops, parse_template_name, parse_whole
+from .._plan import Change
+from .._units import limit_from_api, parse_bw, parse_iops, parse_template_name, parse_whole
 
 # name of an attached object -> client id -> rights
 Attachments = dict  # dict[str, dict[int, str]]
@@ -40,16 +42,18 @@ _CLOUDSTACK_WAY = {
 }
 
 
-def guard_cloudstack(kind: str, document: Mapping[str, Any], actions: Sequence[str], allowed: bool) -> None:
+def guard_cloudstack(kind: str, document: Mapping[str, Any], actions: Sequence[str], allowed: bool, about: str | None = None) -> None:
     """Refuse to change an object that CloudStack owns (it carries the tag ``cs``), unless that was asked for.
 
+    :param about: what is said to belong to CloudStack, when it is not the object of that kind itself.
     :raises ChangeRefused: says which CloudStack action to use instead.
     """
     if allowed or not document["tags"].get("cs"):
         return
     instead = _CLOUDSTACK_WAY.get((kind, actions[0].split()[0]), "its own API or user interface")
+    owned = f"{about or kind} {document['name']} belongs to CloudStack (tag cs={document['tags']['cs']})"
     raise ChangeRefused(
-        f"{kind} {document['name']} belongs to CloudStack (tag cs={document['tags']['cs']}); a change here would set the two systems apart",
+        f"{owned}; a change here would set the two systems apart",
         allow_with="allow_cloudstack_objects: true",
         hint=f"use CloudStack: {instead}; or set allow_cloudstack_objects: true to change only StorPool",
     )
@@ -83,8 +87,92 @@ def fetch_named(
     return {one["name"]: one for one in read_all()}
 
 
-def parse_clients(value: Any, option: str) -> dict[int, str]:
+def index_attachments(found: Sequence[Mapping[str, Any]]) -> Attachments:
+    """Return attachments by the name of the attached object."""
+    index: Attachments = {}
+    for one in found:
+        index.setdefault(one["volume"], {})[int(one["client"])] = one["rights"]
+    return index
+
+
+def address_of(document: Mapping[str, Any]) -> str:
+    """Return how a call names a volume or snapshot: by its name, which for an anonymous one is ``~global_id`` already."""
+    return document["name"] or "~" + document["global_id"]
+
+
+def reassignment(
+    kind: str,
+    document: Mapping[str, Any],
+    wish: Mapping[int, str],
+    wanted: Any,
+) -> tuple[list[Change], list[dict[str, Any]]]:
+    """Return the one change that attaches ``document`` as ``wish`` says (client to rights), and its attachments afterwards.
+
+    ``document`` has the present ``attachments``; ``wanted`` says whether clients that are not named lose it (``exclusive``), whether those
+    that have it open do (``force``), and how long to wait for the clients (``wait_timeout``).
+    """
+    have = {one["client"]: one["rights"] for one in document["attachments"]}
+    gone = [client for client in have if wanted.exclusive and client not in wish]
+    item: dict[str, Any] = {}
+    for rights in ("rw", "ro"):
+        clients = [client for client, wished in wish.items() if wished == rights and have.get(client) != rights]
+        if clients:
+            item[rights] = clients
+    if gone:
+        item["detach"] = gone
+    if not item:
+        return [], document["attachments"]
+    words = [word for word, keys in (("attach", ("rw", "ro")), ("detach", ("detach",))) if any(key in item for key in keys)]
+    if wanted.force:
+        item["force"] = True
+    left = {**{client: rights for client, rights in have.items() if client not in gone}, **wish}
+    after = [{"client": client, "rights": left[client]} for client in sorted(left)]
+    write = sp.reassign_wait([{kind: address_of(document), **item}], wanted.wait_timeout)
+    return [Change(" and ".join(words), write)], after
+
+
+def detachment(kind: str, document: Mapping[str, Any], wanted: Any, to_do: str) -> list[Change]:
+    """Return the detachment that has to come before ``to_do``, as ``wanted.on_attached`` allows it.
+
+    :raises ChangeRefused: it was not asked for.
+    """
+    if not document["attachments"]:
+        return []
+    if wanted.on_attached == "fail":
+        where = ", ".join(f"{one['client']} ({one['rights']})" for one in document["attachments"])
+        raise ChangeRefused(
+            f"{document['name']} is attached to client {where}; {to_do} needs it detached", allow_with="on_attached: detach"
+        )
+    item: dict[str, Any] = {kind: address_of(document), "detach": "all"}
+    if wanted.on_attached == "detach_force":
+        item["force"] = True
+    return [Change("detach", sp.reassign_wait([item], wanted.wait_timeout))]
+
+
+def template_gives(name: str | None, templates: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Return what a template gives to a volume or snapshot, in the terms of results. :raises OptionError: there is no such template."""
+    if name is None:
+        return None
+    raw = templates.get(name)
+    if raw is None:
+        known = ", ".join(sorted(templates)) or "none"
+        raise OptionError("template", name, f"does not exist on this cluster; there are: {known}")
+    return {
+        "iops": limit_from_api(raw["iops"]),
+        "bw": limit_from_api(raw["bw"]),
+        "replication": None if raw["replication"] == "-" else raw["replication"],
+        "place_all": raw["placeAll"],
+        "place_head": raw["placeHead"],
+        "place_tail": raw["placeTail"],
+        "size": None if raw["size"] == "-" else raw["size"],
+        "parent": raw["parentName"] or None,
+    }
+
+
+def parse_clients(value: Any, option: str, default: str = "rw") -> dict[int, str]:
     """Return client ids and rights from a list of ``11``, ``11:ro`` or ``{client: 11, rights: ro}``.
+
+    ``default`` are the rights when none are given.
 
     :raises OptionError: no client id (1 to 4095), no such rights, or a client named twice.
     """
@@ -94,10 +182,10 @@ def parse_clients(value: Any, option: str) -> dict[int, str]:
             unknown = sorted(set(entry) - {"client", "rights"})
             if unknown or "client" not in entry:
                 raise OptionError(option, dict(entry), "is not of the form {client: 11, rights: rw or ro}")
-            client, rights = entry["client"], entry.get("rights") or "rw"
+            client, rights = entry["client"], entry.get("rights") or default
         else:
             client, _colon, rights = str(entry).partition(":")
-            rights = rights or "rw"
+            rights = rights or default
         if rights not in ("rw", "ro"):
             raise OptionError(option, rights, "is no kind of access; use rw or ro")
         number = parse_whole(client, 1, 4095)

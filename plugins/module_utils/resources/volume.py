@@ -34,13 +34,18 @@ from ._shared import (
     CREATION_SOURCES,
     POLICY,
     Attachments,
+    address_of,
     attachments_of,
+    detachment,
     fetch_named,
     guard_cloudstack,
+    index_attachments,
     named,
     parse_clients,
     parse_policy,
+    reassignment,
     tag_changes,
+    template_gives,
     with_tags,
 )
 
@@ -350,9 +355,11 @@ class Volumes:
         return volume
 
     def _plan_create(self, wanted: WantedVolume, world: World) -> Plan:
-        given = self._template(wanted.template, world)
+        given = template_gives(wanted.template, world.templates)
         source = self._source(wanted, world, given)
-        template = given or (self._template(source["template"], world) if source and source.get("template") in world.templates else None)
+        template = given or (
+            template_gives(source["template"], world.templates) if source and source.get("template") in world.templates else None
+        )
         after: dict[str, Any] = {
             "name": wanted.name,
             "global_id": None,
@@ -395,26 +402,6 @@ class Volumes:
                 hint="give at least the size of the source, or leave size out",
             )
         return Plan(wanted.label, None, after, self._creation(wanted, after, source) + self._attachment_changes(wanted, after, []))
-
-    @staticmethod
-    def _template(name: str | None, world: World) -> dict[str, Any] | None:
-        """Return what a template gives to a volume, in the terms of results."""
-        if name is None:
-            return None
-        raw = world.templates.get(name)
-        if raw is None:
-            known = ", ".join(sorted(world.templates)) or "none"
-            raise OptionError("template", name, f"does not exist on this cluster; there are: {known}")
-        return {
-            "iops": limit_from_api(raw["iops"]),
-            "bw": limit_from_api(raw["bw"]),
-            "replication": None if raw["replication"] == "-" else raw["replication"],
-            "place_all": raw["placeAll"],
-            "place_head": raw["placeHead"],
-            "place_tail": raw["placeTail"],
-            "size": None if raw["size"] == "-" else raw["size"],
-            "parent": raw["parentName"] or None,
-        }
 
     @staticmethod
     def _source(wanted: WantedVolume, world: World, template: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -482,7 +469,7 @@ class Volumes:
                 body["shrinkOk"] = True
             after = {**after, "size": wanted.size}
         if wanted.template and wanted.template != volume["template"]:
-            template = self._template(wanted.template, world)
+            template = template_gives(wanted.template, world.templates)
             body["template"] = wanted.template
             after = {**after, "template": wanted.template, **{key: template[key] for key in POLICY if template[key] is not None}}
         for key, value in wanted.policy.items():
@@ -497,7 +484,7 @@ class Volumes:
         changes = []
         if body:
             words = [key for key in body if key != "shrinkOk"]
-            changes.append(Change("update " + ", ".join(words), sp.volume_update(_address(volume), body)))
+            changes.append(Change("update " + ", ".join(words), sp.volume_update(address_of(volume), body)))
         if wanted.attach is not None:
             if after is volume:
                 after = dict(volume)
@@ -507,51 +494,21 @@ class Volumes:
     @staticmethod
     def _attachment_changes(wanted: WantedVolume, after: dict[str, Any], present: list[dict[str, Any]]) -> list[Change]:
         """Return the one reassignment that makes the attachments as wanted, and enter them in ``after``."""
-        if wanted.attach is None:
+        if not wanted.attach and (wanted.attach is None or not present):
             return []
-        have = {one["client"]: one["rights"] for one in present}
-        gone = [client for client in have if wanted.exclusive and client not in wanted.attach]
-        item: dict[str, Any] = {"volume": _address(after)} if after["name"] else {}
-        for rights in ("rw", "ro"):
-            clients = [client for client, wish in wanted.attach.items() if wish == rights and have.get(client) != rights]
-            if clients:
-                item[rights] = clients
-        if gone:
-            item["detach"] = gone
-        if not item.keys() - {"volume"}:
-            return []
-        if "volume" not in item:
+        if not after["name"]:
             raise OptionError(
                 "attach_to",
                 sorted(wanted.attach),
                 "needs name when the volume is created: an anonymous one is attached by a second task, with its global_id",
             )
-        if wanted.force:
-            item["force"] = True
-        left = {**{client: rights for client, rights in have.items() if client not in gone}, **wanted.attach}
-        after["attachments"] = [{"client": client, "rights": left[client]} for client in sorted(left)]
-        words = [word for word, keys in (("attach", ("rw", "ro")), ("detach", ("detach",))) if any(key in item for key in keys)]
-        return [Change(" and ".join(words), sp.reassign_wait([item], wanted.wait_timeout))]
-
-    @staticmethod
-    def _detach_all(wanted: WantedVolume, volume: dict[str, Any], to_do: str) -> list[Change]:
-        """Return the detachment that has to come before ``to_do``. :raises ChangeRefused: it was not asked for."""
-        if not volume["attachments"]:
-            return []
-        if wanted.on_attached == "fail":
-            where = ", ".join(f"{one['client']} ({one['rights']})" for one in volume["attachments"])
-            raise ChangeRefused(
-                f"{volume['name']} is attached to client {where}; {to_do} needs it detached", allow_with="on_attached: detach"
-            )
-        item: dict[str, Any] = {"volume": _address(volume), "detach": "all"}
-        if wanted.on_attached == "detach_force":
-            item["force"] = True
-        return [Change("detach", sp.reassign_wait([item], wanted.wait_timeout))]
+        changes, after["attachments"] = reassignment("volume", {**after, "attachments": present}, wanted.attach, wanted)
+        return changes
 
     def _plan_absent(self, wanted: WantedVolume, volume: dict[str, Any] | None, world: World) -> Plan:
         if volume is None:
             return Plan(wanted.label, None, None)
-        changes = self._detach_all(wanted, volume, "deleting it")
+        changes = detachment("volume", volume, wanted, "deleting it")
         notes = {}
         if wanted.keep_snapshot is not None:
             keep = wanted.keep_snapshot
@@ -564,8 +521,8 @@ class Volumes:
                     **({"deleteAfter": keep["delete_after"]} if keep["delete_after"] else {}),
                     **({"tags": keep["tags"]} if keep["tags"] else {}),
                 }
-                changes.append(Change("snapshot", sp.snapshot_create(_address(volume), body)))
-        changes.append(Change("delete", sp.volume_delete(_address(volume))))
+                changes.append(Change("snapshot", sp.snapshot_create(address_of(volume), body)))
+        changes.append(Change("delete", sp.volume_delete(address_of(volume))))
         return Plan(volume["name"], volume, None, changes, notes)
 
     def _plan_reverted(self, wanted: WantedVolume, volume: dict[str, Any] | None, world: World) -> Plan:
@@ -579,8 +536,8 @@ class Volumes:
         if same:
             changes = self._attachment_changes(wanted, after, volume["attachments"])
             return Plan(volume["name"], volume, after, changes, {"revert": {"needed": False, "because": reason}})
-        changes = self._detach_all(wanted, volume, "reverting it")
-        changes.append(Change("revert", sp.volume_revert(_address(volume), snapshot["name"], wanted.revert_size)))
+        changes = detachment("volume", volume, wanted, "reverting it")
+        changes.append(Change("revert", sp.volume_revert(address_of(volume), snapshot["name"], wanted.revert_size)))
         after.update(parent=snapshot["name"], attachments=[])
         if wanted.revert_size:
             after["size"] = snapshot["size"]
@@ -629,19 +586,6 @@ class Volumes:
         shown["size"] = format_size(document["size"])
         shown["attachments"] = [f"{one['client']} {one['rights']}" for one in document["attachments"]]
         return shown
-
-
-def _address(volume: Mapping[str, Any]) -> str:
-    """Return how a call names the volume: by its name, which for an anonymous one is ``~global_id`` already."""
-    return volume["name"] or "~" + volume["global_id"]
-
-
-def index_attachments(found: Sequence[Mapping[str, Any]]) -> Attachments:
-    """Return attachments by the name of the attached object."""
-    index: Attachments = {}
-    for one in found:
-        index.setdefault(one["volume"], {})[int(one["client"])] = one["rights"]
-    return index
 
 
 VOLUMES = Volumes()

@@ -1,0 +1,59 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Floor 4: which members of a series are kept. Calendar arithmetic alone: it knows neither StorPool nor a clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from datetime import datetime, tzinfo
+
+# A period is told apart by this text of a moment in the calendar of the time zone. The hour has its offset with it, because one hour of the
+# day on which summer time ends comes twice.
+_PERIODS = {"hourly": "%Y-%m-%d %H%z", "daily": "%Y-%m-%d", "weekly": "%G-W%V", "monthly": "%Y-%m", "yearly": "%Y"}
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How many to keep: of all the newest ones, and of each kind of period the newest one of as many newest periods."""
+
+    last: int = 0
+    hourly: int = 0
+    daily: int = 0
+    weekly: int = 0
+    monthly: int = 0
+    yearly: int = 0
+
+    def any(self) -> bool:
+        """Tell whether at least one is kept by these rules (of a series that is not empty)."""
+        return any(getattr(self, one.name) for one in fields(self))
+
+
+RULES = tuple(one.name for one in fields(Rules))
+
+
+def kept(series: Iterable[tuple[str, int]], rules: Rules, zone: tzinfo) -> dict[str, list[str]]:
+    """Return the names that ``rules`` keep of ``series``, each with its reasons; all others are to go.
+
+    Only periods that have a member count, so a pause in a schedule costs no history, and the answer needs no clock. A member may serve
+    several rules. Keeping what this returns and asking again returns the same.
+
+    :param series: names with their times of creation in UNIX seconds. Of two at the same second the one whose name sorts last is the newer.
+    :param zone: the calendar in which days, weeks (ISO, from Monday), months and years begin.
+    """
+    newest_first = sorted(series, key=lambda one: (one[1], one[0]), reverse=True)
+    reasons: dict[str, list[str]] = {name: ["last"] for name, _moment in newest_first[: rules.last]}
+    for period, form in _PERIODS.items():
+        most = getattr(rules, period)
+        seen: set[str] = set()
+        for name, moment in newest_first if most else ():
+            label = datetime.fromtimestamp(moment, zone).strftime(form)
+            if label in seen:
+                continue
+            if len(seen) == most:
+                break
+            seen.add(label)
+            reasons.setdefault(name, []).append(f"{period} {label}")
+    return reasons
