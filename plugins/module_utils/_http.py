@@ -32,6 +32,7 @@ except ImportError:  # reported by the runner with Ansible's own text for missin
 CONNECT_TIMEOUT = 5.0  # seconds for one TCP connection
 CONNECT_ATTEMPTS = 6  # as many as the official bindings make, over all endpoints
 BACKOFF_FIRST, BACKOFF_LONGEST = 0.25, 5.0  # seconds
+_PIECE = 1 << 20  # bytes read at a time
 BODY_LIMIT = 512 << 20  # bytes of one answer; a listing of a million volumes fits, a runaway body does not
 
 
@@ -166,6 +167,8 @@ class Http:
             except (_Cut, ValueError) as exc:
                 what = exc if isinstance(exc, _Cut) else f"answered what is no answer: {exc}"
                 problem = Unreachable(f"{endpoint.label} took {path} and then {what}")
+                if isinstance(exc, _TooLong) and not write:
+                    raise problem from exc
                 if write:
                     raise AnswerLost(
                         problem.message, hint="whether it took effect is not known; running the task again finds out and finishes"
@@ -227,15 +230,33 @@ class Http:
         except (requests.exceptions.RequestException, HTTPError, OSError) as exc:
             raise _Cut(f"broke the connection ({_plain(exc)})") from exc
         try:
-            body = response.raw.read(BODY_LIMIT + 1, decode_content=True)
+            body = self._body(response.raw, deadline)
             if len(body) > BODY_LIMIT:
                 response.close()
-                raise Unreachable(f"{endpoint.label} answered {path} with more than {BODY_LIMIT} bytes")
+                raise _TooLong(f"answered with more than {BODY_LIMIT} bytes")
             response.raw.release_conn()
             return Reply(endpoint, response.status_code, body, response.headers)
         except (HTTPError, OSError) as exc:
             response.close()
             raise _Cut(f"broke off its answer ({_plain(exc)})") from exc
+        except _Cut:
+            response.close()
+            raise
+
+    def _body(self, raw: Any, deadline: float) -> bytes:
+        """Return the body of an answer, at most one byte beyond the limit; a server that drips must not outlast the deadline."""
+        read = getattr(raw, "read1", raw.read)  # urllib3 before 2.0 cannot hand out what is there; its reads wait for a whole piece
+        pieces: list[bytes] = []
+        size = 0
+        while size <= BODY_LIMIT:
+            piece = read(min(_PIECE, BODY_LIMIT + 1 - size), decode_content=True)
+            if not piece:
+                break
+            pieces.append(piece)
+            size += len(piece)
+            if self._clock() >= deadline:
+                raise _Cut("had not ended its answer when the time was up")
+        return b"".join(pieces)
 
 
 class _NotSent(Exception):
@@ -244,6 +265,10 @@ class _NotSent(Exception):
 
 class _Cut(Exception):
     """The request may have reached the server; no whole answer came back."""
+
+
+class _TooLong(_Cut):
+    """The answer has no end in sight; asking again would only bring it again."""
 
 
 def _plain(exc: Any) -> str:

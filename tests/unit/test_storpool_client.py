@@ -1,0 +1,144 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Paths and bodies of the calls, as the reference sheet has them."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.storpool.cloudstack.plugins.module_utils import _storpool as sp
+from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import ApiError
+from test_http import connect
+from transcript import GET, POST, Server
+
+NOT_THERE = {"name": "objectDoesNotExist", "descr": "no such volume"}
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("db-data", "db-data"),
+        ("#internal", "%23internal"),
+        ("~a1.b.c4", "~a1.b.c4"),
+        ("db@12", "db@12"),
+        ("a:b.c", "a:b.c"),
+        ("a/b", "a%2Fb"),
+        ("a?b", "a%3Fb"),
+        ("a b", "a%20b"),
+    ],
+)
+def test_names_in_paths(name, path):
+    with Server(GET(f"/ctrl/1.0/Volume/{path}", data=[{"name": name}]), POST(f"/ctrl/1.0/VolumeDelete/{path}", {}, data={})) as server:
+        client = connect(server)
+        assert client.volume(name) == {"name": name}
+        client.send(sp.volume_delete(name))
+
+
+@pytest.mark.parametrize(
+    ("cluster", "multi", "prefix", "unmarked"),
+    [
+        (None, False, "/ctrl/1.0/", "/ctrl/1.0/"),
+        (None, True, "/ctrl/1.0/MultiCluster/", "/ctrl/1.0/"),
+        ("sofia-b", False, "/ctrl/1.0/RemoteCommand/sofia-b/", "/ctrl/1.0/RemoteCommand/sofia-b/"),
+        ("~sf.b", True, "/ctrl/1.0/RemoteCommand/~sf.b/MultiCluster/", "/ctrl/1.0/RemoteCommand/~sf.b/"),
+    ],
+)
+def test_prefixes(cluster, multi, prefix, unmarked):
+    script = [
+        GET(f"{prefix}VolumesList", data=[]),
+        GET(f"{prefix}AttachmentsList", data=[]),
+        GET(f"{unmarked}VolumeTemplatesList", data=[]),  # not marked for it in the table of calls
+        POST(f"{prefix}VolumeUpdate/v", {"size": 512}, data={}),
+        POST(f"{unmarked}VolumeFromRemote", data={}),
+    ]
+    with Server(*script) as server:
+        client = connect(server, cluster=cluster, multi=multi)
+        client.volumes()
+        client.attachments()
+        client.templates()
+        client.send(sp.volume_update("v", {"size": 512}))
+        client.send(sp.volume_from_remote({"name": "v"}))
+
+
+def test_one_object_that_is_not_there():
+    with Server(
+        GET("/ctrl/1.0/Volume/v", error=NOT_THERE, status=404),
+        GET("/ctrl/1.0/Snapshot/s", error=NOT_THERE),
+        GET("/ctrl/1.0/Volume/w", data=[]),
+        GET("/ctrl/1.0/Volume/x", error={"name": "busy", "descr": "no"}),
+    ) as server:
+        client = connect(server)
+        assert client.volume("v") is None
+        assert client.snapshot("s") is None
+        assert client.volume("w") is None
+        with pytest.raises(ApiError, match="Volume on x failed: busy: no"):
+            client.volume("x")
+
+
+@pytest.mark.parametrize(
+    ("write", "path", "body"),
+    [
+        (sp.volume_create({"name": "v"}), "VolumeCreate", {"name": "v"}),
+        (sp.volume_update("v", {"rename": "w"}), "VolumeUpdate/v", {"rename": "w"}),
+        (sp.volume_delete("v"), "VolumeDelete/v", {}),
+        (sp.volume_revert("v", "s", False), "VolumeRevert/v", {"toSnapshot": "s"}),
+        (sp.volume_revert("v", "s", True), "VolumeRevert/v", {"toSnapshot": "s", "revertSize": True}),
+        (sp.volume_backup("v", "far", {}), "VolumeBackup", {"volume": "v", "location": "far"}),
+        (sp.volume_backup("v", "far", {"a": "b"}), "VolumeBackup", {"volume": "v", "location": "far", "tags": {"a": "b"}}),
+        (sp.volumes_group_backup(["v", "w"], "far", {}), "VolumesGroupBackup", {"volumes": ["v", "w"], "location": "far"}),
+        (sp.snapshot_create("v", {"name": "s"}), "VolumeSnapshot/v", {"name": "s"}),
+        (
+            sp.snapshot_create_group([{"volume": "v"}], {"a": "b"}),
+            "VolumesGroupSnapshot",
+            {"volumes": [{"volume": "v"}], "tags": {"a": "b"}},
+        ),
+        (sp.snapshot_update("s", {"bind": True}), "SnapshotUpdate/s", {"bind": True}),
+        (sp.snapshot_delete("s@1"), "SnapshotDelete/s@1", {}),
+        (sp.snapshot_export("s", "far"), "SnapshotExport", {"snapshot": "s", "location": "far"}),
+        (sp.snapshot_unexport("s", None, True), "SnapshotUnexport", {"snapshot": "s", "all": True, "force": True}),
+        (sp.snapshot_unexport("s", "far"), "SnapshotUnexport", {"snapshot": "s", "location": "far"}),
+        (sp.snapshot_from_remote({"remoteId": "a.b.c"}), "SnapshotFromRemote", {"remoteId": "a.b.c"}),
+        (sp.template_create({"name": "t"}), "VolumeTemplateCreate", {"name": "t"}),
+        (sp.template_update("t", {"propagate": True}), "VolumeTemplateUpdate/t", {"propagate": True}),
+        (sp.template_delete("t"), "VolumeTemplateDelete/t", {}),
+        (sp.reassign_wait([{"volume": "v", "rw": [1]}], None), "VolumesReassignWait", {"reassign": [{"volume": "v", "rw": [1]}]}),
+        (sp.reassign_wait([{"volume": "v"}], 0), "VolumesReassignWait", {"reassign": [{"volume": "v"}], "attachTimeout": 0}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_writes(write, path, body):
+    with Server(POST(f"/ctrl/1.0/{path}", body, data={"ok": True})) as server:
+        assert connect(server).send(write) == {"ok": True}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "data", "returned"),
+    [
+        ("volumes", "VolumesList", [], []),
+        ("volumes_space", "VolumesSpace", [], []),
+        ("volumes_status", "VolumesGetStatusQuick", {}, {}),
+        ("snapshots", "SnapshotsList", [], []),
+        ("snapshots_space", "SnapshotsSpace", [], []),
+        ("attachments", "AttachmentsList", [], []),
+        ("templates", "VolumeTemplatesList", [], []),
+        ("templates_status", "VolumeTemplatesStatus", [], []),
+        ("placement_groups", "PlacementGroupsList", {}, {}),
+        ("services", "ServicesList", {}, {}),
+        ("clients_config", "ClientsConfigDump", [], []),
+        ("peers", "NetworkPeersList", {}, {}),
+        ("disks", "DisksList", {}, {}),
+        ("locations", "LocationsList", {"locations": [1]}, [1]),
+        ("clusters", "ClustersList", {"clusters": [1]}, [1]),
+        ("exports", "ExportsList", {"exports": [1]}, [1]),
+        ("remote_snapshots", "SnapshotsRemoteList", {"snapshots": [1]}, [1]),
+        ("remote_volumes", "VolumesRemoteList", {"volumes": [1]}, [1]),
+        ("maintenance", "MaintenanceList", {}, {}),
+    ],
+)
+def test_reads(method, path, data, returned):
+    with Server(GET(f"/ctrl/1.0/{path}", data=data)) as server:
+        assert getattr(connect(server), method)() == returned
+
+
+def test_by_name():
+    assert sp.by_name([{"name": "a"}, {"name": "~x.y.z"}]) == {"a": {"name": "a"}, "~x.y.z": {"name": "~x.y.z"}}
