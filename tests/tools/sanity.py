@@ -30,7 +30,7 @@ ensurepip.bootstrap(upgrade=True, default_pip=True)
 """
 
 
-def home() -> Path:
+def home(core: str) -> Path:
     """A home directory for ansible-test: its cache of virtual environments outlives a run and stays out of the user's home."""
     path = CACHE / "ansible-test"
     cache = path / ".ansible" / "test" / "cache"
@@ -38,7 +38,7 @@ def home() -> Path:
     for version in INSTALLERS:
         (cache / f"get_pip_{version}.py").write_text(STAND_IN, encoding="utf-8")
     # ansible-test hands pip neither the user's home nor the user's environment.
-    write_pip_conf(path / ".config" / "pip" / "pip.conf")
+    write_pip_conf(bin_dir(core) / "python", path / ".config" / "pip" / "pip.conf")
     return path
 
 
@@ -59,7 +59,7 @@ def sanity(core: str, options: list[str]) -> int:
     ensure(f"core-{core}")
     debian_packages("the sanity test of shell scripts", shellcheck="shellcheck")
     env = environment(core)
-    env["HOME"] = str(home())
+    env["HOME"] = str(home(core))
     env["PATH"] = f"{bin_dir(core)}:{pythons()}:{env['PATH']}"
     del env["ANSIBLE_COLLECTIONS_PATH"]
     command = [bin_dir(core) / "ansible-test", "sanity", "--color", "no", "--venv", *options]

@@ -49,11 +49,10 @@ def uv(python: str) -> Path | None:
     return command
 
 
-def pip_configuration() -> dict[str, str]:
+def pip_configuration(python: Path) -> dict[str, str]:
     """The user's pip configuration, from files and environment, as pip itself understands it."""
-    pip = VENVS / "uv" / "bin" / "python"
     configuration: dict[str, str] = {}
-    answer = run([pip, "-m", "pip", "config", "list"], check=False, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    answer = run([python, "-m", "pip", "config", "list"], check=False, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     for line in answer.stdout.splitlines():
         name, equals, value = line.partition("=")
         section, _dot, option = name.partition(".")
@@ -66,7 +65,7 @@ def pip_configuration() -> dict[str, str]:
 def uv_environment() -> dict[str, str]:
     """The user's pip configuration in uv's words: uv does not read pip's."""
     env = dict(os.environ)
-    pip = pip_configuration()
+    pip = pip_configuration(VENVS / "uv" / "bin" / "python")
     indexes = [index for index in pip.get("extra-index-url", "").split() if index.startswith(("http://", "https://"))]
     if "index-url" in pip:
         env.setdefault("UV_DEFAULT_INDEX", pip["index-url"])
@@ -86,9 +85,16 @@ def uv_environment() -> dict[str, str]:
     return env
 
 
-def write_pip_conf(path: Path) -> None:
+def write_pip_conf(python: Path, path: Path) -> None:
     """The same configuration as a file, for a tool that keeps neither the user's environment nor the user's home (ansible-test)."""
-    lines = ["[global]", *(f"{name} = {value}" for name, value in sorted(pip_configuration().items()))]
+    configuration = pip_configuration(python)
+    # What pip would take from the environment without being configured.
+    silent = {"cert": ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"), "proxy": ("HTTPS_PROXY", "https_proxy")}
+    for option, variables in silent.items():
+        values = [os.environ[variable] for variable in variables if os.environ.get(variable)]
+        if values:
+            configuration.setdefault(option, values[0])
+    lines = ["[global]", *(f"{name} = {value}" for name, value in sorted(configuration.items()))]
     path.parent.mkdir(parents=True, exist_ok=True)
     # It may name a private index with a password.
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as target:
