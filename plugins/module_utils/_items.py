@@ -67,7 +67,8 @@ def read_file(path: str, option: str, plural: str) -> list[Any]:
     path = os.path.expanduser(path)
     ending = os.path.splitext(path)[1].lower()
     try:
-        with open(path, encoding="utf-8", newline="" if ending == ".csv" else None) as stream:
+        # Spreadsheets put a byte order mark first.
+        with open(path, encoding="utf-8-sig", newline="" if ending == ".csv" else None) as stream:
             if ending == ".json":
                 found = json.load(stream)
             elif ending in (".yml", ".yaml"):

@@ -307,4 +307,3 @@ def _number(setting: Setting | None, name: str, default: int, highest: int) -> i
     if number is None:
         raise OptionError(name, setting.value, f"(from {setting.source}) is not a number from 1 to {highest}")
     return number
-

@@ -294,6 +294,15 @@ class _Run:
             )
             self._stopped.set()
         outcome.not_done = [change.action for change in changes]
+        if outcome.error and outcome.done:
+            self._see_what_is_there(wanted, outcome)
+
+    def _see_what_is_there(self, wanted: Any, outcome: _Outcome) -> None:
+        """Let a half-done object be reported as it is, not as it was to become; unknown when it cannot be read."""
+        try:
+            outcome.plan.after = self.resource.plan(wanted, self.resource.observe(self.client, [wanted])).before
+        except CollectionError:
+            outcome.plan.after = None
 
     def _wait(self, wait: Wait) -> None:
         """Read again and again until it is done. :raises DeadlineExceeded: it takes longer than it may."""

@@ -316,7 +316,9 @@ volumes:
       returned: with O(keep_snapshot)
       sample: db-data-deleted-c4
     object:
-      description: The volume afterwards; null when it does not exist.
+      description:
+        - The volume afterwards; null when it does not exist.
+        - Its C(attachments) are null when they were not read. They are with O(attach_to), and with any O(state) but V(present).
       type: dict
       returned: always
       sample:

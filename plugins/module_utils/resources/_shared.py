@@ -59,10 +59,10 @@ def guard_cloudstack(kind: str, document: Mapping[str, Any], actions: Sequence[s
     )
 
 
-def attachments_of(attachments: Attachments, raw: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the attachments of an API object as results show them, by client id."""
+def attachments_of(attachments: Attachments | None, raw: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """Return the attachments of an API object as results show them, by client id; ``None`` when they were not read and so are not known."""
     if not attachments:
-        return []
+        return None if attachments is None else []
     have = attachments.get(raw["name"]) or attachments.get("~" + raw["globalId"]) or {}
     return [{"client": client, "rights": have[client]} for client in sorted(have)]
 

@@ -18,6 +18,7 @@ from .. import _storpool as sp
 from .._errors import ChangeRefused, CollectionError, OptionError
 from .._plan import Change, Plan
 from .._units import (
+    NAME_LENGTH,
     format_size,
     limit_from_api,
     limit_to_api,
@@ -85,6 +86,8 @@ class WantedVolume:
             found.append(self.renamed_from)
         if self.global_id:
             found.append("~" + self.global_id)
+        if self.match_tags:
+            found.append("tags " + ", ".join(f"{key}={value}" for key, value in sorted(self.match_tags.items())))
         return found
 
     def needs(self) -> Sequence[str]:
@@ -102,7 +105,7 @@ class World:
     """What was read, and on top of it what earlier plans of the same task will have made."""
 
     volumes: dict[str, dict[str, Any]]
-    attachments: Attachments = field(default_factory=dict)
+    attachments: Attachments | None = None
     snapshots: dict[str, dict[str, Any]] = field(default_factory=dict)
     templates: dict[str, dict[str, Any]] = field(default_factory=dict)
     remote: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
@@ -125,8 +128,8 @@ class World:
         return volume_object(raw, self.attachments) if raw is not None else None
 
 
-def volume_object(raw: Mapping[str, Any], attachments: Attachments) -> dict[str, Any]:
-    """Return a volume as results, diffs and info modules show it, from the API's VolumeSummary."""
+def volume_object(raw: Mapping[str, Any], attachments: Attachments | None) -> dict[str, Any]:
+    """Return a volume as results and diffs show it, from the API's VolumeSummary; ``attachments`` is ``None`` when not read."""
     return {
         "name": raw["name"],
         "global_id": raw["globalId"],
@@ -160,6 +163,8 @@ class Volumes:
         match_tags = parse_tags(options["match_tags"], "match_tags") if options["match_tags"] else None
         if name is None and global_id is None and not match_tags:
             raise OptionError("name", None, "is needed to say which volume is meant (or global_id, or match_tags)")
+        if match_tags and "" in match_tags.values():
+            raise OptionError("match_tags", options["match_tags"], "has an empty value; StorPool keeps no empty tags, so none fits")
         if global_id is not None and match_tags:
             raise OptionError("match_tags", options["match_tags"], "cannot be combined with global_id; one of them identifies the volume")
         wanted = WantedVolume(
@@ -217,6 +222,9 @@ class Volumes:
         if wanted.tags_exact and wanted.tags is None:
             raise OptionError("tags_mode", "exact", "needs tags (give an empty map to remove all)")
         if wanted.match_tags:
+            for key, value in wanted.match_tags.items():
+                if (wanted.tags or {}).get(key, value) != value:
+                    raise OptionError(f"tags.{key}", wanted.tags[key], f"contradicts match_tags, by which the volume is found ({value})")
             wanted.tags = {**wanted.match_tags, **(wanted.tags or {})}
 
     @staticmethod
@@ -281,6 +289,9 @@ class Volumes:
             parents.update(template["parentName"] for template in world.templates.values() if new and template["parentName"])
         if kept:
             world.snapshots = sp.by_name(client.snapshots())
+            to_go = [(one, self._find(one, world, quiet=True)) for one in wanted if one.keep_snapshot is not None]
+            if any(volume and volume["parent"] == _kept_name(one, volume) for one, volume in to_go):
+                world.volume_space = _stored(client.volumes_space())
         elif parents:
             world.snapshots = fetch_named(parents, client.snapshot, client.snapshots)
         if remote:
@@ -296,15 +307,16 @@ class Volumes:
             if one.state == "reverted":
                 volume, snapshot = self._find(one, world, quiet=True), named(world.snapshots, one.revert_to)
                 stands_on_other = stands_on_other or bool(volume and snapshot and volume["parent"] not in (None, snapshot["name"]))
-        world.volume_space = {item["name"]: item["storedSize"] for item in client.volumes_space()}
+        world.volume_space = _stored(client.volumes_space())
         if stands_on_other:
             world.snapshots = sp.by_name(client.snapshots())
-            world.snapshot_space = {item["name"]: item["storedSize"] for item in client.snapshots_space()}
+            world.snapshot_space = _stored(client.snapshots_space())
 
     # -- plan
 
     def plan(self, wanted: WantedVolume, world: World) -> Plan:
         """Return what to do about one volume."""
+        volume = None
         try:
             volume = self._find(wanted, world)
             if wanted.state == "absent":
@@ -319,7 +331,7 @@ class Volumes:
                 guard_cloudstack("volume", volume, [change.action for change in plan.changes], wanted.allow_cloudstack_objects)
             return plan
         except CollectionError as exc:
-            return Plan(wanted.label, None, None, refused=exc)
+            return Plan(wanted.label, volume, volume, refused=exc)
 
     @staticmethod
     def _find(wanted: WantedVolume, world: World, quiet: bool = False) -> dict[str, Any] | None:
@@ -429,7 +441,7 @@ class Volumes:
 
     @staticmethod
     def _creation(wanted: WantedVolume, after: dict[str, Any], source: dict[str, Any] | None) -> list[Change]:
-        body = {key: value for key, value in (("name", wanted.name), ("template", wanted.template), ("tags", wanted.tags or None)) if value}
+        body = {key: value for key, value in (("name", wanted.name), ("template", wanted.template), ("tags", after["tags"])) if value}
         placement = {POLICY[key]: limit_to_api(value) for key, value in wanted.policy.items()}
         if not wanted.remote:
             body.update(placement)
@@ -512,8 +524,7 @@ class Volumes:
         notes = {}
         if wanted.keep_snapshot is not None:
             keep = wanted.keep_snapshot
-            # A name that follows from the volume lets a repeated run see that the snapshot is there.
-            name = keep["name"] or f"{volume['name'].lstrip('~')}-deleted-{volume['global_id'].rpartition('.')[2]}"
+            name = _kept_name(wanted, volume)
             notes["kept_snapshot"] = name
             if name not in world.snapshots:
                 body = {
@@ -522,6 +533,12 @@ class Volumes:
                     **({"tags": keep["tags"]} if keep["tags"] else {}),
                 }
                 changes.append(Change("snapshot", sp.snapshot_create(address_of(volume), body)))
+            elif volume["parent"] != name or world.volume_space.get(volume["name"]) != 0:
+                # Only a snapshot with the very content is a way back; deleting on the strength of another would lose data.
+                raise ChangeRefused(
+                    f"a snapshot {name} exists, and it is not known to hold what {volume['name']} holds now; nothing was deleted",
+                    hint="give the snapshot another name with keep_snapshot.name",
+                )
         changes.append(Change("delete", sp.volume_delete(address_of(volume))))
         return Plan(volume["name"], volume, None, changes, notes)
 
@@ -584,8 +601,21 @@ class Volumes:
         """Return a volume for the diff."""
         shown = {key: value for key, value in document.items() if key != "global_id"}
         shown["size"] = format_size(document["size"])
-        shown["attachments"] = [f"{one['client']} {one['rights']}" for one in document["attachments"]]
+        shown["attachments"] = [f"{one['client']} {one['rights']}" for one in document["attachments"] or ()]
+        if document["attachments"] is None:
+            del shown["attachments"]
         return shown
+
+
+def _stored(listing: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Return by name how many bytes each object has of its own."""
+    return {item["name"]: item["storedSize"] for item in listing}
+
+
+def _kept_name(wanted: WantedVolume, volume: Mapping[str, Any]) -> str:
+    """Return the name of the snapshot to keep. One that follows from the volume lets a repeated run see that the snapshot is there."""
+    suffix = f"-deleted-{volume['global_id'].rpartition('.')[2]}"
+    return wanted.keep_snapshot["name"] or volume["name"].lstrip("~#")[: NAME_LENGTH - len(suffix)] + suffix
 
 
 VOLUMES = Volumes()
