@@ -1,0 +1,170 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Volumes and snapshots that go from one cluster of a location to another (sheet 3.5, 4.4)."""
+
+from __future__ import annotations
+
+from .. import lifecycle
+from ..cluster import Cluster
+from ..errors import busy, invalid, missing
+from ..store import Document
+from ..views import name_of
+from .registry import Context, change, first_argument, read
+
+
+def _other_cluster(cluster: Cluster, body: dict) -> Cluster:
+    """The `cluster` or `clusterId` of a request: another cluster of the same location."""
+    name, identifier = body.get("cluster"), body.get("clusterId")
+    if (name is None) == (identifier is None):
+        raise invalid("cluster: give either cluster or clusterId")
+    for one in cluster.neighbours():
+        if name == one.name or identifier == one.id:
+            if one is cluster:
+                raise invalid(f"cluster: '{one.name}' is the cluster itself")
+            return one
+    raise missing("Cluster", name or identifier)
+
+
+def _carry(source: Cluster, target: Cluster, document: Document, parent: str, **fields: object) -> Document:
+    """The object as the target has it: same globalId and bytes; templates and groups are matched by name."""
+    if document["name"]:
+        target.free_name(document["name"], document["gid"])
+    template = source.template_of(document)
+    number = target.template_names.get(template["name"], 0) if template else 0
+    places = {key: document[key] if document[key] in target.groups else "default" for key in ("placeAll", "placeTail", "placeHead")}
+    carried = {**document, **places, "template": number, "parent": parent, **fields}
+    target.put_object(carried)
+    source.world.payload.share(source, document["gid"], target, document["gid"])
+    return carried
+
+
+def _carry_chain(source: Cluster, target: Cluster, gid: str) -> tuple[str, list[Document]]:
+    """The parents go along. One that others need too stays, and the target gets a copy of it."""
+    chain = []
+    while gid:
+        snapshot = source.snapshots[gid]
+        if gid in target.snapshots:
+            break
+        chain.append(snapshot)
+        gid = snapshot["parent"]
+    parent = gid
+    leaving = []
+    only = True
+    for snapshot in chain:
+        only = only and len(source.children.get(snapshot["gid"], ())) == 1 and not source.attachments_of(snapshot["gid"])
+        only = only and not source.exported_to(snapshot["gid"])
+        if only:
+            leaving.append(snapshot)
+    for snapshot in reversed(chain):
+        state = "owner" if snapshot in leaving else "slaveCopy"
+        _carry(source, target, snapshot, parent, mcState=state, originalParent=0)
+        parent = snapshot["gid"]
+    return parent, leaving
+
+
+def _leave(source: Cluster, document: Document) -> None:
+    """Take away what has gone; its attachments stay where `export` asked for it."""
+    gid = document["gid"]
+    source.world.payload.assign(source, gid, None)
+    for key in [key for key, one in source.volume_exports.items() if one["gid"] == gid]:
+        source.volume_exports.drop(key)
+    (source.snapshots if source.is_snapshot(gid) else source.volumes).drop(gid)
+
+
+def _move(source: Cluster, target: Cluster, document: Document, on_attached: str) -> Document:
+    exported = False
+    if on_attached == "export":
+        exported = any(one is source for one, _ in source.attachments_of(document["gid"]))
+    else:
+        lifecycle.detach_all(source, document, on_attached, "move")
+    parent, leaving = _carry_chain(source, target, document["parent"])
+    moved = _carry(source, target, document, parent)
+    for one in (document, *leaving):
+        _leave(source, one)
+    if document["parent"] and not leaving:
+        lifecycle.release(source, document["parent"])
+    if exported:
+        target.volume_exports.put(f"{document['gid']}/{source.name}", {"gid": document["gid"], "cluster": source.name})
+    attachments = target.attachments_of(document["gid"])
+    if attachments:
+        target.world.payload.prepare_device(target, moved, any(one["rights"] == "rw" for _, one in attachments))
+    return moved
+
+
+def move_volume(source: Cluster, target: Cluster, volume: Document, on_attached: str) -> Document:
+    return _move(source, target, volume, on_attached)
+
+
+@change("VolumeMoveToRemote", first_argument)
+def volume_move(context: Context, name: str, body: dict) -> None:
+    volume = context.cluster.volume(name)
+    _move(context.cluster, _other_cluster(context.cluster, body), volume, body.get("onAttached", "fail"))
+
+
+@change("SnapshotMoveToRemote", first_argument)
+def snapshot_move(context: Context, name: str, body: dict) -> None:
+    """Only a snapshot that nothing here is built on can leave."""
+    cluster = context.cluster
+    snapshot = cluster.living_snapshot(name)
+    if cluster.children.get(snapshot["gid"]) or cluster.exported_to(snapshot["gid"]):
+        raise busy(f"cannot move '{name_of(snapshot)}': it has children or is exported")
+    target = _other_cluster(cluster, body)
+    if snapshot["gid"] in target.snapshots:
+        raise busy(f"cannot move '{name_of(snapshot)}': cluster '{target.name}' has a copy")
+    _move(cluster, target, snapshot, body.get("onAttached", "fail"))
+
+
+@change("VolumeAcquire")
+def volume_acquire(context: Context, name: str, body: dict) -> None:
+    """Pulls a volume to this cluster; no effect when it is here."""
+    cluster = context.cluster
+    if cluster.find_volume(name) is not None:
+        return
+    for one in cluster.neighbours()[1:]:
+        volume = one.find_volume(name)
+        if volume is not None:
+            _move(one, cluster, volume, body.get("onRemoteAttached", cluster.world.assume.acquire_attached))
+            return
+    raise missing("Volume", name)
+
+
+@change("VolumeExport")
+def volume_export(context: Context, name: str, body: dict) -> None:
+    """Another cluster of the location may attach the volume; its data stays here."""
+    cluster = context.cluster
+    volume = cluster.volume(name)
+    target = _other_cluster(cluster, body)
+    cluster.volume_exports.put(f"{volume['gid']}/{target.name}", {"gid": volume["gid"], "cluster": target.name})
+
+
+@read("VolumeExportsList")
+def volume_exports_list(context: Context) -> dict:
+    cluster = context.cluster
+    exports = []
+    for one in cluster.volume_exports.values():
+        volume = cluster.volumes[one["gid"]]
+        shown = {"globalId": volume["gid"], "snapshot": name_of(volume), "location": cluster.location}
+        exports.append({**shown, "visibleVolumeId": volume["vid"], "volumeId": volume["vid"]})
+    return {"exports": exports}
+
+
+@read("VolumesRemoteList")
+def volumes_remote_list(context: Context) -> dict:
+    """Volumes that other clusters of the location export to this one."""
+    cluster = context.cluster
+    volumes = []
+    for one in cluster.neighbours()[1:]:
+        for export in one.volume_exports.values():
+            if export["cluster"] == cluster.name:
+                volume = one.volumes[export["gid"]]
+                volumes.append(
+                    {
+                        "name": name_of(volume),
+                        "remoteId": volume["gid"],
+                        "location": one.location,
+                        "size": volume["size"],
+                        "creationTimestamp": volume["created"],
+                        "tags": volume["tags"],
+                    }
+                )
+    return {"volumes": volumes}

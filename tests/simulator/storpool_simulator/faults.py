@@ -1,0 +1,95 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Faults on demand: which call, how often, and what goes wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+# kind -> the fields it takes besides those of every fault; a default of ... has to be given
+KINDS: dict[str, dict[str, Any]] = {
+    "transient": {"name": "transientError", "descr": "a fault on demand", "status": None},
+    "error": {"name": ..., "descr": "a fault on demand", "status": None},
+    "delay": {"seconds": ...},
+    "cut_before": {},
+    "cut_after": {},
+    "bad_json": {},
+    "truncated": {},
+    "slow_body": {"seconds": ...},
+    "status": {"status": ..., "body": "<html><body><h1>A fault on demand</h1></body></html>"},
+    "client_down": {"client": ...},
+}
+COMMON = {"call": "*", "skip": 0, "count": 1, "object": None, "cluster": None}
+
+
+@dataclass
+class Fault:
+    id: int
+    kind: str
+    call: str = "*"
+    skip: int = 0
+    count: int = 1
+    object: str | None = None
+    cluster: str | None = None
+    more: dict[str, Any] = field(default_factory=dict)
+    hits: int = 0
+
+    def matches(self, cluster: str, call: str, write: bool, objects: set[str]) -> bool:
+        if self.call not in ("*", call, "write" if write else "read"):
+            return False
+        return (self.cluster is None or self.cluster == cluster) and (self.object is None or self.object in objects)
+
+    def shown(self) -> dict:
+        common = {key: getattr(self, key) for key in ("id", "kind", "call", "skip", "count", "object", "cluster", "hits")}
+        return {**common, **self.more}
+
+
+class Faults:
+    def __init__(self) -> None:
+        self._faults: dict[int, Fault] = {}
+        self._last = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._faults)
+
+    def add(self, wish: dict) -> int:
+        """Raises ValueError when the wish is not one of README's faults."""
+        kind = wish.get("kind")
+        if kind not in KINDS:
+            raise ValueError(f"kind is one of {', '.join(KINDS)}, not {kind!r}")
+        unknown = wish.keys() - COMMON.keys() - KINDS[kind].keys() - {"kind"}
+        if unknown:
+            raise ValueError(f"a fault of kind {kind} has no {', '.join(sorted(unknown))}")
+        more = {key: wish.get(key, default) for key, default in KINDS[kind].items()}
+        absent = [key for key, value in more.items() if value is ...]
+        if absent:
+            raise ValueError(f"a fault of kind {kind} needs {', '.join(absent)}")
+        self._last += 1
+        common = {key: wish.get(key, default) for key, default in COMMON.items()}
+        self._faults[self._last] = Fault(id=self._last, kind=kind, more=more, **common)
+        return self._last
+
+    def take(self, cluster: str, call: str, write: bool, objects: set[str]) -> Fault | None:
+        """The fault for this call; every matching fault counts it, the first that is due acts."""
+        acting = None
+        for fault in self._faults.values():
+            if not fault.matches(cluster, call, write, objects):
+                continue
+            if fault.skip > 0:
+                fault.skip -= 1
+            elif fault.count != 0 and acting is None:
+                if fault.count > 0:
+                    fault.count -= 1
+                fault.hits += 1
+                acting = fault
+        return acting
+
+    def remove(self, number: int) -> bool:
+        return self._faults.pop(number, None) is not None
+
+    def clear(self) -> None:
+        self._faults.clear()
+
+    def shown(self) -> list[dict]:
+        return [fault.shown() for fault in self._faults.values()]

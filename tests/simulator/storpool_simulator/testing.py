@@ -1,0 +1,249 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A simulator as a child process, for tests."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+START_SECONDS = 20.0
+STOP_SECONDS = 10.0
+
+
+class SimulatorError(Exception):
+    """The simulator did not start, or refused what a test asked of it."""
+
+
+class Simulator:
+    """`flags` are those of the command: devices="none", port=8100, assume={"error_status": 200}, env_file=..., topology=..."""
+
+    def __init__(self, state_dir: str | Path, **flags: Any) -> None:
+        self.state_dir = Path(state_dir)
+        self.flags = flags
+        self.ready: dict[str, Any] = {}
+        self.log_path = self.state_dir / "simulator.log"
+        self._process: subprocess.Popen | None = None
+        self._control: http.client.HTTPConnection | None = None
+        self._api: dict[str, http.client.HTTPConnection] = {}
+
+    # Life
+
+    def __enter__(self) -> Simulator:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _command(self) -> list[str]:
+        command = [sys.executable, "-m", "storpool_simulator", "--state", str(self.state_dir)]
+        for name, value in self.flags.items():
+            if value is None:
+                continue
+            option = "--" + name.replace("_", "-")
+            if name == "assume":
+                pairs = [f"{key}={one}" for key, one in value.items()] if isinstance(value, dict) else list(value)
+                for pair in pairs:
+                    command += [option, pair]
+            else:
+                command += [option, str(value)]
+        return command
+
+    def start(self) -> None:
+        if self._process is not None:
+            raise SimulatorError("the simulator runs already")
+        self.state_dir.mkdir(parents=True, exist_ok=True)
+        with open(self.log_path, "ab") as log:
+            self._process = subprocess.Popen(self._command(), stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL)
+        line = self._first_line()
+        if not line:
+            self._end(signal.SIGKILL)
+            raise SimulatorError(f"the simulator did not start:\n{self.log_path.read_text()[-4000:]}")
+        self.ready = json.loads(line)
+
+    def _first_line(self) -> bytes:
+        assert self._process is not None and self._process.stdout is not None
+        fd, line, deadline = self._process.stdout.fileno(), b"", time.monotonic() + START_SECONDS
+        while not line.endswith(b"\n") and (left := deadline - time.monotonic()) > 0:
+            if not select.select([fd], [], [], left)[0]:
+                break
+            part = os.read(fd, 65536)
+            if not part:
+                return b""
+            line += part
+        return line if line.endswith(b"\n") else b""
+
+    def _end(self, number: signal.Signals) -> None:
+        process, self._process = self._process, None
+        for connection in (self._control, *self._api.values()):
+            if connection is not None:
+                connection.close()
+        self._control, self._api = None, {}
+        if process is None:
+            return
+        if process.poll() is None:
+            process.send_signal(number)
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+    def stop(self) -> None:
+        """SIGTERM: devices are detached."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """kill -9."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Same state, same ports; after `kill` a plain start."""
+        self.stop()
+        self.start()
+
+    @property
+    def pid(self) -> int:
+        return self.ready["pid"]
+
+    # Where it is
+
+    @property
+    def clusters(self) -> dict[str, dict[str, str]]:
+        return self.ready["clusters"]
+
+    @property
+    def first(self) -> str:
+        """The name of the first cluster."""
+        return next(iter(self.clusters))
+
+    @property
+    def url(self) -> str:
+        return self.clusters[self.first]["url"]
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.url).port or 0
+
+    @property
+    def token(self) -> str:
+        return self.ready["token"]
+
+    @property
+    def devices(self) -> Path | None:
+        """The directory with CLUSTER/CLIENT/storpool/NAME, or None."""
+        return Path(self.ready["devices"]) if self.ready["devices"] else None
+
+    # Control
+
+    @staticmethod
+    def _connect(url: str) -> http.client.HTTPConnection:
+        parts = urlsplit(url)
+        return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=120)
+
+    def _send(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        if self._control is None:
+            self._control = self._connect(self.url)
+        try:
+            self._control.request(method, "/_sim" + path, body)
+            response = self._control.getresponse()
+            answer = response.read()
+        except (http.client.HTTPException, OSError):
+            self._control.close()
+            self._control = None
+            raise
+        if response.status != 200:
+            raise SimulatorError(f"{method} /_sim{path}: {response.status} {answer.decode(errors='replace')}")
+        return answer
+
+    def control(self, method: str, path: str, body: Any = None) -> Any:
+        """A request of the control interface, JSON both ways."""
+        return json.loads(self._send(method, path, None if body is None else json.dumps(body).encode()))
+
+    def calls(self, summary: bool = False) -> dict:
+        return self.control("GET", "/calls?summary=1" if summary else "/calls")
+
+    def reset_calls(self) -> None:
+        self.control("DELETE", "/calls")
+
+    def fault(self, kind: str, call: str = "*", **more: Any) -> int:
+        return self.control("POST", "/faults", {"kind": kind, "call": call, **more})["id"]
+
+    def faults(self) -> list[dict]:
+        return self.control("GET", "/faults")["faults"]
+
+    def clear_faults(self) -> None:
+        self.control("DELETE", "/faults")
+
+    def advance(self, seconds: float) -> None:
+        self.control("POST", "/clock", {"advance": seconds})
+
+    def settle(self) -> None:
+        self.control("POST", "/settle")
+
+    def background(self, auto: bool) -> None:
+        self.control("POST", "/background", {"auto": auto})
+
+    def client(self, id: int, status: str, cluster: str | None = None, lag: float | None = None) -> None:
+        body = {"status": status} if lag is None else {"status": status, "lag": lag}
+        self.control("PUT", f"/clients/{cluster or self.first}/{id}", body)
+
+    def open(self, name: str, client: int, open: bool = True, cluster: str | None = None) -> None:
+        self.control("PUT", f"/open/{cluster or self.first}/{quote(name, safe='')}", {"client": client, "open": open})
+
+    def _content_path(self, name: str, cluster: str | None) -> str:
+        return f"/content/{cluster or self.first}/{quote(name, safe='')}"
+
+    def content(self, name: str, cluster: str | None = None) -> dict:
+        return self.control("GET", self._content_path(name, cluster))
+
+    def write(self, name: str, data: bytes, offset: int = 0, cluster: str | None = None) -> None:
+        self._send("PUT", f"{self._content_path(name, cluster)}?offset={offset}", data)
+
+    def read(self, name: str, offset: int, length: int, cluster: str | None = None) -> bytes:
+        return self._send("GET", f"{self._content_path(name, cluster)}/raw?offset={offset}&length={length}")
+
+    def counters(self) -> dict:
+        return self.control("GET", "/counters")
+
+    def reset(self) -> None:
+        self.control("POST", "/reset")
+
+    # The API itself
+
+    def _call(self, method: str, path: str, body: Any, cluster: str | None) -> tuple[int, Any]:
+        name = cluster or self.first
+        connection = self._api.pop(name, None) or self._connect(self.clusters[name]["url"])
+        data = None if method == "GET" else b"" if body is None else json.dumps(body).encode()
+        try:
+            connection.request(method, "/ctrl/1.0/" + path, data, {"Authorization": f"Storpool v1:{self.token}"})
+            response = connection.getresponse()
+            answer = response.read()
+        except BaseException:
+            connection.close()
+            raise
+        self._api[name] = connection
+        return response.status, json.loads(answer)
+
+    def get(self, path: str, cluster: str | None = None) -> tuple[int, Any]:
+        """A raw API call, the path after /ctrl/1.0/: (status, decoded JSON)."""
+        return self._call("GET", path, None, cluster)
+
+    def post(self, path: str, body: Any = None, cluster: str | None = None) -> tuple[int, Any]:
+        return self._call("POST", path, body, cluster)
