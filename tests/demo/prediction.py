@@ -1,0 +1,57 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether check mode told the truth: compares what it said with what the real run then did, and finds what a silent run may not do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from playbooks import Run
+
+OURS = "storpool.cloudstack."
+
+# What only the server can know before the thing is done, and what is about the run and not about the objects.
+SERVER_KNOWS = {"global_id"}
+ABOUT_THE_RUN = {"api", "invocation"}
+
+
+def ours(run: Run) -> list[dict[str, Any]]:
+    """The records of this collection's tasks."""
+    return [record for record in run.tasks if record["action"].startswith(OURS)]
+
+
+def differences(predicted: Run, real: Run) -> list[str]:
+    """Return where the real run was not what check mode predicted: changed, actions, diff, objects, summary, warnings."""
+    said, done = ours(predicted), ours(real)
+    if [record["task"] for record in said] != [record["task"] for record in done]:
+        return [f"check mode ran the tasks {[record['task'] for record in said]}, the real run {[record['task'] for record in done]}"]
+    found = []
+    for before, after in zip(said, done):
+        for what in ("status", "changed"):
+            if before[what] != after[what]:
+                found.append(f"{before['task']}: {what}: check mode said {before[what]!r}, the real run {after[what]!r}")
+        found += [f"{before['task']}: {line}" for line in unlike(before["result"], after["result"])]
+    return found
+
+
+def unlike(said: Any, done: Any, where: str = "") -> list[str]:
+    """Return the paths at which two results differ, without what check mode cannot know."""
+    if isinstance(said, dict) and isinstance(done, dict):
+        found = []
+        for key in sorted({*said, *done} - (SERVER_KNOWS if where else SERVER_KNOWS | ABOUT_THE_RUN), key=str):
+            path = f"{where}.{key}" if where else str(key)
+            if key not in said or key not in done:
+                found.append(f"{path}: only {'the real run' if key in done else 'check mode'} has it")
+            else:
+                found += unlike(said[key], done[key], path)
+        return found
+    if isinstance(said, list) and isinstance(done, list) and len(said) == len(done):
+        return [line for number, pair in enumerate(zip(said, done)) for line in unlike(*pair, f"{where}[{number}]")]
+    return [] if said == done else [f"{where}: check mode said {said!r}, the real run {done!r}"]
+
+
+def not_silent(again: Run, writes: list[str]) -> list[str]:
+    """Return what a run that finds everything as declared did nevertheless."""
+    found = [f"{record['task']} changed something" for record in again.tasks if record["changed"]]
+    return found + ([f"StorPool was sent {', '.join(writes)}"] if writes else [])
