@@ -255,6 +255,15 @@ class StorPool:
         """Return one volume (VolumeSummary) by name or ``~globalId``, or ``None``."""
         return self._one("Volume", name)
 
+    def volume_snapshots(self, name: str) -> list[dict[str, Any]]:
+        """Return the snapshots of a volume (SnapshotSummary): those it stands on. None when there is no such volume."""
+        try:
+            return self._get("VolumeListSnapshots", name)
+        except ApiError as exc:
+            if exc.name == NOT_THERE:
+                return []
+            raise
+
     def volumes_space(self) -> list[dict[str, Any]]:
         """Return all volumes with ``storedSize`` and ``spaceUsed``; slow on large clusters (sheet 6.2)."""
         return self._get("VolumesSpace")

@@ -83,11 +83,11 @@ options:
         type: bool
       propagate: &propagate
         description:
-          - Whether the volumes and snapshots that the template has already are to have the given O(iops), O(bw), O(replication),
-            O(place_all), O(place_head), O(place_tail) and O(reuse_server) as well. Only options that are given are carried over.
+          - Whether the volumes and snapshots that the template has already are to have its limits, replication and placement as well -
+            all that the template says, also what this task does not give.
           - Each object is compared, so the task changes something when the template is right and an object is not, and nothing
             when all are. The diff and C(propagated) in the result name the objects that change, and only those.
-          - Changed placement or replication moves their data. Limits that single volumes were given are replaced.
+          - Changed placement or replication moves their data. Limits that single volumes were given are replaced, also by V(unlimited).
           - Volumes and snapshots of CloudStack are changed only with O(allow_cloudstack_objects).
         type: bool
       allow_cloudstack_objects: &allow_cloudstack_objects
@@ -211,7 +211,7 @@ templates:
       returned: with O(propagate)
       contains:
         options:
-          description: Options that are carried over.
+          description: Options in which some of them differ.
           type: list
           elements: str
           returned: always

@@ -126,8 +126,6 @@ class Templates:
         if options["reuse_server"] is not None:
             wanted.policy["reuse_server"] = bool(options["reuse_server"])
         wanted.propagate = bool(options["propagate"]) and wanted.state == "present"
-        if wanted.propagate and not wanted.policy:
-            raise OptionError("propagate", True, f"needs at least one of the options that it carries over: {', '.join(CARRIED)}", item=name)
         return wanted
 
     # -- observe
@@ -203,7 +201,7 @@ class Templates:
         for option in ("place_head", "place_tail"):
             after[option] = after[option] or after["place_all"]  # rule place-defaults
         body = {"name": wanted.name, **given, **_to_api(wanted.policy)}
-        notes = _propagation_note(wanted, []) if wanted.propagate else {}
+        notes = _propagation_note([]) if wanted.propagate else {}
         return Plan(wanted.name, None, after, [Change("create", sp.template_create(body))], notes)
 
     def _plan_update(self, wanted: WantedTemplate, template: dict[str, Any], world: World) -> Plan:
@@ -215,40 +213,38 @@ class Templates:
         if wanted.parent is not None and wanted.parent != template["parent"]:
             own["parent"] = wanted.parent
         differing = {option: value for option, value in wanted.policy.items() if template[option] != value}
-        reached = self._reached(wanted, world.used.get(template["name"], ())) if wanted.propagate else []
         after = {**template, "name": wanted.name, **{key: own[key] for key in ("size", "parent") if key in own}, **wanted.policy}
+        # Sent in full, so that it makes no difference whether a server carries over what the call names or the whole template.
+        carried = {option: after[option] for option in CARRIED if after[option] is not None}
+        reached = self._reached(carried, world.used.get(template["name"], ())) if wanted.propagate else []
         plan = Plan(wanted.name, template, after)
         if reached:
-            # What is carried over goes in a write of its own: whether a new size or parent would reach existing volumes too is documented
-            # nowhere, and it must not.
-            carried = set(differing).union(*(one.held for one in reached))
-            options = {option: value for option, value in wanted.policy.items() if option in carried}
-            changes = [self._update(template["name"], own)] if own else []
-            write = sp.template_update(wanted.name, {**_to_api(options), "propagate": True})
-            plan.changes = [*changes, Change(f"update {', '.join(options)} and propagate", write)]
+            # In a write of its own: no source tells whether a new size or parent would reach existing volumes too, and it must not.
+            first = [self._update(template["name"], own, list(own))] if own else []
+            words = f"update {', '.join(differing)} and propagate" if differing else "propagate"
+            plan.changes = [*first, Change(words, sp.template_update(wanted.name, {**_to_api(carried), "propagate": True}))]
             self._guard(wanted, reached)
-            plan.beside = _beside(wanted, reached)
+            plan.beside = _beside(carried, reached)
             plan.warnings = _qos_warning(wanted, reached)
-        else:
-            body = {**own, **_to_api(differing)}
-            plan.changes = [self._update(template["name"], body, list(own) + list(differing))] if body else []
+        elif own or differing:
+            plan.changes = [self._update(template["name"], {**own, **_to_api(differing)}, [*own, *differing])]
         if wanted.propagate:
-            plan.notes = _propagation_note(wanted, reached)
+            plan.notes = _propagation_note(reached)
         return plan
 
     @staticmethod
-    def _update(name: str, body: dict[str, Any], words: Sequence[str] = ()) -> Change:
-        return Change("update " + ", ".join(words or body), sp.template_update(name, body))
+    def _update(name: str, body: dict[str, Any], words: Sequence[str]) -> Change:
+        return Change("update " + ", ".join(words), sp.template_update(name, body))
 
     @staticmethod
-    def _reached(wanted: WantedTemplate, used: Sequence[tuple[str, dict[str, Any]]]) -> list[Reached]:
+    def _reached(carried: Mapping[str, Any], used: Sequence[tuple[str, dict[str, Any]]]) -> list[Reached]:
         """Return the objects that propagating would really change, volumes first, by name.
 
         A snapshot that is being deleted is left out: it is on its way out whatever its template says.
         """
         found = []
         for kind, raw in used:
-            held = {option: _held(raw, option) for option, value in wanted.policy.items() if _held(raw, option) != value}
+            held = {option: _held(raw, option) for option, value in carried.items() if _held(raw, option) != value}
             if held and not raw.get("deleted"):
                 found.append(Reached(kind, raw, held))
         return sorted(found, key=lambda one: (one.kind != "volume", one.raw["name"]))
@@ -300,21 +296,21 @@ def _counted(objects: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     return " and ".join(parts)
 
 
-def _propagation_note(wanted: WantedTemplate, reached: Sequence[Reached]) -> dict[str, Any]:
+def _propagation_note(reached: Sequence[Reached]) -> dict[str, Any]:
     """Return the result's word on which existing objects are changed."""
-    note: dict[str, Any] = {"options": list(wanted.policy)}
+    note: dict[str, Any] = {"options": [option for option in CARRIED if any(option in one.held for one in reached)]}
     for plural, kind in (("volumes", "volume"), ("snapshots", "snapshot")):
         names = [one.raw["name"] for one in reached if one.kind == kind]
         note[plural] = {"count": len(names), "names": names[:SHOWN], "all_named": len(names) <= SHOWN}
     return {"propagated": note}
 
 
-def _beside(wanted: WantedTemplate, reached: Sequence[Reached]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _beside(carried: Mapping[str, Any], reached: Sequence[Reached]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the existing objects before and after, for the diff."""
     before, after = {}, {}
     for one in reached[:SHOWN]:
         before[f"{one.kind} {one.raw['name']}"] = one.held
-        after[f"{one.kind} {one.raw['name']}"] = {option: wanted.policy[option] for option in one.held}
+        after[f"{one.kind} {one.raw['name']}"] = {option: carried[option] for option in one.held}
     if len(reached) > SHOWN:
         before["others"] = f"{len(reached) - SHOWN} more"
         after["others"] = f"{len(reached) - SHOWN} more, changed as well"
