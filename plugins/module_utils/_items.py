@@ -74,7 +74,8 @@ def read_file(path: str, option: str, plural: str) -> list[Any]:
             elif ending in (".yml", ".yaml"):
                 found = _load_yaml(stream, option, path)
             elif ending == ".csv":
-                found = [{key: value for key, value in row.items() if value not in (None, "")} for row in csv.DictReader(stream)]
+                rows = csv.DictReader(stream, restkey="(beyond the columns of the first line)")
+                found = [{key: value for key, value in row.items() if value not in (None, "")} for row in rows]
             else:
                 raise OptionError(option, path, "must end in .json, .yml, .yaml or .csv")
     except OSError as exc:

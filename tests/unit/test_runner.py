@@ -1,0 +1,522 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A task from its options to its result, over a store that fails as told. The network is not the point here."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from ansible_collections.storpool.cloudstack.plugins.module_utils import _http, _runner
+from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import AnswerLost, ApiError, OptionError, Unreachable
+from things import THINGS, Store, checked
+from transcript import GET, Server
+
+LOST = ("lost before", "lost after")
+REFUSED = ApiError("insufficientResources", "no space", call="Create")
+TOKEN = "1556129910218014736"
+
+
+def run(store, check=False, diff=True, **given):
+    return THINGS.run(store, checked(THINGS, **given), check, diff)
+
+
+def many(count, **more):
+    return [{"name": f"t{number}", "value": number, **more} for number in range(1, count + 1)]
+
+
+def entry(result, name):
+    (found,) = [one for one in result["things"] if one["name"] == name]
+    return found
+
+
+# -- success, no change, check mode, diff
+
+
+def test_one():
+    store = Store()
+    result = run(store, name="a", value=7)
+    assert result == {
+        "changed": True,
+        "things": [
+            {"name": "a", "changed": True, "actions": ["create", "set"], "object": {"name": "a", "value": 7, "serial": 4711}, "lucky": True}
+        ],
+        "summary": {"declared": 1, "changed": 1, "unchanged": 0, "failed": 0, "not_attempted": 0},
+        "diff": [{"before_header": "thing a", "after_header": "thing a", "before": {}, "after": {"name": "a", "value": 7}}],
+    }
+    assert store.writes == [("Create", "a"), ("Set", "a")]
+
+
+def test_second_run():
+    store = Store(a=7)
+    result = run(store, name="a", value=7)
+    assert result == {
+        "changed": False,
+        "things": [
+            {"name": "a", "changed": False, "actions": [], "object": {"name": "a", "value": 7, "serial": 700}, "lucky": True},
+        ],
+        "summary": {"declared": 1, "changed": 0, "unchanged": 1, "failed": 0, "not_attempted": 0},
+        "diff": [],
+    }
+    assert (store.writes, store.reads) == ([], 1)
+
+
+@pytest.mark.parametrize("given", [{"name": "a", "value": 7}, {"things": many(20), "value": 3}, {"names": ["a", "t1"], "value": 13}])
+def test_check_mode_tells_what_the_run_then_does(given):
+    predicted, real = run(store := Store(t1=1, t2=5), check=True, **given), run(Store(t1=1, t2=5), **given)
+    assert store.writes == []
+    for result in (predicted, real):
+        for one in result["things"]:
+            one["object"].pop("serial")
+    assert predicted == real
+
+
+def test_without_diff():
+    assert "diff" not in run(Store(), diff=False, name="a")
+
+
+def test_the_diff_of_many_is_a_list_of_small_ones():
+    result = run(Store(t1=1), things=many(3))
+    assert [diff["after_header"] for diff in result["diff"]] == ["thing t2", "thing t3"]
+
+
+def test_nothing_declared():
+    store = Store()
+    result = run(store, things=[])
+    assert result["changed"] is False
+    assert result["things"] == []
+    assert store.writes == []
+
+
+@pytest.mark.parametrize(("keep", "names"), [(None, ["t2", "t3"]), ("changed", ["t2", "t3"]), ("all", ["t1", "t2", "t3"]), ("none", [])])
+def test_return_objects_of_many(keep, names):
+    result = run(Store(t1=1), things=many(3), **({"return_objects": keep} if keep else {}))
+    assert [one["name"] for one in result["things"]] == names
+    assert result["summary"]["declared"] == 3
+    assert result["changed"] is True
+
+
+@pytest.mark.parametrize(("keep", "names"), [(None, ["a"]), ("changed", []), ("all", ["a"]), ("none", [])])
+def test_return_objects_of_one(keep, names):
+    result = run(Store(a=1), name="a", value=1, **({"return_objects": keep} if keep else {}))
+    assert [one["name"] for one in result["things"]] == names
+
+
+def test_failed_ones_are_always_returned():
+    store = Store({("Create", "t2"): [REFUSED]})
+    result = run(store, things=many(3), return_objects="none", on_error="continue")
+    assert [one["name"] for one in result["things"]] == ["t2"]
+
+
+def test_warnings():
+    assert run(Store(), name="a", value=13)["warnings"] == ["13 is unlucky"]
+
+
+# -- order and parallelism
+
+
+@pytest.mark.parametrize("parallel", [1, 2, 8, 0])
+def test_what_is_needed_goes_first(parallel):
+    store = Store()
+    run(store, parallel=parallel, things=[{"name": "c", "requires": ["b"]}, {"name": "b", "requires": ["a"]}, {"name": "a"}])
+    assert store.writes == [("Create", "a"), ("Create", "b"), ("Create", "c")]
+
+
+def test_writes_go_out_in_parallel_and_no_more_than_told():
+    class Slow(Store):
+        now = most = 0
+
+        def send(self, write):
+            with self.lock:
+                self.now += 1
+                self.most = max(self.most, self.now)
+            time.sleep(0.02)
+            try:
+                return super().send(write)
+            finally:
+                with self.lock:
+                    self.now -= 1
+
+    store = Slow()
+    run(store, things=[{"name": f"t{number}"} for number in range(12)], parallel=4)
+    assert store.most == 4
+    assert len(store.state) == 12
+
+
+def test_one_write_needs_no_thread(monkeypatch):
+    def no_threads(*_given, **_named):
+        raise AssertionError("a thread for one write")
+
+    monkeypatch.setattr(threading, "Thread", no_threads)
+    run(Store(), name="a", value=1)
+
+
+# -- refusals
+
+
+def test_a_refusal_comes_before_the_first_write():
+    store = Store(t3=9)
+    result = run(store, things=[*many(2), {"name": "t3", "value": 1, "forbidden": True}, {"name": "t4", "requires": ["t3"]}])
+    assert store.writes == []
+    assert result["failed"] is True
+    assert result["changed"] is False
+    assert result["summary"] == {"declared": 4, "changed": 0, "unchanged": 0, "failed": 1, "not_attempted": 3}
+    assert result["msg"] == (
+        "1 of 4 failed, 0 changed, 0 were right already, 3 not attempted. "
+        "First failure: thing t3: t3 is forbidden (set courage: true to allow it)"
+    )
+    assert result["error"] == {
+        "object": "t3",
+        "type": "refused",
+        "message": "t3 is forbidden",
+        "hint": "set courage: true to allow it",
+        "allow_with": "courage: true",
+    }
+    assert entry(result, "t3") == {
+        "name": "t3",
+        "changed": False,
+        "actions": [],
+        "failed": True,
+        "error": {"type": "refused", "message": "t3 is forbidden", "hint": "set courage: true to allow it", "allow_with": "courage: true"},
+        "object": {"name": "t3", "value": 9, "serial": 900},
+    }
+    assert entry(result, "t1")["not_done"] == ["create", "set"]
+    assert entry(result, "t1")["actions"] == []
+    assert entry(result, "t1")["object"] is None
+
+
+def test_a_refusal_does_not_hinder_the_others_when_told_to_continue():
+    store = Store()
+    things = [*many(2), {"name": "t3", "value": 1, "forbidden": True}]
+    result = run(store, things=things, on_error="continue")
+    assert set(store.state) == {"t1", "t2"}
+    assert result["summary"] == {"declared": 3, "changed": 2, "unchanged": 0, "failed": 1, "not_attempted": 0}
+    assert (result["failed"], result["changed"]) == (True, True)
+
+
+@pytest.mark.parametrize("on_error", ["stop", "continue"])
+def test_check_mode_of_a_refusal(on_error):
+    things = [*many(2), {"name": "t3", "value": 1, "forbidden": True}]
+    predicted, real = run(store := Store(), check=True, things=things, on_error=on_error), run(Store(), things=things, on_error=on_error)
+    assert store.writes == []
+    for result in (predicted, real):
+        for one in result["things"]:
+            (one["object"] or {}).pop("serial", None)
+    assert predicted == real
+
+
+def test_options_that_cannot_be_meant_come_before_the_first_read():
+    store = Store()
+    with pytest.raises(OptionError, match="must not be negative"):
+        run(store, things=[{"name": "a", "value": -1}])
+    with pytest.raises(OptionError, match="is declared twice"):
+        run(store, names=["a", "a"])
+    assert store.reads == 0
+
+
+# -- failures
+
+
+def test_failure_of_one():
+    store = Store({("Create", "a"): [REFUSED]})
+    result = run(store, name="a", value=1)
+    assert (result["failed"], result["changed"]) == (True, False)
+    assert result["msg"] == "thing a: Create failed: insufficientResources: no space"
+    assert result["things"] == [
+        {
+            "name": "a",
+            "changed": False,
+            "actions": [],
+            "failed": True,
+            "error": REFUSED.as_dict(),
+            "not_done": ["create", "set"],
+            "object": None,
+            "lucky": False,
+        }
+    ]
+    assert "diff" not in result or result["diff"] == []
+
+
+def test_half_done_is_told_as_it_is():
+    store = Store({("Set", "a"): [REFUSED]})
+    result = run(store, name="a", value=5)
+    assert (result["failed"], result["changed"]) == (True, True)
+    assert result["msg"].endswith("no space. Done before that: create; not done: set")
+    (one,) = result["things"]
+    assert (one["actions"], one["not_done"]) == (["create"], ["set"])
+    assert one["object"] == {"name": "a", "value": 0, "serial": 0}  # not the 5 it was to become
+
+
+def test_half_done_and_then_unreadable():
+    store = Store({("Set", "a"): [REFUSED]})
+    store.read_errors = []
+    original = store.list
+
+    def fail_the_second():
+        if store.reads:
+            raise Unreachable("gone")
+        return original()
+
+    store.list = fail_the_second
+    (one,) = run(store, name="a", value=5)["things"]
+    assert one["object"] is None
+
+
+@pytest.mark.parametrize("parallel", [1, 4])
+def test_stop_at_the_first_failure(parallel):
+    store = Store({("Create", "t5"): [REFUSED]})
+    result = run(store, things=many(50), parallel=parallel)
+    counts = result["summary"]
+    assert counts["failed"] == 1
+    assert counts["changed"] + counts["not_attempted"] == 49
+    assert counts["changed"] <= 4 + 2 * parallel
+    if parallel == 1:
+        assert counts["changed"] == 4
+        assert [one["name"] for one in result["things"]] == [f"t{number}" for number in range(1, 51)]
+        assert entry(result, "t6")["not_done"] == ["create", "set"]
+        assert entry(result, "t6")["object"] is None
+    assert len(store.state) == counts["changed"]
+
+
+@pytest.mark.parametrize("parallel", [1, 4])
+def test_continue_after_a_failure(parallel):
+    store = Store({("Create", "t5"): [REFUSED], ("Set", "t7"): [REFUSED]})
+    result = run(store, things=many(50), on_error="continue", parallel=parallel)
+    assert result["summary"] == {"declared": 50, "changed": 48, "unchanged": 0, "failed": 2, "not_attempted": 0}
+    assert len(store.state) == 49  # t7 was created
+    assert result["msg"].startswith("2 of 50 failed, 48 changed, 0 were right already, 0 not attempted. First failure: thing t5: ")
+    assert result["error"]["object"] == "t5"
+
+
+def test_what_needs_a_failed_one_fails_too_when_told_to_continue():
+    store = Store({("Create", "a"): [REFUSED]})
+    result = run(store, things=[{"name": "a"}, {"name": "b"}, {"name": "c", "requires": ["b"]}], on_error="continue")
+    assert set(store.state) == {"b", "c"}
+    assert result["summary"]["failed"] == 1
+
+
+def test_a_defect_in_a_thread_is_reported_and_stops_the_rest():
+    store = Store({("Create", "t1"): [ValueError("oops")]})
+    result = run(store, things=many(50), on_error="continue", parallel=2)
+    assert "defect of this collection: ValueError: oops" in result["msg"]
+    assert "Traceback" in result["error"]["traceback"]
+    assert result["summary"]["not_attempted"] > 0
+
+
+# -- lost answers
+
+
+@pytest.mark.parametrize("lost", LOST)
+@pytest.mark.parametrize("call", ["Create", "Set"])
+def test_a_lost_answer_is_settled_by_reading(call, lost):
+    store = Store({(call, "a"): [lost]})
+    result = run(store, name="a", value=5)
+    assert result["changed"] is True
+    assert "failed" not in result
+    assert result["things"][0]["actions"] == ["create", "set"]
+    assert store.state == {"a": 5}
+    assert store.writes.count((call, "a")) == (1 if lost == "lost after" else 2)
+    assert store.reads == 2
+
+
+def test_what_only_the_server_knows_is_read_after_a_lost_answer():
+    store = Store({("Set", "a"): ["lost after"]})
+    (one,) = run(store, name="a", value=5)["things"]
+    assert one["object"] == {"name": "a", "value": 5, "serial": 500}
+
+
+def test_answers_lost_again_and_again():
+    store = Store({("Create", "a"): ["lost before"] * 4 + ["lost after"], ("Set", "a"): []})
+    result = run(store, name="a", value=5)
+    assert result["things"][0]["actions"] == ["create", "set"]
+    assert store.state == {"a": 5}
+
+
+def test_answers_lost_for_ever():
+    store = Store({("Create", "a"): ["lost before"] * 100})
+    result = run(store, name="a", value=5)
+    assert result["error"]["type"] == "answer_lost"
+    assert store.writes == [("Create", "a")] * (_runner._Run.REPLANS + 1)
+
+
+@pytest.mark.parametrize("lost", LOST)
+def test_lost_answers_among_many(lost):
+    script = {("Create", f"t{number}"): [lost] for number in range(1, 20, 3)} | {
+        ("Set", f"t{number}"): [lost] for number in range(2, 20, 3)
+    }
+    store = Store(script)
+    result = run(store, things=many(20), parallel=4)
+    assert result["summary"]["changed"] == 20
+    assert store.state == {f"t{number}": number for number in range(1, 21)}
+
+
+def test_a_lost_answer_and_then_no_reading():
+    store = Store({("Create", "a"): ["lost after"]})
+    original = store.list
+
+    def once():
+        if store.reads:
+            raise Unreachable("nobody there")
+        return original()
+
+    store.list = once
+    result = run(store, name="a", value=5)
+    assert result["error"]["type"] == "answer_lost"
+    assert "then it could not be read back: nobody there" in result["msg"]
+    assert result["changed"] is False
+
+
+# -- somebody else
+
+
+def test_somebody_else_created_it_meanwhile():
+    store = Store({("Create", "a"): ["exists"]})
+    result = run(store, name="a", value=5)
+    assert store.state == {"a": 5}
+    assert result["things"][0]["actions"] == ["set"]
+    assert "was changed by somebody else meanwhile" in result["warnings"][0]
+
+
+def test_somebody_else_did_all_of_it():
+    store = Store({("Create", "a"): [lambda store: store.state.update(a=5)]})
+    result = run(store, name="a", value=5)
+    assert result["changed"] is False
+    assert result["things"][0]["actions"] == []
+    assert result["things"][0]["object"]["value"] == 5
+    assert "somebody else" in result["warnings"][0]
+
+
+def test_somebody_else_deleted_it_meanwhile():
+    store = Store({("Set", "a"): ["gone"]}, a=1)
+    result = run(store, name="a", value=5)
+    assert store.state == {"a": 5}
+    assert result["things"][0]["actions"] == ["create", "set"]
+
+
+def test_a_conflict_that_stays_is_an_error():
+    """The server says that it exists, and no listing shows it."""
+    store = Store({("Create", "a"): [ApiError("objectExists", "a snapshot has that name", call="Create", object_name="a")] * 9})
+    result = run(store, name="a")
+    assert result["failed"] is True
+    assert "a snapshot has that name" in result["msg"]
+    assert store.writes == [("Create", "a")]
+
+
+def test_what_is_refused_after_a_change_by_others():
+    def meddle(store):
+        store.state["a"] = 3
+        raise AnswerLost("cut")
+
+    store = Store({("Create", "a"): [meddle]})
+    result = run(store, name="a", value=5, forbidden=False)
+    assert store.state == {"a": 5}
+    assert result["changed"] is True
+
+
+# -- execute: results that leave the machine
+
+INFORM_OPTIONS = {"sp_api_http_host": ["127.0.0.1"], "sp_auth_token": TOKEN, "sp_api_http_port": 1}
+
+
+def execute(query, clients=None, check=False, **options):
+    declared = _runner.Informs(query=query, options=dict(what=dict(type="raw")))
+    return _runner.execute(declared, checked(declared, **{**INFORM_OPTIONS, **options}), check, False, clients)
+
+
+def test_a_query():
+    with Server(GET("/ctrl/1.0/VolumesList", data=[1])) as server:
+        result = execute(lambda client, _options: {"found": client.volumes()}, sp_api_http_port=server.port, sp_api_http_host=["127.0.0.1"])
+    assert (result["changed"], result["found"]) == (False, [1])
+    assert result["api"] == {"reads": 1, "writes": 0, "attempts": 1, "waited": 0.0}
+    assert result["invocation"]["module_args"]["sp_auth_token"] == _runner.HIDDEN
+    assert result["invocation"]["module_args"]["sp_api_http_host"] == ["127.0.0.1"]
+
+
+def test_a_query_cannot_write():
+    from ansible_collections.storpool.cloudstack.plugins.module_utils import _storpool
+
+    result = execute(lambda client, _options: client.send(_storpool.volume_delete("v")))
+    assert result["error"]["type"] == "defect"
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        ValueError(f"bad {TOKEN}"),
+        ApiError("x", f"descr {TOKEN}", hint=f"hint {TOKEN}"),
+        Unreachable(f"at {TOKEN}", more=[{"deep": TOKEN}]),
+    ],
+)
+def test_secrets_are_taken_out_of_what_others_wrote(failure):
+    def query(_client, _options):
+        raise failure
+
+    result = execute(query)
+    assert result["failed"] is True
+    assert TOKEN not in repr(result)
+    assert _runner.HIDDEN in result["msg"]
+
+
+def test_a_defect_has_a_traceback():
+    result = execute(lambda _client, _options: 1 / 0)
+    assert result["msg"].startswith("unexpected error, a defect of this collection: ZeroDivisionError")
+    assert "Traceback" in result["exception"]
+
+
+def test_secrets_from_the_environment_are_taken_out_too(monkeypatch):
+    monkeypatch.setenv("SP_AUTH_TOKEN", f"{TOKEN}9")
+
+    def query(client, _options):
+        raise Unreachable(f"with {client.connection.token}")
+
+    result = execute(query, sp_auth_token=None)
+    assert f"{TOKEN}9" not in repr(result)
+
+
+def test_a_short_secret_does_not_eat_words():
+    def query(_client, _options):
+        raise Unreachable("a name")
+
+    assert execute(query, sp_auth_token="a")["msg"] == "a name"
+
+
+def test_long_lists_are_not_repeated_in_the_invocation():
+    result = execute(lambda _client, _options: {}, what=list(range(101)))
+    assert result["invocation"]["module_args"]["what"] == "<101 entries>"
+    result = execute(lambda _client, _options: {}, what=[1, 2])
+    assert result["invocation"]["module_args"]["what"] == [1, 2]
+
+
+def test_no_requests(monkeypatch):
+    monkeypatch.setattr(_http, "requests", None)
+    result = execute(lambda _client, _options: {})
+    assert "requests" in result["msg"]
+    assert result["failed"] is True
+
+
+def test_clients_are_kept_for_the_same_connection_only():
+    clients = {}
+    seen = []
+    for change in ({}, {}, {"sp_auth_token": "other-token"}, {"sp_api_http_port": 2}, {"sp_cluster": "c"}, {"sp_multi_cluster": True}):
+        execute(lambda client, _options: seen.append(client) or {}, clients, **change)
+    assert seen[0] is seen[1]
+    assert len({id(one) for one in seen}) == len(clients) == 5
+
+
+def test_each_task_has_counts_and_mode_of_its_own():
+    clients = {}
+    with Server(GET("/ctrl/1.0/VolumesList", data=[]), GET("/ctrl/1.0/VolumesList", data=[])) as server:
+        for _ in range(2):
+            result = execute(lambda client, _options: {"x": client.volumes()}, clients, sp_api_http_port=server.port)
+            assert result["api"]["reads"] == 1
+    assert server.connections == 1
+
+
+def test_missing_settings_are_an_error_not_a_traceback(monkeypatch):
+    monkeypatch.delenv("SP_AUTH_TOKEN", raising=False)
+    monkeypatch.setattr("ansible_collections.storpool.cloudstack.plugins.module_utils._options.STORPOOL_CONF", "/nowhere/storpool.conf")
+    result = execute(lambda _client, _options: {}, sp_auth_token="")
+    assert result["error"]["option"] == "sp_auth_token"
+    assert "exception" not in result
