@@ -90,7 +90,7 @@ def run_module(simulator: Simulator) -> Callable[..., dict[str, Any]]:
     """
     clients: dict[Any, Any] = {}
 
-    def run(name: str, check: bool = False, diff: bool = True, in_process: bool = True, **options: Any) -> dict[str, Any]:
+    def run(name: str, /, check: bool = False, diff: bool = True, in_process: bool = True, **options: Any) -> dict[str, Any]:
         options = {
             "sp_api_http_host": [simulator.host],
             "sp_api_http_port": simulator.port,

@@ -1,0 +1,85 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The examples in the modules' documentation do what they say.
+
+Each module's examples run as one play, in the order in which a reader meets them, against a fresh simulator. Then, each by itself on the
+same ground: check mode predicts the real run, and a second run is silent.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import playbooks
+import pytest
+import yaml
+from prediction import unlike
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("[a-z]*.py"))
+
+# What is there before a module's examples begin: module and options, in order.
+GROUND: dict[str, list[tuple[str, dict[str, Any]]]] = {
+    # Its example gives a template the name of one that the simulator begins with.
+    "storpool_template": [("storpool_template", {"name": "hybrid", "state": "absent"})],
+    "storpool_volume_info": [("storpool_volume", {"name": "db-data", "size": "100G", "template": "nvme", "tags": {"owner": "dba"}})],
+}
+
+
+def examples(module: str) -> list[dict[str, Any]]:
+    return yaml.safe_load(importlib.import_module(f"ansible_collections.storpool.cloudstack.plugins.modules.{module}").EXAMPLES)
+
+
+def flat(tasks: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The tasks, those of blocks among them."""
+    for task in tasks:
+        if "block" in task:
+            yield from flat(task["block"])
+        else:
+            yield task
+
+
+@pytest.fixture
+def ground(run_module):
+    """`ground(module)` makes what the examples of a module stand on."""
+
+    def make(module: str) -> None:
+        for name, options in GROUND.get(module, []):
+            result = run_module(name, **options)
+            assert not result.get("failed"), result
+
+    return make
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_examples_run_as_one_play(module, ground, playbook):
+    tasks = examples(module)
+    own = [task for task in flat(tasks) if f"storpool.cloudstack.{module}" in task]
+    assert own, f"{module} has no example of itself"
+    ground(module)
+    run = playbook(tasks, diff=True)
+    assert run.rc == 0, run.output
+    assert len(run.tasks) == len(list(flat(tasks))), run.output
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_each_example_is_predicted_and_then_silent(module, ground, run_module, calls):
+    ground(module)
+    for task in flat(examples(module)):
+        name = next((key.rpartition(".")[2] for key in task if key.startswith("storpool.cloudstack.")), None)
+        if name is None or "{{" in str(task):
+            continue  # it needs Ansible around it, and ran in the play above
+        options = task[f"storpool.cloudstack.{name}"] or {}
+        calls()
+        predicted = run_module(name, check=True, **options)
+        assert calls().writes == [], task["name"]
+        real = run_module(name, **options)
+        assert not real.get("failed"), (task["name"], real["msg"])
+        assert unlike(predicted, real) == [], task["name"]
+        calls()
+        again = run_module(name, **options)
+        assert (again["changed"], calls().writes) == (False, []), task["name"]
