@@ -175,6 +175,11 @@ def snapshot_from_remote(body: dict[str, Any]) -> Write:
     return Write("SnapshotFromRemote", None, body, body.get("name") or body["remoteId"])
 
 
+def snapshots_remote_unexport(items: list[dict[str, Any]]) -> Write:
+    """Let go of snapshots that other locations export to this one; with ``deleteAfter`` their location deletes them."""
+    return Write("SnapshotsRemoteUnexport", None, {"remoteSnapshots": items}, ", ".join(item["globalSnapshotId"] for item in items[:10]))
+
+
 def template_create(body: dict[str, Any]) -> Write:
     """Create a volume template."""
     return Write("VolumeTemplateCreate", None, body, body["name"])

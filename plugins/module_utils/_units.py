@@ -10,6 +10,7 @@ Canonical units: bytes for sizes, operations per second and KB/s for limits, who
 from __future__ import annotations
 
 import re
+from datetime import datetime, tzinfo
 from typing import Any
 
 from ._errors import OptionError
@@ -144,6 +145,25 @@ def parse_duration(value: Any, option: str) -> int:
     if not match or isinstance(value, bool):
         raise OptionError(option, value, "is not a duration in seconds or like 30m, 12h, 7d, 2w")
     return int(match.group(1)) * _SECONDS[match.group(2).lower()]
+
+
+def parse_moment(value: Any, option: str, zone: tzinfo) -> int:
+    """Return UNIX seconds from UNIX seconds or ISO 8601 (``2026-12-31T23:00:00Z``; without an offset it is meant in ``zone``).
+
+    ``never`` and 0 are 0, which is how the API writes "no date" (rule ``delete-date``).
+
+    :raises OptionError: no moment.
+    """
+    text = str(value).strip()
+    if text.lower() == "never":
+        return 0
+    if text.isascii() and text.isdigit() and len(text) <= 12 and not isinstance(value, bool):
+        return int(text)
+    try:
+        moment = datetime.fromisoformat(re.sub("[zZ]$", "+00:00", text))
+    except ValueError:
+        raise OptionError(option, value, "is no time: give UNIX seconds, ISO 8601 as in 2026-12-31T23:00:00Z, or never") from None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp())
 
 
 def _parse_name(value: Any, option: str, pattern: re.Pattern, allowed: str) -> str:

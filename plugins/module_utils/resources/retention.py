@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, tzinfo
+
+from .._errors import ChangeRefused
 
 # A period is told apart by this text of a moment in the calendar of the time zone. The hour has its offset with it, because one hour of the
 # day on which summer time ends comes twice.
@@ -57,3 +59,13 @@ def kept(series: Iterable[tuple[str, int]], rules: Rules, zone: tzinfo) -> dict[
             seen.add(label)
             reasons.setdefault(name, []).append(f"{period} {label}")
     return reasons
+
+
+def check_most(label: str, deleted: Sequence[str], most: int | None) -> None:
+    """Refuse a retention that would delete more than ``most`` at once. :raises ChangeRefused: says what it would delete."""
+    if most is not None and len(deleted) > most:
+        raise ChangeRefused(
+            f"retention of {label} would delete {len(deleted)}, more than max_deletes ({most}): "
+            f"{', '.join(deleted[:10])}{', ...' if len(deleted) > 10 else ''}",
+            hint="look at the rules and at the time zone; raise max_deletes when this is meant",
+        )

@@ -1,0 +1,813 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Floor 4: StorPool snapshots: of one volume, of a consistent group, and the series that a schedule makes.
+
+A snapshot is found by its name or global id, so whoever lost an answer finds what it did by looking again. Everything the planner predicts
+follows the rules of the API reference (section 4); the rule's id stands where it matters.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone, tzinfo
+from typing import Any, NamedTuple
+
+from .. import _storpool as sp
+from .._errors import ChangeRefused, CollectionError, OptionError
+from .._plan import Change, Plan, Wait
+from .._units import (
+    format_size,
+    limit_from_api,
+    limit_to_api,
+    parse_duration,
+    parse_global_id,
+    parse_moment,
+    parse_reference,
+    parse_remote_name,
+    parse_tags,
+    parse_template_name,
+    parse_volume_name,
+)
+from . import backup
+from ._shared import (
+    POLICY,
+    Attachments,
+    address_of,
+    attachments_of,
+    detachment,
+    fetch_named,
+    guard_cloudstack,
+    index_attachments,
+    named,
+    parse_clients,
+    parse_policy,
+    reassignment,
+    tag_changes,
+    template_gives,
+    with_tags,
+)
+from .retention import RULES, Rules, check_most, kept
+from .series import VOLUME, NamePattern, parse_zone, volume_word
+
+NEVER = 0  # how the API writes "no date of deletion" in requests (rule delete-date)
+
+
+class Member(NamedTuple):
+    """One snapshot of what is declared: the volume it is taken of and its name, as far as they were given."""
+
+    volume: str | None
+    name: str | None
+
+
+@dataclass
+class WantedSnapshot:
+    """One declared snapshot, consistent group or series, in canonical units; ``None`` means that the option was not given."""
+
+    label: str
+    state: str
+    now: float
+    zone: tzinfo
+    members: list[Member]
+    grouped: bool
+    pattern: NamePattern | None
+    global_id: str | None = None
+    renamed_from: str | None = None
+    tags: dict[str, str] | None = None
+    tags_exact: bool = False
+    bind: bool | None = None
+    delete_after: int | None = None
+    delete_at: int | None = None
+    renew_expiry: bool = False
+    template: str | None = None
+    policy: dict[str, Any] = field(default_factory=dict)
+    attach: dict[int, str] | None = None
+    exclusive: bool = False
+    force: bool = False
+    wait: bool | None = None
+    wait_timeout: int = 60
+    on_attached: str = "fail"
+    exports: list[str] | None = None
+    exports_exact: bool = False
+    unexport: bool = False
+    backup_to: str | None = None
+    rules: Rules | None = None
+    series_tags: dict[str, str] = field(default_factory=dict)
+    max_deletes: int | None = None
+    allow_cloudstack_objects: bool = False
+
+    @property
+    def name(self) -> str | None:
+        """The name of the one snapshot, or what a group is called."""
+        return self.label if self.grouped else self.members[0].name
+
+    def names(self) -> Sequence[str]:
+        if self.state == "pruned":
+            return [f"the series {self.label}"]
+        if self.backup_to:
+            return [f"{self.label} in {self.backup_to}"]
+        found = [member.name for member in self.members if member.name]
+        if self.renamed_from:
+            found.append(self.renamed_from)
+        if self.global_id:
+            found.append("~" + self.global_id)
+        return found
+
+    def needs(self) -> Sequence[str]:
+        return ()
+
+    def by_key(self) -> str | None:
+        """Return the one name that a single read can ask for, or ``None`` when only a listing finds everything."""
+        if self.rules or self.renamed_from or self.backup_to or len(self.members) != 1:
+            return None
+        return "~" + self.global_id if self.global_id else self.members[0].name
+
+
+@dataclass
+class World:
+    """What was read, and on top of it what earlier plans of the same task will have made. ``None``: nobody had to look."""
+
+    snapshots: dict[str, dict[str, Any]]
+    volumes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    attachments: Attachments | None = None
+    exports: dict[str, dict[str, bool]] | None = None  # global id -> location -> whether it is a backup under way
+    locations: list[str] | None = None
+    templates: dict[str, dict[str, Any]] = field(default_factory=dict)
+    remote: list[dict[str, Any]] | None = None
+    copying: set[str] = field(default_factory=set)  # ids of backups whose data is on its way
+    fresh: dict[str, tuple[int, dict[str, str]]] = field(default_factory=dict)  # name -> time and tags of what the task will have made
+    gone: set[str] = field(default_factory=set)  # names of what it will have deleted
+    parents: dict[str, str] = field(default_factory=dict)  # volume -> snapshot that it will stand on
+    _by_id: dict[str, str] | None = None
+    _sorted: list[str] | None = None
+
+    def snapshot(self, reference: str | None) -> dict[str, Any] | None:
+        """Return the API's snapshot of that name or ``~global_id``, unless it is on its way out or StorPool's own (rule star-names)."""
+        raw = self.snapshots.get(reference) if reference else None
+        if raw is None and reference and reference.startswith("~"):
+            if self._by_id is None:
+                self._by_id = {"~" + one["globalId"]: one["name"] for one in self.snapshots.values()}
+            raw = self.snapshots.get(self._by_id.get(reference, ""))
+        return raw if raw is not None and _lives(raw) else None
+
+    def beginning_with(self, prefix: str) -> Iterator[dict[str, Any]]:
+        """Return the living snapshots whose names begin with ``prefix``."""
+        if self._sorted is None:
+            self._sorted = sorted(self.snapshots)
+        for position in range(bisect_left(self._sorted, prefix), len(self._sorted)):
+            name = self._sorted[position]
+            if not name.startswith(prefix):
+                return
+            if _lives(self.snapshots[name]):
+                yield self.snapshots[name]
+
+
+def _lives(raw: Mapping[str, Any]) -> bool:
+    return not (raw["deleted"] or raw["transient"] or raw["name"].startswith("*"))
+
+
+def snapshot_object(
+    raw: Mapping[str, Any], attachments: Attachments | None = None, exports: Mapping[str, Mapping[str, bool]] | None = None
+) -> dict[str, Any]:
+    """Return a snapshot as results, diffs and info modules show it, from the API's SnapshotSummary.
+
+    ``attachments`` and ``exported_to`` are ``None`` when they were not read.
+    """
+    return {
+        "name": raw["name"],
+        "global_id": raw["globalId"],
+        "size": raw["size"],
+        "template": raw["templateName"] or None,
+        "parent": raw["parentName"] or None,
+        "on_volume": raw["onVolume"] if raw["onVolume"] not in ("", "-") else None,
+        "iops": limit_from_api(raw["iops"]),
+        "bw": limit_from_api(raw["bw"]),
+        "replication": raw["replication"],
+        "place_all": raw["placeAll"],
+        "place_head": raw["placeHead"],
+        "place_tail": raw["placeTail"],
+        "tags": {key: value for key, value in (raw.get("tags") or {}).items() if value != ""},
+        "bound": raw["bound"],
+        "created": raw["creationTimestamp"],
+        "delete_at": raw.get("targetDeleteDate") or None,
+        "recovering": raw["recoveringFromRemote"],
+        "exported_to": None
+        if exports is None
+        else sorted(place for place, under_way in exports.get(raw["globalId"], {}).items() if not under_way),
+        "attachments": None if attachments is None else attachments_of(attachments, raw),
+    }
+
+
+def index_exports(found: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, bool]]:
+    """Return exports by global id and location, each with whether it is a backup under way."""
+    index: dict[str, dict[str, bool]] = {}
+    for one in found:
+        index.setdefault(one["globalId"], {})[one["location"]] = bool(one.get("backingUp"))
+    return index
+
+
+class Instance(NamedTuple):
+    """One member of a series: a snapshot, or the snapshots of one group. ``snapshots`` is empty for what the task is about to make."""
+
+    label: str
+    moment: int
+    snapshots: list[dict[str, Any]]
+
+
+class Snapshots:
+    """The snapshots of a cluster, as the runner manages them."""
+
+    kind = "snapshot"
+
+    # -- desired
+
+    def parse(self, options: Mapping[str, Any], now: float) -> WantedSnapshot:
+        """Return what is wanted of one snapshot, group or series. :raises OptionError: names the option that cannot be meant."""
+        name, global_id = options["name"], options["global_id"]
+        if name is not None and str(name).startswith("~"):
+            name, global_id = None, name  # an anonymous snapshot is listed under "~" and its global id (rule anon-snapshot-tilde)
+        zone = parse_zone(options["timezone"] or "UTC")
+        wanted = WantedSnapshot(
+            label="",
+            state=options["state"] or "present",
+            now=now,
+            zone=zone,
+            members=[],
+            grouped=options["volumes"] is not None,
+            pattern=NamePattern(str(name)) if name is not None else None,
+            global_id=parse_global_id(global_id) if global_id is not None else None,
+            allow_cloudstack_objects=bool(options["allow_cloudstack_objects"]),
+            on_attached=options["on_attached"] or "fail",
+            unexport=bool(options["unexport"]),
+            wait=options["wait"],
+        )
+        self._parse_retention(options, wanted)
+        self._parse_members(options, wanted)
+        if options["renamed_from"] is not None:
+            if wanted.grouped or wanted.pattern is None or wanted.pattern.timed:
+                raise OptionError("renamed_from", options["renamed_from"], "needs name, the plain name that the snapshot is to have")
+            wanted.renamed_from = parse_reference(options["renamed_from"], "renamed_from")
+        self._parse_shape(options, wanted)
+        self._parse_expiry(options, wanted)
+        self._parse_reach(options, wanted)
+        if options["backup_to"] is not None:
+            wanted.backup_to = parse_remote_name(options["backup_to"], "backup_to")
+            backup.check(wanted, options)
+        return wanted
+
+    @staticmethod
+    def _parse_members(options: Mapping[str, Any], wanted: WantedSnapshot) -> None:
+        """Enter what the declared object consists of: the names are those of the period in which the task began."""
+        if options["volume"] is not None and wanted.grouped:
+            raise OptionError("volumes", options["volumes"], "cannot be combined with volume; a group names all its volumes here")
+        volumes = [parse_reference(one, "volumes") for one in options["volumes"]] if wanted.grouped else []
+        if wanted.grouped and (not volumes or len(set(volumes)) < len(volumes)):
+            raise OptionError("volumes", options["volumes"], "must name at least one volume, and each once")
+        if options["volume"] is not None:
+            volumes = [parse_reference(options["volume"], "volume")]
+        pattern = wanted.pattern
+        if pattern is None:
+            if wanted.grouped:
+                raise OptionError("name", None, "is needed for a group; it has {volume} in it, as in {volume}-%Y%m%d")
+            if wanted.global_id is None and not (wanted.state == "pruned" and wanted.series_tags):
+                raise OptionError("name", None, "is needed: without a name or global_id each run would take another snapshot")
+            wanted.members = [Member(volumes[0] if volumes else None, None)]
+            wanted.label = (
+                f"~{wanted.global_id}"
+                if wanted.global_id
+                else "with tags " + ",".join(f"{key}={value}" for key, value in wanted.series_tags.items())
+            )
+            return
+        if options["backup_to"] is not None:
+            Snapshots._parse_backup(wanted, pattern, volumes)
+            return
+        if pattern.per_volume and not volumes:
+            raise OptionError("name", pattern.text, "has {volume} in it, so volume or volumes is needed")
+        moment = datetime.fromtimestamp(wanted.now, wanted.zone)
+        parsed = parse_volume_name if pattern.timed or wanted.grouped else parse_reference
+        wanted.members = [Member(one, parsed(pattern.render(moment, volume_word(one or "")), "name")) for one in volumes or [None]]
+        if len({member.name for member in wanted.members}) < len(wanted.members):
+            raise OptionError("name", pattern.text, "gives several volumes the same name; put {volume} into it")
+        if wanted.state == "pruned":
+            wanted.label = pattern.text if wanted.grouped else pattern.text.replace(VOLUME, volume_word(volumes[0]) if volumes else VOLUME)
+        else:
+            wanted.label = pattern.render(moment) if wanted.grouped else wanted.members[0].name
+
+    @staticmethod
+    def _parse_backup(wanted: WantedSnapshot, pattern: NamePattern, volumes: list[str]) -> None:
+        """Enter a backup: its name stands in a tag, and one name serves a whole group."""
+        if wanted.grouped and pattern.per_volume:
+            raise OptionError("name", pattern.text, "is the name of the whole backup of a group; leave {volume} out of it")
+        wanted.members = [Member(one, None) for one in volumes or [None]]
+        word = volume_word(volumes[0]) if volumes else VOLUME
+        name = pattern.render(datetime.fromtimestamp(wanted.now, wanted.zone), word)
+        wanted.label = pattern.text.replace(VOLUME, word) if wanted.state == "pruned" else parse_volume_name(name)
+
+    @staticmethod
+    def _parse_retention(options: Mapping[str, Any], wanted: WantedSnapshot) -> None:
+        numbers = {rule: options[f"keep_{rule}"] for rule in RULES if options[f"keep_{rule}"] is not None}
+        for rule, number in numbers.items():
+            if number < 0:
+                raise OptionError(f"keep_{rule}", number, "must not be negative")
+        if options["series_tags"] is not None:
+            wanted.series_tags = parse_tags(options["series_tags"], "series_tags")
+        if not numbers:
+            if wanted.state == "pruned":
+                raise OptionError("state", "pruned", "needs at least one of " + ", ".join(f"keep_{rule}" for rule in RULES))
+            for option in ("series_tags", "max_deletes"):
+                if options[option] is not None:
+                    raise OptionError(option, options[option], "is only for retention; give keep_last, keep_daily or the like with it")
+            return
+        rules = Rules(**numbers)
+        first = f"keep_{next(iter(numbers))}"
+        if not rules.any():
+            raise OptionError(first, 0, "would keep nothing of the series; to delete all of it, name the snapshots with state: absent")
+        if wanted.state == "absent":
+            raise OptionError(first, numbers[first[5:]], "cannot be combined with state: absent; use state: pruned to take no snapshot")
+        if not (wanted.pattern and wanted.pattern.timed) and not wanted.series_tags:
+            raise OptionError(first, numbers[first[5:]], "needs a series: a name with the time in it (as db-%Y%m%d), or series_tags")
+        if wanted.grouped and not (wanted.pattern and wanted.pattern.timed):
+            raise OptionError("name", options["name"], "needs the time in it (as {volume}-%Y%m%d), which tells one group from the next")
+        if options["max_deletes"] is not None and options["max_deletes"] < 0:
+            raise OptionError("max_deletes", options["max_deletes"], "must not be negative")
+        wanted.rules, wanted.max_deletes = rules, options["max_deletes"]
+
+    @staticmethod
+    def _parse_shape(options: Mapping[str, Any], wanted: WantedSnapshot) -> None:
+        if options["tags"] is not None:
+            wanted.tags = parse_tags(options["tags"])
+        wanted.tags_exact = options["tags_mode"] == "exact"
+        if wanted.tags_exact and wanted.tags is None:
+            raise OptionError("tags_mode", "exact", "needs tags (give an empty map to remove all)")
+        if wanted.series_tags:
+            wanted.tags = {**(wanted.tags or {}), **wanted.series_tags}  # else it would not belong to its own series
+        wanted.bind = options["bind"]
+        if options["template"] is not None:
+            wanted.template = parse_template_name(options["template"])
+        wanted.policy = parse_policy(options)
+
+    @staticmethod
+    def _parse_expiry(options: Mapping[str, Any], wanted: WantedSnapshot) -> None:
+        if options["delete_after"] is not None and options["delete_at"] is not None:
+            raise OptionError("delete_at", options["delete_at"], "cannot be combined with delete_after; there is one date of deletion")
+        wanted.renew_expiry = bool(options["renew_expiry"])
+        if options["delete_after"] is not None:
+            never = str(options["delete_after"]).strip().lower() == "never"
+            wanted.delete_after = NEVER if never else parse_duration(options["delete_after"], "delete_after")
+        elif wanted.renew_expiry:
+            raise OptionError("renew_expiry", True, "needs delete_after")
+        if options["delete_at"] is not None:
+            wanted.delete_at = parse_moment(options["delete_at"], "delete_at", wanted.zone)
+            if wanted.state == "present" and wanted.delete_at != NEVER and wanted.delete_at <= wanted.now:
+                raise OptionError("delete_at", options["delete_at"], "is in the past; StorPool takes only dates to come, or never")
+
+    @staticmethod
+    def _parse_reach(options: Mapping[str, Any], wanted: WantedSnapshot) -> None:
+        """Enter who can see the snapshot: clients and other locations."""
+        if options["attach_to"] is not None:
+            wanted.attach = parse_clients(options["attach_to"], "attach_to", default="ro")
+            writers = [client for client, rights in wanted.attach.items() if rights == "rw"]
+            if writers:
+                raise OptionError(
+                    "attach_to", options["attach_to"], "asks for rw; a snapshot is attached read-only (create a volume from it to write)"
+                )
+        wanted.exclusive = bool(options["exclusive"])
+        if wanted.exclusive and wanted.attach is None:
+            raise OptionError("exclusive", True, "needs attach_to (an empty list detaches the snapshot everywhere)")
+        wanted.force = bool(options["force"])
+        if options["wait_timeout"] is not None:
+            wanted.wait_timeout = parse_duration(options["wait_timeout"], "wait_timeout")
+        elif options["backup_to"] is not None:
+            wanted.wait_timeout = backup.WAIT
+        if options["export_to"] is not None:
+            wanted.exports = list(dict.fromkeys(parse_remote_name(one, "export_to") for one in options["export_to"]))
+        wanted.exports_exact = options["export_mode"] == "exact"
+        if wanted.exports_exact and wanted.exports is None:
+            raise OptionError("export_mode", "exact", "needs export_to (an empty list takes all exports back)")
+
+    # -- observe
+
+    def observe(self, client: sp.StorPool, wanted: Sequence[WantedSnapshot]) -> World:
+        """Read the snapshots, and of the rest only what these make necessary."""
+        only = wanted[0].by_key() if len(wanted) == 1 else None
+        local = [one for one in wanted if not one.backup_to]
+        if only is not None:
+            found = client.snapshot(only)
+            world = World({found["name"]: found} if found else {})
+        else:
+            world = World(sp.by_name(client.snapshots()) if local else {})
+        volumes: set[str] = set()
+        attached = exported = templates = False
+        for one in local:
+            missing = False
+            for member, raw in self._members(one, world):
+                if raw is None:
+                    missing = missing or one.state == "present"
+                    if one.state == "present" and member.volume:
+                        volumes.add(member.volume)
+                else:
+                    attached = attached or one.state == "absent" or one.attach is not None
+                    exported = exported or one.state == "absent" or one.exports is not None
+                templates = templates or (one.template is not None and (raw is None or raw["templateName"] != one.template))
+            if one.rules and self._doomed(one, world, missing)[0]:
+                attached = exported = True
+        if volumes:
+            world.volumes = fetch_named(volumes, client.volume, client.volumes)
+        if attached:
+            world.attachments = index_attachments(client.attachments())
+        if exported:
+            world.exports = index_exports(client.exports())
+        if any(self._exports_to_make(one, raw, world) for one in local for _member, raw in self._members(one, world)):
+            world.locations = [one["name"] for one in client.locations()]
+        if templates:
+            world.templates = sp.by_name(client.templates())
+        if len(local) < len(wanted):
+            backup.observe(client, [one for one in wanted if one.backup_to], world)
+        return world
+
+    @staticmethod
+    def _members(wanted: WantedSnapshot, world: World) -> list[tuple[Member, dict[str, Any] | None]]:
+        """Return the members of what is declared, each with the API's snapshot that is there for it."""
+        if wanted.state == "pruned":
+            return []
+        if wanted.global_id:
+            return [(wanted.members[0], world.snapshot("~" + wanted.global_id))]
+        found = [(member, world.snapshot(member.name)) for member in wanted.members]
+        if wanted.renamed_from and found[0][1] is None:
+            return [(found[0][0], world.snapshot(wanted.renamed_from))]
+        return found
+
+    @staticmethod
+    def _exports_to_make(wanted: WantedSnapshot, raw: Mapping[str, Any] | None, world: World) -> list[str]:
+        if wanted.state != "present" or not wanted.exports:
+            return []
+        have = world.exports.get(raw["globalId"], {}) if raw and world.exports else {}
+        return [location for location in wanted.exports if have.get(location, True)]
+
+    # -- plan
+
+    def plan(self, wanted: WantedSnapshot, world: World) -> Plan:
+        """Return what to do about one snapshot, group or series."""
+        try:
+            if wanted.backup_to:
+                return backup.plan(wanted, world)
+            found = self._members(wanted, world)
+            if wanted.state == "present":
+                plan = self._plan_present(wanted, found, world)
+            else:
+                plan = self._plan_absent(wanted, found, world)
+            return self._with_retention(wanted, plan, world) if wanted.rules else plan
+        except CollectionError as exc:
+            return Plan(wanted.label, None, None, refused=exc)
+
+    def _plan_present(self, wanted: WantedSnapshot, found: list[tuple[Member, dict[str, Any] | None]], world: World) -> Plan:
+        missing = [member for member, raw in found if raw is None]
+        if len(missing) == len(found):
+            return self._plan_create(wanted, world)
+        if missing:
+            there = ", ".join(member.name for member, raw in found if raw is not None)
+            gone = ", ".join(member.volume for member in missing)
+            raise ChangeRefused(
+                f"of the group {wanted.label} only {there} exists; a snapshot of {gone} taken now would not be consistent with it",
+                hint="delete what is left of the group (state: absent with the same name and volumes), or give the group another name",
+            )
+        if wanted.renamed_from and found[0][1]["name"] == wanted.name and world.snapshot(wanted.renamed_from) is not None:
+            raise ChangeRefused(f"both {wanted.name} and {wanted.renamed_from} exist", hint="delete one of them, or leave renamed_from out")
+        changes: list[Change] = []
+        before, after = [], []
+        for _member, raw in found:
+            document = self._shown(wanted, raw, world)
+            made, changed = self._bring(wanted, document, world)
+            if made:
+                guard_cloudstack("snapshot", document, [change.action for change in made], wanted.allow_cloudstack_objects)
+            changes += self._of(wanted, document, made)
+            before.append(document)
+            after.append(changed)
+        return Plan(wanted.label if wanted.grouped else after[0]["name"], self._whole(wanted, before), self._whole(wanted, after), changes)
+
+    @staticmethod
+    def _shown(wanted: WantedSnapshot, raw: Mapping[str, Any], world: World) -> dict[str, Any]:
+        """Return a snapshot as results show it; attachments and exports only where the options speak of them, on every run alike."""
+        absent = wanted.state == "absent"
+        attachments = world.attachments if absent or wanted.attach is not None else None
+        return snapshot_object(raw, attachments, world.exports if absent or wanted.exports is not None else None)
+
+    @staticmethod
+    def _whole(wanted: WantedSnapshot, documents: list[dict[str, Any]]) -> dict[str, Any]:
+        return {"name": wanted.label, "snapshots": documents} if wanted.grouped else documents[0]
+
+    @staticmethod
+    def _of(wanted: WantedSnapshot, document: Mapping[str, Any], changes: list[Change]) -> list[Change]:
+        """Return the changes with the name of their snapshot in their words, where a plan has several snapshots."""
+        if not wanted.grouped and not (wanted.rules and document["name"] != wanted.name):
+            return changes
+        return [replace(change, action=f"{change.action} ({document['name']})") for change in changes]
+
+    def _plan_create(self, wanted: WantedSnapshot, world: World) -> Plan:
+        if wanted.global_id:
+            raise ChangeRefused(
+                f"there is no snapshot with global_id {wanted.global_id}",
+                hint="a global id cannot be chosen; give name and volume to take one",
+            )
+        if wanted.members[0].volume is None:
+            raise OptionError("volume", None, "is needed to take the snapshot: there is none of this name", item=wanted.label)
+        documents, items, seen = [], [], {}
+        for member in wanted.members:
+            volume = named(world.volumes, member.volume)
+            if volume is None:
+                raise OptionError(
+                    "volumes" if wanted.grouped else "volume", member.volume, "is no volume of this cluster", item=wanted.label
+                )
+            if seen.setdefault(volume["globalId"], member) is not member:
+                raise OptionError("volumes", member.volume, f"is the same volume as {seen[volume['globalId']].volume}")
+            if member.name in world.volumes:
+                raise ChangeRefused(f"a volume is called {member.name}; volumes and snapshots share their names")  # rule names-shared
+            parse_volume_name(member.name)  # a new name has no "@" (VolumeSnapshotDesc)
+            about = {"name": volume["name"], "tags": volume.get("tags") or {}}
+            guard_cloudstack("snapshot", about, ["create"], wanted.allow_cloudstack_objects, about="volume")
+            documents.append(self._new(wanted, member.name, volume, world))
+            items.append({"volume": member.volume, "name": member.name})
+        create = self._create_group(wanted, items) if wanted.grouped else self._create_one(wanted, items[0], documents[0])
+        changes, after = [create], []
+        for document in documents:
+            made, changed = self._bring(wanted, document, world, fresh=True)
+            changes += self._of(wanted, document, made)
+            after.append(changed)
+        return Plan(wanted.label, None, self._whole(wanted, after), changes)
+
+    @staticmethod
+    def _new(wanted: WantedSnapshot, name: str, volume: Mapping[str, Any], world: World) -> dict[str, Any]:
+        """Return the snapshot as it is when just taken: shape and policy are the volume's, tags its own (rule tags-not-inherited)."""
+        raw = {
+            **volume,
+            "name": name,
+            "globalId": None,
+            "parentName": world.parents.get(volume["name"], volume["parentName"]),
+            "onVolume": volume["name"],
+            "tags": wanted.tags,
+            "bound": False,
+            "creationTimestamp": None,
+            "recoveringFromRemote": False,
+        }
+        document = snapshot_object(raw)
+        if wanted.exports is not None:
+            document["exported_to"] = []
+        if wanted.attach is not None:
+            document["attachments"] = []
+        return document
+
+    @staticmethod
+    def _create_one(wanted: WantedSnapshot, item: Mapping[str, Any], document: dict[str, Any]) -> Change:
+        """Return the call that takes one snapshot, and enter in ``document`` what it sets."""
+        body: dict[str, Any] = {"name": item["name"]}
+        if document["tags"]:
+            body["tags"] = document["tags"]
+        if wanted.bind:
+            body["bind"] = document["bound"] = True
+        if wanted.delete_after:
+            body["deleteAfter"] = wanted.delete_after
+            document["delete_at"] = int(wanted.now) + wanted.delete_after
+        if wanted.delete_at:
+            body["targetDeleteDate"] = document["delete_at"] = wanted.delete_at
+        return Change("create", sp.snapshot_create(item["volume"], body), {"snapshotGlobalId": "global_id"})
+
+    @staticmethod
+    def _create_group(wanted: WantedSnapshot, items: list[dict[str, Any]]) -> Change:
+        """Return the one call that takes all (rule group-snapshot). Binding and date have no place in it and follow."""
+
+        def learn(after: dict[str, Any], answer: list[dict[str, Any]]) -> None:
+            ids = {one.get("snapshot"): one["snapshotGlobalId"] for one in answer}
+            for document in after["snapshots"]:
+                document["global_id"] = ids.get(document["name"])
+
+        tags = {key: value for key, value in (wanted.tags or {}).items() if value != ""}
+        return Change("create", sp.snapshot_create_group(items, tags), {"snapshots": learn})
+
+    def _bring(
+        self, wanted: WantedSnapshot, document: dict[str, Any], world: World, fresh: bool = False
+    ) -> tuple[list[Change], dict[str, Any]]:
+        """Return the changes that make one snapshot as declared, and the snapshot afterwards."""
+        body: dict[str, Any] = {}
+        after = dict(document)
+        if not wanted.grouped and wanted.name and wanted.name != document["name"]:
+            body["rename"] = after["name"] = parse_volume_name(wanted.name)
+        if wanted.template and wanted.template != document["template"]:
+            given = template_gives(wanted.template, world.templates)
+            body["template"] = after["template"] = wanted.template
+            after.update({key: given[key] for key in POLICY if given[key] is not None})
+        for key, value in wanted.policy.items():
+            if after[key] != value:
+                body[POLICY[key]] = limit_to_api(value)
+                after[key] = value
+        if wanted.tags is not None:
+            tags = tag_changes(document["tags"], wanted.tags, wanted.tags_exact)
+            if tags:
+                body["tags"] = tags
+                after["tags"] = with_tags(document["tags"], tags)
+        if wanted.bind is not None and wanted.bind != document["bound"]:
+            body["bind"] = after["bound"] = wanted.bind
+        body.update(self._expiry(wanted, after, fresh))
+        changes = []
+        if body:
+            changes.append(Change("update " + ", ".join(body), sp.snapshot_update(address_of(document), body)))
+        changes += self._export_changes(wanted, after, world)
+        if wanted.attach is not None:
+            made, after["attachments"] = reassignment("snapshot", after, wanted.attach, wanted)
+            changes += made
+        return changes, after
+
+    @staticmethod
+    def _expiry(wanted: WantedSnapshot, after: dict[str, Any], fresh: bool) -> dict[str, Any]:
+        """Return what to send about the date of deletion, and enter it in ``after``. A date that is set moves only when asked."""
+        present = after["delete_at"]
+        if wanted.delete_at is not None and wanted.delete_at != (present or NEVER):
+            after["delete_at"] = wanted.delete_at or None
+            return {"targetDeleteDate": wanted.delete_at}
+        if wanted.delete_after == NEVER and present:
+            after["delete_at"] = None
+            return {"deleteAfter": NEVER}
+        if wanted.delete_after and (not present or (wanted.renew_expiry and not fresh)):
+            after["delete_at"] = int(wanted.now) + wanted.delete_after
+            return {"deleteAfter": wanted.delete_after}
+        return {}
+
+    @staticmethod
+    def _export_changes(wanted: WantedSnapshot, after: dict[str, Any], world: World) -> list[Change]:
+        if wanted.exports is None:
+            return []
+        name, present = address_of(after), after["exported_to"]
+        new = [location for location in wanted.exports if location not in present]
+        for location in new:
+            if location not in world.locations:
+                known = ", ".join(sorted(world.locations)) or "none"
+                raise OptionError("export_to", location, f"is no location that this cluster knows; there are: {known}")
+        changes = [Change(f"export to {location}", sp.snapshot_export(name, location)) for location in new]
+        old = [location for location in present if wanted.exports_exact and location not in wanted.exports]
+        changes += [Change(f"unexport from {location}", sp.snapshot_unexport(name, location, wanted.force)) for location in old]
+        after["exported_to"] = sorted({*present, *new} - {*old})
+        return changes
+
+    # -- absent
+
+    def _plan_absent(self, wanted: WantedSnapshot, found: list[tuple[Member, dict[str, Any] | None]], world: World) -> Plan:
+        changes: list[Change] = []
+        documents = [self._shown(wanted, raw, world) for _member, raw in found if raw is not None]
+        for document in documents:
+            changes += self._of(wanted, document, self._removal(wanted, document, world))
+        if not documents:
+            return Plan(wanted.label, None, None)
+        name = wanted.label if wanted.grouped else documents[0]["name"]
+        waits = [_merged(wanted, [document["global_id"] for document in documents])] if wanted.wait else []
+        return Plan(name, self._whole(wanted, documents), None, changes, waits=waits)
+
+    @staticmethod
+    def _removal(wanted: WantedSnapshot, document: Mapping[str, Any], world: World) -> list[Change]:
+        """Return what deletes one snapshot. :raises ChangeRefused: somebody uses it, and that was not to be ended."""
+        guard_cloudstack("snapshot", document, ["delete"], wanted.allow_cloudstack_objects)
+        changes = detachment("snapshot", document, wanted, "deleting it")
+        exports = world.exports.get(document["global_id"], {})
+        if exports:
+            if not wanted.unexport:
+                where = ", ".join(f"{place} (a backup under way)" if under_way else place for place, under_way in sorted(exports.items()))
+                raise ChangeRefused(
+                    f"{document['name']} is exported to {where}; StorPool deletes no exported snapshot", allow_with="unexport: true"
+                )
+            changes.append(
+                Change("unexport", sp.snapshot_unexport(address_of(document), None, force=True))
+            )  # rule snapshot-delete-exported
+        return [*changes, Change("delete", sp.snapshot_delete(address_of(document)))]
+
+    # -- retention
+
+    def _series(self, wanted: WantedSnapshot, world: World, creating: bool) -> list[Instance]:
+        """Return the series: what its names and tags say belongs to it, groups as a whole, and what this task adds to it."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        fits = list(self._stamps(wanted, world))
+        for stamp, raw in fits:
+            found.setdefault(stamp, []).append(raw)
+        series = [Instance(members[0]["name"], max(one["creationTimestamp"] for one in members), members) for members in found.values()]
+        newest = max((one.moment for one in series), default=0)
+        made = {name: moment for name, (moment, tags) in world.fresh.items() if self._fits(wanted, name, tags)}
+        if creating:
+            made[wanted.members[0].name] = int(wanted.now)
+        # What is made now is the newest, however the clocks of this machine and of the cluster differ.
+        return series + [Instance(name, max(moment, newest), []) for name, moment in made.items()]
+
+    def _stamps(self, wanted: WantedSnapshot, world: World) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Return the snapshots of the series, each with what it has in common with the other snapshots of its group."""
+        for prefix, expression in _expressions(wanted):
+            for raw in world.beginning_with(prefix):
+                match = expression.fullmatch(raw["name"]) if expression else True
+                if not match or raw["name"] in world.gone or not self._tagged(wanted, raw.get("tags") or {}):
+                    continue
+                yield ("-".join(match.groups()) if wanted.grouped else raw["name"]), raw
+
+    @staticmethod
+    def _tagged(wanted: WantedSnapshot, tags: Mapping[str, str]) -> bool:
+        if tags.get("cs") and not wanted.allow_cloudstack_objects:
+            return False  # CloudStack's; whatever it is called
+        return wanted.series_tags.items() <= tags.items()
+
+    def _fits(self, wanted: WantedSnapshot, name: str, tags: Mapping[str, str]) -> bool:
+        first = next(iter(_expressions(wanted)))[1]
+        return (first is None or bool(first.fullmatch(name))) and self._tagged(wanted, tags)
+
+    def _doomed(self, wanted: WantedSnapshot, world: World, creating: bool) -> tuple[list[Instance], dict[str, list[str]]]:
+        """Return what retention does not keep, oldest first, and what it keeps with the reasons."""
+        series = self._series(wanted, world, creating)
+        reasons = kept([(one.label, one.moment) for one in series], wanted.rules, wanted.zone)
+        return sorted(
+            (one for one in series if one.label not in reasons and one.snapshots), key=lambda one: (one.moment, one.label)
+        ), reasons
+
+    def _with_retention(self, wanted: WantedSnapshot, plan: Plan, world: World) -> Plan:
+        """Return ``plan`` with the deletions that leave of the series only what the rules keep."""
+        creating = wanted.state == "present" and plan.before is None
+        doomed, reasons = self._doomed(wanted, world, creating)
+        changes, warnings, held, ids, deleted = list(plan.changes), list(plan.warnings), {}, [], []
+        for instance in doomed:
+            documents = [snapshot_object(raw, world.attachments, world.exports) for raw in instance.snapshots]
+            reason = "; ".join(filter(None, (self._held(wanted, document, world) for document in documents)))
+            if reason:
+                held[instance.label] = reason
+                warnings.append(f"retention keeps {instance.label} for now, which its rules would delete: {reason}")
+                continue
+            for document in documents:
+                removal = self._removal(wanted, document, world)
+                changes += [replace(change, action=f"{change.action} ({document['name']})") for change in removal]
+                deleted.append(document["name"])
+                ids.append(document["global_id"])
+        check_most(wanted.label, deleted, wanted.max_deletes)
+        notes = {**plan.notes, "retention": {"kept": reasons, "deleted": deleted, "held": held}}
+        before = sorted(raw["name"] for _stamp, raw in self._stamps(wanted, world))
+        after = sorted({*before, *(member.name for member in wanted.members if creating)} - {*deleted})
+        waits = [*plan.waits, _merged(wanted, ids)] if wanted.wait and ids else plan.waits
+        return replace(plan, changes=changes, notes=notes, warnings=warnings, waits=waits, beside=({"series": before}, {"series": after}))
+
+    @staticmethod
+    def _held(wanted: WantedSnapshot, document: Mapping[str, Any], world: World) -> str | None:
+        """Return why a snapshot cannot be deleted as the options stand."""
+        if document["attachments"] and wanted.on_attached == "fail":
+            return f"{document['name']} is attached to client {', '.join(str(one['client']) for one in document['attachments'])}"
+        exports = world.exports.get(document["global_id"])
+        if exports and not wanted.unexport:
+            return f"{document['name']} is exported to {', '.join(sorted(exports))}"
+        return None
+
+    # -- after
+
+    def predict(self, world: World, wanted: WantedSnapshot, plan: Plan) -> None:
+        """Enter what ``plan`` leaves behind, for series and snapshots of the same volume that are planned next."""
+        if wanted.backup_to:
+            return
+        world.gone.update(plan.notes.get("retention", {}).get("deleted", ()))
+        if plan.before is None and plan.after is not None:
+            for document in plan.after.get("snapshots") or [plan.after]:
+                world.fresh[document["name"]] = (int(wanted.now), document["tags"])
+                world.parents[document["on_volume"]] = document["name"]
+        elif plan.after is None and plan.before is not None:
+            world.gone.update(document["name"] for document in plan.before.get("snapshots") or [plan.before])
+
+    def show(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Return a snapshot or a group for the diff."""
+        if "snapshots" in document:
+            return {"name": document["name"], "snapshots": [self.show(one) for one in document["snapshots"]]}
+        if "backup_to" in document:
+            return {key: value for key, value in document.items() if key != "remote_ids"}
+        shown = {key: value for key, value in document.items() if value is not None and key not in ("global_id", "created", "recovering")}
+        shown["size"] = format_size(document["size"])
+        if document["delete_at"]:
+            shown["delete_at"] = datetime.fromtimestamp(document["delete_at"], timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        if document["attachments"] is not None:
+            shown["attachments"] = [f"{one['client']} {one['rights']}" for one in document["attachments"]]
+        return shown
+
+
+def _expressions(wanted: WantedSnapshot) -> Iterator[tuple[str, Any]]:
+    """Return for each volume what the names of its snapshots in the series begin with, and what they look like."""
+    pattern = wanted.pattern
+    if pattern is None or not pattern.timed:
+        yield "", None
+        return
+    words = [volume_word(member.volume or "") for member in wanted.members]
+    for word in words if pattern.per_volume else words[:1]:
+        yield pattern.prefix(word), pattern.expression(word)
+
+
+def _merged(wanted: WantedSnapshot, ids: list[str]) -> Wait:
+    """Return the wait until deleted snapshots are gone; one with children lingers meanwhile (rule snapshot-delete-children)."""
+
+    left = list(ids)
+
+    def done(client: sp.StorPool) -> bool:
+        while left and client.snapshot("~" + left[0]) is None:
+            del left[0]
+        return not left
+
+    return Wait(f"the merging of {wanted.label} into its children", done, wanted.wait_timeout)
+
+
+SNAPSHOTS = Snapshots()
