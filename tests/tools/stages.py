@@ -28,6 +28,9 @@ from virtualenvs import ensure
 # One test may take this many seconds before it counts as hung.
 TEST_TIMEOUT = 300
 
+# The summary repeats this many failures of a stage; the stage's own output has all of them.
+MOST_FAILURES = 20
+
 FOLDERS = {
     "simulator-tests": "tests/simulator_tests",
     "unit": "tests/unit",
@@ -180,8 +183,10 @@ def summary(results: list[Result]) -> int:
         total.failed += result.failed
         total.skipped += result.skipped
     for result in results:
-        for failure in result.failures:
+        for failure in result.failures[:MOST_FAILURES]:
             print(f"FAILED {result.title}: {failure}")
+        if len(result.failures) > MOST_FAILURES:
+            print(f"FAILED {result.title}: and {len(result.failures) - MOST_FAILURES} more")
     if not total.passed and not total.failed:
         total.failed = 1
         print("FAILED: nothing was run")
