@@ -225,6 +225,8 @@ def state(api: Client) -> dict[str, Any]:
         "ExportsList",
     )
     found = {query: api.get(query).data for query in queries}
+    for node in found["MaintenanceList"]["nodes"]:
+        node.pop("remaining", None)
     for bucket in found["KV"]["buckets"]:
         found[f"KV/List/{bucket}"] = api.get(f"KV/List/{bucket}").data
     return {"generation": listing.generation, "VolumesList": listing.data, **found}

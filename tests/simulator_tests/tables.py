@@ -22,7 +22,12 @@ RULES: dict[str, str] = TABLES["rules"]
 # Fields that clients use and the bindings do not know (section 2.3 of the sheet), as far as they are answers.
 EXTRA_ANSWER_FIELDS: dict[str, dict[str, dict]] = {
     "AttachmentDesc": {
-        "tags": {"kind": "map", "keys": {"kind": "type", "name": "VolumeTagName"}, "values": {"kind": "type", "name": "VolumeTagValue"}}
+        # The tables know names of volumes only, so the bindings lose those of unnamed snapshots (section 6.1).
+        "volume": {
+            "kind": "anyOf",
+            "options": [{"kind": "type", "name": "VolumeNameOrGlobalId"}, {"kind": "type", "name": "SnapshotNameOrGlobalId"}],
+        },
+        "tags": {"kind": "map", "keys": {"kind": "type", "name": "VolumeTagName"}, "values": {"kind": "type", "name": "VolumeTagValue"}},
     },
     "GroupSnapshotsResult": {"ok": {"kind": "const", "value": True}, "generation": {"kind": "int"}},
     "UpDiskSummary": {
@@ -167,7 +172,7 @@ def _object_faults(value: Any, name: str, at: str, more: dict[str, dict] | None 
     required |= set(more or {})
     faults = [f"{at}.{key}: missing ({name})" for key in sorted(required - set(value))]
     for key, item in value.items():
-        schema = fields.get(key) or extra.get(key)
+        schema = extra.get(key) or fields.get(key)
         if schema is None:
             faults.append(f"{at}.{key}: not a field of {name}")
         else:

@@ -30,7 +30,6 @@ UNSUPPORTED = {
     "diskRetrim": lambda w: (101,),
     "volumeAbandonDisk": lambda w: ("vol", {"diskId": 101}),
     "snapshotAbandonDisk": lambda w: ("snap", {"diskId": 101}),
-    "faultSetsList": lambda w: (),
     "vagList": lambda w: (1,),
     "volumeUpdateVag": lambda w: ("vol", {"vagId": "parent"}),
     "snapshotUpdateVag": lambda w: ("snap", {"vagId": "parent"}),
@@ -57,6 +56,7 @@ UNSUPPORTED = {
 READS: dict[str, Callable[[dict], list[tuple]]] = {
     "peersList": lambda w: [()],
     "tasksList": lambda w: [()],
+    "faultSetsList": lambda w: [()],
     "servicesList": lambda w: [()],
     "serversListBlocked": lambda w: [()],
     "serversList": lambda w: [()],
@@ -124,7 +124,7 @@ CHANGES: dict[str, Callable[[dict], list[tuple]]] = {
         ("vol2", {"size": MIB, "shrinkOk": True, "template": "nvme"}),
     ],
     "volumeFreeze": lambda w: [("plain",), ("limited", {"deleteAfter": 500})],
-    "volumeRebase": lambda w: [("child", {}), ("deep", {"parentName": "snap"})],
+    "volumeRebase": lambda w: [("child", {}), ("deep", {"parentName": "mid"})],
     "volumeDelete": lambda w: [("plain",), (w["anonymous"],)],
     "volumeBackup": lambda w: [({"volume": "vol", "location": "plovdiv", "tags": {"b": "1"}},)],
     "volumesGroupBackup": lambda w: [({"volumes": ["vol", "plain"], "location": "plovdiv", "tags": {"b": "1"}},)],
@@ -161,7 +161,7 @@ CHANGES: dict[str, Callable[[dict], list[tuple]]] = {
             },
         )
     ],
-    "snapshotMoveToRemote": lambda w: [("dated", {"cluster": "sofia-b"})],
+    "snapshotMoveToRemote": lambda w: [("lone", {"cluster": "sofia-b"})],
     "snapshotExport": lambda w: [({"snapshot": "snap", "location": "plovdiv"},)],
     "snapshotUnexport": lambda w: [
         ({"snapshot": "exported", "location": "plovdiv", "force": True},),
@@ -191,7 +191,7 @@ CHANGES: dict[str, Callable[[dict], list[tuple]]] = {
     "volumeTemplateUpdate": lambda w: [("full", {"rename": "full2", "size": 2 * MIB, "propagate": True, "replication": 1})],
     "volumeTemplateDelete": lambda w: [("bare",)],
     "locationAdd": lambda w: [({"id": "vr", "name": "varna"},)],
-    "locationRemove": lambda w: [({"location": "burgas"},)],
+    "locationRemove": lambda w: [({"location": "ruse"},)],
     "locationUpdate": lambda w: [({"location": "burgas", "recvBufferSize": 65536, "sendBufferSize": 32768},)],
     "locationRename": lambda w: [({"location": "burgas", "name": "bourgas"},)],
     "clusterAdd": lambda w: [({"id": "z", "location": "burgas", "name": "burgas-z"},), ({"id": "y", "location": "burgas"},)],
@@ -245,8 +245,11 @@ def populate(sim: Simulator) -> dict[str, Any]:
     api.snap("vol", "mid")
     api.snap("vol", "snap", tags={"t": "1"})
     api.create("child", size=None, parent="snap")
-    api.create("deep", size=2 * MIB, parent="mid")
+    api.create("deep", size=2 * MIB, parent="snap")
     api.create("plain")
+    api.create("gone")
+    api.snap("gone", "lone")
+    api.do("VolumeDelete/gone")
     api.create("limited", size=MIB, iops=5, bw="-", replication=2, placeAll="ssd")
     api.create("clone", size=None, baseOn="vol")
     api.create("templated", size=None, template="full")
@@ -282,6 +285,7 @@ def populate(sim: Simulator) -> dict[str, Any]:
     world["bucket-version"] = api.get("KV/List/bucket").data["version"]
     api.do("MaintenanceSet", {"nodeId": 1, "duration": 3600, "description": "firmware"})
     api.do("LocationAdd", {"id": "bs", "name": "burgas"})
+    api.do("LocationAdd", {"id": "rs", "name": "ruse"})
     api.do("ClusterAdd", {"id": "a", "location": "burgas", "name": "burgas-a"})
     api.do("RemoteBridgeAdd", {"location": "burgas", "ip": "192.0.2.8", "publicKey": "key8"})
     sim.client(13, "down")
