@@ -242,6 +242,11 @@ def is_healthy(status: Mapping[str, Any]) -> bool:
 # -- what goes out
 
 
+def length(entry: Mapping[str, Any]) -> int:
+    """Return how many characters ``entry`` takes in a result."""
+    return len(json.dumps(entry)) + 2
+
+
 def page(
     found: Sequence[dict[str, Any]], make: Callable[[dict[str, Any]], dict[str, Any]], selection: Selection, plural: str
 ) -> dict[str, Any]:
@@ -259,7 +264,7 @@ def page(
         whole = make(raw)
         entry = {name: whole[name] for name in selection.fields if name in whole}
         if raw["name"] != last:
-            spent += len(json.dumps(entry)) + 2
+            spent += length(entry)
             if entries and spent > BUDGET:
                 cut = "long"
             elif selection.limit is not None and len(entries) >= selection.limit:
