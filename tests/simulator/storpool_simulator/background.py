@@ -52,9 +52,8 @@ class Background:
 
     def run(self) -> bool:
         """Do what is due by the clock."""
-        now = self.world.clock.now()
         did = False
-        while self._heap and self._heap[0][0] <= now:
+        while self._heap and self._heap[0][0] <= (now := self.world.clock.now()):
             _, _, name, gid = heapq.heappop(self._heap)
             cluster = self.world.clusters[name]
             snapshot = cluster.snapshots.get(gid)
@@ -91,8 +90,10 @@ class Background:
             if ready:
                 lifecycle.merge(cluster, snapshot)
             return ready
-        if snapshot["transient"] and ready:
-            return self._delete(cluster, snapshot)
+        if snapshot["transient"]:
+            if ready:
+                lifecycle.merge(cluster, snapshot)
+            return ready
         if snapshot["deleteAt"] and snapshot["deleteAt"] <= now:
             return self._delete(cluster, snapshot)
         return False

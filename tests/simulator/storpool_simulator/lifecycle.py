@@ -152,11 +152,9 @@ def take_snapshot(cluster: Cluster, volume: Document, name: str | None = None, t
 # Unmaking
 
 
-def _drop(cluster: Cluster, document: Document) -> None:
-    """Take an object away with all that refers to it."""
+def take_away(cluster: Cluster, document: Document) -> None:
+    """The cluster has the object no more, nor anything that refers to it."""
     gid = document["gid"]
-    if gid in cluster.opened:
-        cluster.opened.drop(gid)
     for key in [key for key, one in cluster.volume_exports.items() if one["gid"] == gid]:
         cluster.volume_exports.drop(key)
     cluster.world.payload.assign(cluster, gid, None)
@@ -164,6 +162,12 @@ def _drop(cluster: Cluster, document: Document) -> None:
     for template in cluster.templates.values():
         if template["parent"] == gid:
             cluster.templates.change(str(template["id"]), parent="")
+
+
+def _drop(cluster: Cluster, document: Document) -> None:
+    take_away(cluster, document)
+    if document["gid"] in cluster.opened:
+        cluster.opened.drop(document["gid"])
 
 
 def release(cluster: Cluster, gid: str) -> None:

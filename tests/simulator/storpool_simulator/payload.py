@@ -18,8 +18,9 @@ class Payload:
     def __init__(self, world: World) -> None:
         self.world = world
         self.files = world.contents
-        # content of a written volume -> (its stamp, the copy a snapshot took then): unchanged bytes are copied once.
-        self._taken: dict[str, tuple[tuple, str]] = {}
+        # content of a written volume -> (its stamp, the copy a snapshot took then, that one's stamp): unchanged bytes
+        # are copied once.
+        self._taken: dict[str, tuple[tuple, str, tuple]] = {}
 
     def content(self, cluster: Cluster, gid: str) -> str | None:
         """None: nothing was ever written."""
@@ -84,13 +85,13 @@ class Payload:
         return document
 
     def _taken_copy(self, content: str, size: int) -> str | None:
-        stamp, taken = self._taken.get(content, ((), ""))
-        if taken in self.files.owners and stamp == self.files.stamp(content):
+        stamp, taken, taken_stamp = self._taken.get(content, ((), "", ()))
+        if taken in self.files.owners and stamp == self.files.stamp(content) and taken_stamp == self.files.stamp(taken):
             return taken
         if not self.files.used(content, size):
             return None
         copy = self.files.copy(content, size)
-        self._taken[content] = (self.files.stamp(content), copy)
+        self._taken[content] = (self.files.stamp(content), copy, self.files.stamp(copy))
         return copy
 
     def make_private(self, cluster: Cluster, document: Document) -> str:

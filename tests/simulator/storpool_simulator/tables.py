@@ -195,9 +195,15 @@ class Tables:
         return check
 
     def _anyOf(self, schema: dict, strict: bool) -> Check:
-        options = [(self._required(option), self._compile(option, strict)) for option in schema["options"]]
+        # Constants are compared, not tried: most values are none of them, and a refusal is dear.
+        constants = [option["value"] for option in schema["options"] if option["kind"] == "const"]
+        others = [option for option in schema["options"] if option["kind"] != "const"]
+        options = [(self._required(option), self._compile(option, strict)) for option in others]
 
         def check(value: Any, where: str) -> Any:
+            for constant in constants:
+                if value == constant and type(value) is type(constant):
+                    return value
             told: Mismatch | None = None
             for required, option in options:
                 try:
@@ -207,8 +213,7 @@ class Tables:
                     meant = required is not None and type(value) is dict and required <= value.keys()
                     if told is None or meant:
                         told = why
-            assert told is not None
-            raise told
+            raise told or Mismatch(where, f"expected one of {_shown(constants)}, got {_shown(value)}")
 
         return check
 

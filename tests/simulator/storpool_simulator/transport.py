@@ -46,8 +46,9 @@ class Answer:
     async def send_slowly(self, send: Callable[[MutableMapping[str, Any]], Awaitable[None]], seconds: float) -> None:
         await self._start(send)
         step = max(1, -(-len(self.body) // SLOW_STEPS))
-        for at in range(0, len(self.body), step):
-            await asyncio.sleep(seconds / SLOW_STEPS)
+        starts = range(0, len(self.body), step)
+        for at in starts:
+            await asyncio.sleep(seconds / len(starts))
             await send({"type": "http.response.body", "body": self.body[at : at + step], "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 

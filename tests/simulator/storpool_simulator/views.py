@@ -26,8 +26,11 @@ MC_STATES = (
 )
 
 
+_TEXT = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def encode(value: Any) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()
+    return _TEXT(value).encode()
 
 
 class BrokenAnswer(Exception):
@@ -41,9 +44,9 @@ def object_check(name: str) -> tables.Check:
 
 def checked(name: str, value: Any) -> Any:
     try:
-        return object_check(name)(value, name)
+        return object_check(name)(value, "")
     except tables.Mismatch as why:
-        raise BrokenAnswer(str(why)) from why
+        raise BrokenAnswer(f"{name}: {why}") from why
 
 
 def objects_count(size: int) -> int:

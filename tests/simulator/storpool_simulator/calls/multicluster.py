@@ -38,18 +38,29 @@ def _carry(source: Cluster, target: Cluster, document: Document, parent: str, **
     return carried
 
 
-def _carry_chain(source: Cluster, target: Cluster, gid: str) -> tuple[str, list[Document]]:
-    """The parents go along. One that others need too stays, and the target gets a copy of it."""
+def _needed(cluster: Cluster, document: Document) -> bool:
+    """Others here are built on the snapshot, or another location may copy it."""
+    gid = document["gid"]
+    return bool(cluster.children.get(gid) or cluster.exported_to(gid))
+
+
+def _carry_chain(source: Cluster, target: Cluster, gid: str, alone: bool) -> tuple[str, list[Document]]:
+    """The parents go along. One that others need too stays, and the target gets a copy of it.
+
+    `alone`: the object itself leaves, so it does not need its parent here any more.
+    """
     chain = []
     while gid:
         snapshot = source.snapshots[gid]
         if gid in target.snapshots:
             break
-        chain.append(snapshot)
+        # What is on its way out here is not taken along; its data is in its children anyway.
+        if not snapshot["deleted"] and not snapshot["transient"]:
+            chain.append(snapshot)
         gid = snapshot["parent"]
     parent = gid
     leaving = []
-    only = True
+    only = alone
     for snapshot in chain:
         only = only and len(source.children.get(snapshot["gid"], ())) == 1 and not source.attachments_of(snapshot["gid"])
         only = only and not source.exported_to(snapshot["gid"])
@@ -62,30 +73,27 @@ def _carry_chain(source: Cluster, target: Cluster, gid: str) -> tuple[str, list[
     return parent, leaving
 
 
-def _leave(source: Cluster, document: Document) -> None:
-    """Take away what has gone; its attachments stay where `export` asked for it."""
-    gid = document["gid"]
-    source.world.payload.assign(source, gid, None)
-    for key in [key for key, one in source.volume_exports.items() if one["gid"] == gid]:
-        source.volume_exports.drop(key)
-    (source.snapshots if source.is_snapshot(gid) else source.volumes).drop(gid)
-
-
 def _move(source: Cluster, target: Cluster, document: Document, on_attached: str) -> Document:
-    exported = False
+    gid = document["gid"]
+    # Clusters that go on using the volume, wherever it is.
+    users = {one["cluster"] for one in source.volume_exports.values() if one["gid"] == gid}
     if on_attached == "export":
-        exported = any(one is source for one, _ in source.attachments_of(document["gid"]))
+        users.update(one.name for one, _ in source.attachments_of(gid))
     else:
         lifecycle.detach_all(source, document, on_attached, "move")
-    parent, leaving = _carry_chain(source, target, document["parent"])
-    moved = _carry(source, target, document, parent)
-    for one in (document, *leaving):
-        _leave(source, one)
-    if document["parent"] and not leaving:
-        lifecycle.release(source, document["parent"])
-    if exported:
-        target.volume_exports.put(f"{document['gid']}/{source.name}", {"gid": document["gid"], "cluster": source.name})
-    attachments = target.attachments_of(document["gid"])
+    if _needed(source, document):
+        parent, _ = _carry_chain(source, target, document["parent"], False)
+        moved = _carry(source, target, document, parent, mcState="owner")
+        source.snapshots.change(document["gid"], mcState="slaveCopy")
+    else:
+        parent, leaving = _carry_chain(source, target, document["parent"], True)
+        moved = _carry(source, target, document, parent, **({"mcState": "owner"} if "bound" in document else {}))
+        for one in (document, *leaving):
+            lifecycle.take_away(source, one)
+        lifecycle.release(source, leaving[-1]["parent"] if leaving else document["parent"])
+    for user in sorted(users - {target.name}):
+        target.volume_exports.put(f"{gid}/{user}", {"gid": gid, "cluster": user})
+    attachments = target.attachments_of(gid)
     if attachments:
         target.world.payload.prepare_device(target, moved, any(one["rights"] == "rw" for _, one in attachments))
     return moved
@@ -103,11 +111,9 @@ def volume_move(context: Context, name: str, body: dict) -> None:
 
 @change("SnapshotMoveToRemote", first_argument)
 def snapshot_move(context: Context, name: str, body: dict) -> None:
-    """Only a snapshot that nothing here is built on can leave."""
+    """What is built on it, or exported, stays here on a copy of it."""
     cluster = context.cluster
     snapshot = cluster.living_snapshot(name)
-    if cluster.children.get(snapshot["gid"]) or cluster.exported_to(snapshot["gid"]):
-        raise busy(f"cannot move '{name_of(snapshot)}': it has children or is exported")
     target = _other_cluster(cluster, body)
     if snapshot["gid"] in target.snapshots:
         raise busy(f"cannot move '{name_of(snapshot)}': cluster '{target.name}' has a copy")
