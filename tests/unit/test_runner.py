@@ -298,7 +298,13 @@ def test_what_needs_a_failed_one_fails_too_when_told_to_continue():
 
 
 def test_a_defect_in_a_thread_is_reported_and_stops_the_rest():
-    store = Store({("Create", "t1"): [ValueError("oops")]})
+    class Slow(Store):
+        def send(self, write):
+            if write.name != "t1":
+                time.sleep(0.005)
+            return super().send(write)
+
+    store = Slow({("Create", "t1"): [ValueError("oops")]})
     result = run(store, things=many(50), on_error="continue", parallel=2)
     assert "defect of this collection: ValueError: oops" in result["msg"]
     assert "Traceback" in result["error"]["traceback"]
