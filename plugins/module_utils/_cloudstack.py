@@ -15,6 +15,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,6 +32,9 @@ EXPIRES = 600  # seconds that a signature is valid; the server refuses more than
 POLL_FIRST, POLL_LONGEST = 0.2, 2.0  # seconds between two looks at a job
 RUNNING, SUCCEEDED, FAILED, CANCELLED = range(4)  # jobstatus
 UNKNOWN_JOB = 431
+
+# SP_API_HTTP=host:port;SP_AUTH_TOKEN=token;..., KEY=host:port;KEY=token (by position), storpool://token@host:port/template
+_TOKENS = re.compile(r"(SP_AUTH_TOKEN=|^[^=;]+=[^=;]+;[^=;]+=|storpool://)[^;@]+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,11 @@ def signed(params: Mapping[str, str], secret: str) -> str:
     query = "&".join(f"{name}={encode(params[name])}" for name in sorted(params))
     digest = hmac.new(secret.encode(), query.lower().encode(), hashlib.sha1).digest()
     return f"{query}&signature={encode(base64.b64encode(digest).decode())}"
+
+
+def hide_tokens(text: str) -> str:
+    """Return the address of a StorPool pool, in any of its forms, without its token (sheet cloudstack-storpool, section 1.3)."""
+    return _TOKENS.sub(r"\1(hidden)", text)
 
 
 class CloudStack:
@@ -117,15 +126,17 @@ class CloudStack:
         except ApiError as exc:
             raise sp.about(exc, call, "") from exc.__cause__
 
-    def list(self, call: str, key: str, **params: Any) -> list[dict[str, Any]]:
-        """Return all objects of a listing, page by page.
+    def list(self, call: str, key: str, unlimited: bool = False, **params: Any) -> list[dict[str, Any]]:
+        """Return all objects of a listing, page by page or, ``unlimited``, in one call (for what a server has hundreds of).
 
         The first call leaves the size to the server (a size above its ``default.page.size`` is an error); further calls ask for as many.
         """
+        if unlimited:
+            params["pagesize"] = -1  # the server's word for no limit
         answer = self.read(call, **params)
         found = list(answer.get(key, ()))
         size, page = len(found), 1
-        while size and len(found) < answer.get("count", 0):
+        while size and not unlimited and len(found) < answer.get("count", 0):
             page += 1
             more = self.read(call, **params, page=page, pagesize=size).get(key, ())
             if not more:

@@ -32,13 +32,17 @@ _SHORTEST_SECRET = 6  # a shorter one would eat ordinary words of a message
 
 @dataclass(frozen=True)
 class Manages:
-    """Declares a module that brings objects into a state: ``item`` is the argument spec of one, ``plural`` the name of the list of them."""
+    """Declares a module that brings objects into a state: ``item`` is the argument spec of one, ``plural`` the name of the list of them.
+
+    ``finish`` takes the entries of all objects and returns what else the result of the task says.
+    """
 
     resource: Resource
     item: Mapping[str, dict[str, Any]]
     plural: str
     names: bool = True
     systems: Sequence[str] = ("storpool",)
+    finish: Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]] | None = None
 
     def argument_spec(self) -> dict[str, dict[str, Any]]:
         """Return the whole argument spec of the module."""
@@ -78,7 +82,8 @@ def _connection_spec(systems: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 def run_module(declared: Manages | Informs) -> None:
     """Be an ordinary module: parse, run, exit."""
-    module = AnsibleModule(argument_spec=declared.argument_spec(), supports_check_mode=True)
+    # no_log keeps the options out of the system log: a token may stand inside an ordinary value.
+    module = AnsibleModule(argument_spec=declared.argument_spec(), supports_check_mode=True, no_log=True)
     result = execute(declared, module.params, module.check_mode, module._diff)
     # Our results are built without secrets; Ansible's own removal works by substring and would cut every word that equals a short secret.
     module.no_log_values.clear()
@@ -359,7 +364,7 @@ class _Run:
     def _result(self, outcomes: Sequence[_Outcome]) -> dict[str, Any]:
         keep = self.options["return_objects"] or ("all" if self.single else "changed")
         counts = {"declared": len(outcomes), "changed": 0, "unchanged": 0, "failed": 0, "not_attempted": 0}
-        entries, diffs = [], []
+        every, entries, diffs = [], [], []
         for outcome in outcomes:
             plan = outcome.plan
             changed = bool(outcome.done)
@@ -368,9 +373,13 @@ class _Run:
                 self.warnings.extend(plan.warnings)
             if keep == "all" or outcome.error or (keep == "changed" and (changed or outcome.skipped)):
                 entries.append(_entry(outcome, changed))
+            if self.declared.finish:
+                every.append(_entry(outcome, changed))
             if self.diff and changed and not outcome.error:
                 diffs.append(diff_of(plan, self.resource.show, self.resource.kind))
         result: dict[str, Any] = {"changed": any(outcome.done for outcome in outcomes), self.declared.plural: entries, "summary": counts}
+        if self.declared.finish:
+            result.update(self.declared.finish(every))
         if self.diff:
             result["diff"] = diffs
         if self.warnings:
