@@ -35,6 +35,7 @@ def test_examples(file, sim):
         assert sim.calls()["writes"] == 0, f"{example} wrote in check mode"
         real = playbooks.run(example.content, env=env, diff=True)
         assert real.rc == 0, f"{example}:\n{real.output}"
+        assert real.changed == predicted.changed, f"{example} did not do what check mode said:\n{predicted.output}\n{real.output}"
         sim.reset_calls()
         again = playbooks.run(example.content, env=env, diff=True)
         assert again.rc == 0, f"{example} run again:\n{again.output}"
