@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterator
@@ -138,6 +139,7 @@ def _string_faults(value: Any, schema: dict, at: str) -> list[str]:
     return []
 
 
+@functools.cache
 def fields_of(name: str) -> dict[str, dict]:
     """All fields of an object, those of its bases included."""
     found: dict[str, dict] = {}
@@ -151,6 +153,7 @@ def fields_of(name: str) -> dict[str, dict]:
     return found
 
 
+@functools.cache
 def bases(name: str) -> list[str]:
     names = []
     current: str | None = name

@@ -51,6 +51,7 @@ FLIPS: dict[str, object] = {
     "open_name": "invalidParam",
     "attach_timeout": "error",
     "attach_timeout_name": "tooLate",
+    "wait_for_down_detach": "true",
     "acquire_attached": "detach",
     "unexport_missing": "ok",
     "kv_missing_key": "empty",
@@ -254,6 +255,15 @@ def test_an_attach_that_times_out_may_be_an_error(flipped: Client) -> None:
     flipped.sim("PUT", "clients/sofia-a/2", {"status": "down"})
     reply = flipped.post("VolumesReassignWait", {"reassign": [{"volume": "vol", "rw": [2]}], "attachTimeout": 1})
     assert reply.error == "tooLate" and 0.8 < reply.seconds < 4
+
+
+@pytest.mark.rule("reassign-wait")
+def test_a_detach_may_wait_for_a_client_that_is_down(flipped: Client) -> None:
+    flipped.create("vol")
+    flipped.attach("vol", rw=[2])
+    flipped.sim("PUT", "clients/sofia-a/2", {"status": "down"})
+    reply = flipped.post("VolumesReassignWait", {"reassign": [{"volume": "vol", "detach": "all", "force": True}], "attachTimeout": 1})
+    assert reply.error == "tooLate" and reply.seconds > 0.8
 
 
 def test_acquiring_what_is_attached_elsewhere(flipped: Client, turned: Simulator, api: Client, sim: Simulator) -> None:

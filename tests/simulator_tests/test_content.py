@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
+import stat
 import struct
+import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -244,7 +247,7 @@ def test_a_group_snapshot_is_a_prefix_of_ordered_writes(api: Client, sim: Simula
 # Devices
 
 
-def check_devices(running: Simulator) -> None:
+def check_devices(running: Simulator, block: bool) -> None:
     api = client_of(running)
     gid = api.create("vol", size=MIB)["globalId"]
     snap_id = api.snap("vol", "snap")["snapshotGlobalId"]
@@ -256,6 +259,7 @@ def check_devices(running: Simulator) -> None:
     assert by_name[0].exists() and by_id[0].exists()
     assert by_name[0].is_symlink() and os.path.realpath(by_name[0]) == os.path.realpath(by_id[0])
     assert list(root.rglob("storpool/snap")) and list(root.rglob(f"storpool-byid/{snap_id}"))
+    assert stat.S_ISBLK(by_name[0].stat().st_mode) is block
     image = pattern(10, MIB)
     with by_name[0].open("r+b") as stream:
         stream.write(image)
@@ -289,23 +293,42 @@ def check_devices(running: Simulator) -> None:
 
 
 def test_devices_as_links(start: Callable[..., Simulator]) -> None:
-    check_devices(start(devices="link"))
+    check_devices(start(devices="link"), block=False)
 
 
-def test_devices_as_loop_devices(start: Callable[..., Simulator]) -> None:
-    why = loop_trouble()
+def backing_files() -> set[str]:
+    """What the loop devices of this machine are attached to."""
+    return {path.read_text().strip() for path in Path("/sys/block").glob("loop*/loop/backing_file") if path.exists()}
+
+
+def test_devices_as_loop_devices(tmp_path: Path) -> None:
+    why = loop_trouble(tmp_path)
     if why:
         pytest.skip(f"loop devices cannot be used here: {why}")
-    running = start(devices="loop")
-    check_devices(running)
+    state = tmp_path / "state"
+    with Simulator(state, devices="loop") as running:
+        check_devices(running, block=True)
+        api = client_of(running)
+        api.create("left", size=MIB)
+        api.attach("left", rw=[1])
+        assert any(str(state) in name for name in backing_files())
+        running.kill()
+        running.restart()
+        (path,) = state.rglob("storpool/left")
+        path.write_bytes(b"after the restart".ljust(512))
+        assert api.read("left", 0, 17) == b"after the restart"
+        api.close()
+    assert not any(str(state) in name for name in backing_files())
 
 
-def loop_trouble() -> str:
-    """Why loop devices do not work, or nothing; only looks, attaches nothing."""
-    if os.geteuid() != 0:
-        return "not root"
-    if not Path("/dev/loop-control").exists():
-        return "no /dev/loop-control"
-    if not any(Path("/dev").glob("loop[0-9]*")):
-        return "no /dev/loopN"
+def loop_trouble(tmp_path: Path) -> str:
+    """Why loop devices do not work here, or nothing."""
+    image = tmp_path / "probe"
+    image.write_bytes(bytes(MIB))
+    if shutil.which("losetup") is None:
+        return "no losetup"
+    made = subprocess.run(["losetup", "--find", "--show", str(image)], capture_output=True, text=True, check=False)
+    if made.returncode:
+        return made.stderr.strip() or f"losetup ended with {made.returncode}"
+    subprocess.run(["losetup", "--detach", made.stdout.strip()], check=True)
     return ""
