@@ -15,14 +15,17 @@ import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ssl import SSLCertVerificationError
 from typing import Any, Callable
+from urllib.parse import urlsplit
 
 from ._errors import AnswerLost, CollectionError, Unreachable, WriteInCheckMode
 
 try:
     import requests
     from requests.adapters import HTTPAdapter
-    from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError
+    from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationParseError, NewConnectionError, ReadTimeoutError, SSLError
+    from urllib3.util import Timeout
 
     REQUESTS_ERROR = None
 except ImportError:  # reported by the runner with Ansible's own text for missing libraries
@@ -81,6 +84,7 @@ class Endpoint:
 
     def __init__(self, base: str, label: str) -> None:
         self.base = base.rstrip("/")
+        self.path = urlsplit(self.base).path
         self.label = label
 
 
@@ -103,7 +107,7 @@ class Http:
     :param decode: takes a :class:`Reply` and returns the answer; raises :class:`Transient` when the call may be sent again,
         any :class:`CollectionError` when not, and ``ValueError`` when the body is no answer of this API at all.
     :param pool: how many connections are kept open.
-    :param adapter_options: what the ``requests`` adapter needs besides (``verify``).
+    :param verify: whether the certificate of an ``https`` endpoint is checked; a path names the authorities that may vouch for it.
     """
 
     def __init__(
@@ -113,16 +117,17 @@ class Http:
         timeout: float,
         decode: Callable[[Reply], Any],
         pool: int = 8,
-        **adapter_options: Any,
+        verify: bool | str = True,
     ) -> None:
         self.endpoints = endpoints
         self.timeout = timeout
         self.stats = Stats()
         self.read_only = False
         self._decode = decode
-        self._headers = requests.structures.CaseInsensitiveDict(headers)
+        self._headers = headers
         self._adapter = HTTPAdapter(pool_connections=len(endpoints), pool_maxsize=pool, max_retries=0)
-        self._adapter_options = adapter_options
+        self._verify = verify
+        self._pools: dict[Endpoint, Any] = {}
         self._preferred = 0
         self._clock = time.monotonic
         self._sleep = time.sleep
@@ -202,61 +207,73 @@ class Http:
 
     def _send(self, method: str, endpoint: Endpoint, path: str, data: bytes | None, deadline: float) -> Reply:
         """Send one request and return its answer; tells apart what never left (:class:`_NotSent`) from what was cut off (:class:`_Cut`)."""
-        request = requests.PreparedRequest()
-        # Session.prepare_request and Session.send merge cookies, proxies, .netrc and hooks that an API client must not have;
-        # without them a call costs about half the CPU time.
-        request.method, request.url, request.body, request.hooks = method, endpoint.base + path, data, {}
-        request.headers = self._headers.copy()
-        if data is not None:
-            request.headers["Content-Length"] = str(len(data))
         remaining = max(0.1, deadline - self._clock())
+        connecting = min(CONNECT_TIMEOUT, remaining)
         try:
-            response = self._adapter.send(
-                request, stream=True, timeout=(min(CONNECT_TIMEOUT, remaining), remaining), **self._adapter_options
+            answer = self._pool(endpoint).urlopen(
+                method,
+                endpoint.path + path,
+                data,
+                self._headers,
+                timeout=Timeout(connect=connecting, read=remaining),
+                retries=False,
+                redirect=False,
+                assert_same_host=False,
+                preload_content=False,
             )
-        except requests.exceptions.ConnectTimeout as exc:
-            raise _NotSent(f"no connection within {min(CONNECT_TIMEOUT, remaining):.0f} s") from exc
-        except requests.exceptions.InvalidURL as exc:
-            raise _NotSent(str(exc)) from exc
-        except requests.exceptions.ConnectionError as exc:
-            reason = exc.args[0] if exc.args else exc
-            if isinstance(reason, MaxRetryError) and isinstance(reason.reason, NewConnectionError):
-                raise _NotSent(_plain(reason.reason)) from exc
-            if isinstance(exc, requests.exceptions.SSLError):
-                raise _NotSent(f"TLS: {_plain(reason)}") from exc
-            raise _Cut(f"closed the connection ({_plain(reason)})") from exc
-        except requests.exceptions.Timeout as exc:
+        except (NewConnectionError, LocationParseError) as exc:
+            raise _NotSent(_plain(exc)) from exc
+        except ConnectTimeoutError as exc:
+            raise _NotSent(f"no connection within {connecting:.0f} s") from exc
+        except SSLError as exc:
+            # A bad certificate shows before anything is sent; whatever else goes wrong with TLS may come later.
+            unsent = exc.args and isinstance(exc.args[0], SSLCertVerificationError)
+            raise (_NotSent if unsent else _Cut)(f"TLS: {_plain(exc)}") from exc
+        except ReadTimeoutError as exc:
             raise _Cut(f"did not answer within {remaining:.0f} s") from exc
-        except (requests.exceptions.RequestException, HTTPError, OSError) as exc:
-            raise _Cut(f"broke the connection ({_plain(exc)})") from exc
-        try:
-            body = self._body(response.raw, deadline)
-            if len(body) > BODY_LIMIT:
-                response.close()
-                raise _TooLong(f"answered with more than {BODY_LIMIT} bytes")
-            response.raw.release_conn()
-            return Reply(endpoint, response.status_code, body, response.headers)
         except (HTTPError, OSError) as exc:
-            response.close()
+            raise _Cut(f"closed the connection ({_plain(exc)})") from exc
+        try:
+            body = self._body(answer, deadline)
+        except (HTTPError, OSError) as exc:
+            answer.close()
             raise _Cut(f"broke off its answer ({_plain(exc)})") from exc
         except _Cut:
-            response.close()
+            answer.close()
             raise
+        answer.release_conn()
+        return Reply(endpoint, answer.status, body, answer.headers)
 
-    def _body(self, raw: Any, deadline: float) -> bytes:
-        """Return the body of an answer, at most one byte beyond the limit; a server that drips must not outlast the deadline."""
-        read = getattr(raw, "read1", raw.read)  # urllib3 before 2.0 cannot hand out what is there; its reads wait for a whole piece
+    def _pool(self, endpoint: Endpoint) -> Any:
+        """Return the kept connections to an endpoint, as ``requests`` makes them (its certificates among other things).
+
+        They are asked directly: what ``Session`` and ``HTTPAdapter.send`` do for each call (merging cookies, proxies and ``.netrc``, which
+        an API client must not have, and building a ``Response``) costs three times what the call itself does.
+        """
+        pool = self._pools.get(endpoint)
+        if pool is None:
+            pool = self._adapter.poolmanager.connection_from_url(endpoint.base)
+            try:
+                self._adapter.cert_verify(pool, endpoint.base, self._verify, None)
+            except OSError as exc:
+                raise Unreachable(f"{endpoint.label} cannot be verified: {exc}") from exc
+            self._pools[endpoint] = pool
+        return pool
+
+    def _body(self, answer: Any, deadline: float) -> bytes:
+        """Return the body of an answer; neither one without an end nor one that drips may outlast our limits."""
+        read = getattr(answer, "read1", answer.read)  # urllib3 before 2.0 cannot hand out what is there; its reads wait for a whole piece
         pieces: list[bytes] = []
         size = 0
         while size <= BODY_LIMIT:
             piece = read(min(_PIECE, BODY_LIMIT + 1 - size), decode_content=True)
             if not piece:
-                break
+                return b"".join(pieces)
             pieces.append(piece)
             size += len(piece)
             if self._clock() >= deadline:
                 raise _Cut("had not ended its answer when the time was up")
-        return b"".join(pieces)
+        raise _TooLong(f"answered with more than {BODY_LIMIT} bytes")
 
 
 class _NotSent(Exception):
