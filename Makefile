@@ -23,7 +23,7 @@ setup: ## the virtual environments that tests and linters use
 
 .PHONY: demo
 demo: ## the tour: playbooks against a simulated StorPool, each step checked, run, and run again
-	@$(PYTHON) $(TOOLS)/demo.py
+	@$(PYTHON) $(TOOLS)/demo.py $(ARGS)
 
 .PHONY: test
 test: ## everything that CI runs; ends with `N passed, N failed`

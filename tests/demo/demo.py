@@ -40,6 +40,8 @@ TOUR = ROOT / "playbooks" / "demo.yml"
 CLEAN_UP = ROOT / "playbooks" / "demo_clean_up.yml"
 CLUSTER = "sofia-a"
 CLIENT, OTHER_CLIENT = 11, 12
+BEYOND_THE_IMAGE = 8 << 20  # where an application can write without touching the image; chapter resize makes room for it
+DEVICES = {"loop": "block devices", "link": "links to files"}
 
 
 class DemoFailed(Exception):
@@ -54,7 +56,7 @@ class Chapter:
     short: str
     title: str
     facts: list[str] = field(default_factory=list)
-    actions: str = ""
+    actions: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
@@ -71,6 +73,11 @@ class Chapter:
         return DemoFailed("\n  ".join([f"chapter {self.name}: {why}", *details]))
 
 
+def plural(record: dict[str, Any]) -> str:
+    """What the results of a task's module call its objects: storpool_volume has volumes."""
+    return record["action"].rpartition("storpool_")[2] + "s"
+
+
 def chapters() -> list[Chapter]:
     """The chapters in their order; demo.yml and the plays' names are the only places that know them."""
     found = []
@@ -83,7 +90,7 @@ def chapters() -> list[Chapter]:
 @dataclass
 class Tour:
     sim: Simulator
-    image: Path
+    image_sha256: str
     env: dict[str, str]
     variables: dict[str, Any]
 
@@ -146,18 +153,18 @@ class Tour:
             raise chapter.fail("run again, it changed the content of a volume")
         reads = sum(record["result"]["api"]["reads"] for record in ours(again))
         chapter.seconds = time.monotonic() - started
-        screen.line("changed=0", f"{reads} reads, no write, every byte as it was")
+        screen.line("changed=0", f"{screen.count(reads, 'read')}, no write, every byte as it was")
         return real
 
     @staticmethod
     def _show_prediction(run: playbooks.Run) -> None:
         for record in ours(run):
-            screen.line("would change" if record["changed"] else "right already", record["task"])
-            for text in screen.changes(record["result"].get("diff")):
+            screen.line("would change" if record["changed"] else "read" if record["action"].endswith("_info") else "right already", record["task"])
+            for text in screen.changes(record["result"], plural(record)):
                 screen.show(f"       {text}")
-        skipped = [record["task"] for record in run.tasks if record["status"] == "skipped"]
+        skipped = sum(record["status"] == "skipped" for record in run.tasks)
         if skipped:
-            screen.line("left out", f"{', '.join(skipped)} (works on devices, which check mode does not make)")
+            screen.line("left out", f"what reads and writes devices ({screen.count(skipped, 'task')})")
 
     @staticmethod
     def _show_real(chapter: Chapter, run: playbooks.Run, writes: list[str]) -> None:
@@ -166,15 +173,13 @@ class Tour:
             if record["action"].startswith("ansible.builtin.assert"):
                 chapter.facts.append(str(record["result"]["msg"]))
             elif record in ours(run):
-                for plural in ("volumes", "snapshots", "templates"):
-                    for entry in record["result"].get(plural) or []:
-                        for action in entry.get("actions", []):
-                            actions[action] = actions.get(action, 0) + 1
+                for action in [action for entry in record["result"].get(plural(record), []) for action in entry.get("actions", [])]:
+                    actions[action] = actions.get(action, 0) + 1
                 if record["changed"]:
                     screen.line("changed", f"{record['task']} - as predicted")
             elif record["changed"]:
                 screen.line("changed", record["task"])
-        chapter.actions = ", ".join(f"{action} x{count}" if count > 1 else action for action, count in actions.items())
+        chapter.actions = [f"{action} x{count}" if count > 1 else action for action, count in actions.items()]
         if writes:
             kinds = {call: writes.count(call) for call in writes}
             screen.line("StorPool", f"got {', '.join(f'{count} {call}' for call, count in kinds.items())}")
@@ -187,21 +192,111 @@ class Tour:
 
 @contextmanager
 def nothing_is_copied(tour: Tour, chapter: Chapter) -> Iterator[None]:
-    before = tour.sim.counters()
+    before = tour.sim.counters()["bytes_copied"]
     yield
     after = tour.sim.counters()
-    copied = after["bytes_copied"] - before["bytes_copied"]
-    if copied:
-        raise chapter.fail(f"{copied} bytes were copied")
-    chapter.facts.append(f"0 bytes were copied; the whole cluster stores {screen.bytes_of(after['bytes_stored'])}")
+    if after["bytes_copied"] != before:
+        raise chapter.fail(f"{after['bytes_copied'] - before} bytes were copied")
+    chapter.facts.append(f"0 bytes were copied; everything together takes {screen.bytes_of(after['bytes_stored'])}")
+
+
+def holds_the_image(snapshot: str) -> Callable[[Tour, Chapter], Any]:
+    @contextmanager
+    def witness(tour: Tour, chapter: Chapter) -> Iterator[None]:
+        yield
+        found = tour.sim.content(snapshot)["sha256"]
+        if found != tour.image_sha256:
+            raise chapter.fail(f"{snapshot} has sha256 {found}, the image {tour.image_sha256}")
+        chapter.facts.append(f"{snapshot} holds the image, sha256 {found[:12]}")
+
+    return witness
+
+
+@contextmanager
+def taken_while_written(tour: Tour, chapter: Chapter) -> Iterator[None]:
+    """An application writes a number to one volume, then to the other, then the next number. Snapshots of one instant cannot be further apart
+    than a single write; snapshots taken one after the other are."""
+    first, second = "demo-vm03", "demo-vm04"
+    done, last = threading.Event(), 0
+
+    def application() -> None:
+        nonlocal last
+        connection = Simulator(tour.sim.state_dir)  # a connection of its own to the one that runs
+        connection.ready = tour.sim.ready
+        while not done.is_set():
+            number = last + 1
+            for volume in (first, second):
+                connection.write(volume, number.to_bytes(8, "big"), BEYOND_THE_IMAGE)
+            last = number
+
+    writer = threading.Thread(target=application)
+    writer.start()
+    try:
+        yield
+    finally:
+        done.set()
+        writer.join()
+    a, b = (int.from_bytes(tour.sim.read(f"{volume}-before-upgrade", BEYOND_THE_IMAGE, 8), "big") for volume in (first, second))
+    if not 0 < b <= a <= b + 1 or a > last:
+        raise chapter.fail(f"the snapshots are not of one instant: {first} stands at write {a}, {second} at write {b}, of {last}")
+    chapter.facts.append(f"taken while {2 * last} writes went to both in turn: one stands at write {a}, the other at {b}")
+
+
+@contextmanager
+def equal_their_snapshots(tour: Tour, chapter: Chapter) -> Iterator[None]:
+    pairs = {volume: f"{volume}-before-upgrade" for volume in ("demo-vm03", "demo-vm04")}
+    damaged = [volume for volume, snapshot in pairs.items() if tour.sim.content(volume)["sha256"] != tour.sim.content(snapshot)["sha256"]]
+    yield
+    for volume, snapshot in pairs.items():
+        if tour.sim.content(volume)["sha256"] != tour.sim.content(snapshot)["sha256"]:
+            raise chapter.fail(f"{volume} does not hold what {snapshot} holds")
+    chapter.facts.append(f"{' and '.join(damaged)} differed from their snapshots; now every byte is theirs")
 
 
 WITNESSES: dict[str, Callable[[Tour, Chapter], Any]] = {
     "clones": nothing_is_copied,
+    "group_snapshot": taken_while_written,
+    "revert": equal_their_snapshots,
+    "delete": holds_the_image("demo-vm09-kept"),
 }
 
 
 # -- the whole
+
+
+def what_is_there(overview: playbooks.Run) -> None:
+    """Show what the last chapter found."""
+    for record in ours(overview):
+        kind = record["action"].rpartition("storpool_")[2].removesuffix("_info")
+        screen.table(
+            [f"{kind}", "size", "stands on", "iops", "attached to", "tags", "deleted", "own bytes"],
+            [
+                (
+                    one["name"],
+                    screen.bytes_of(one["size"]),
+                    one["parent"],
+                    one["iops"],
+                    [f"{to['client']} {to['rights']}" for to in one["attachments"]],
+                    " ".join(f"{key}={tag}" for key, tag in one["tags"].items() if key != "demo"),
+                    one.get("delete_at") and time.strftime("%Y-%m-%d", time.gmtime(one["delete_at"])),
+                    screen.bytes_of(one["stored"]),
+                )
+                for one in record["result"][f"{kind}s"]
+            ],
+        )
+        screen.show()
+
+
+def clean_up(tour: Tour) -> None:
+    """Take it all away with the collection's own means, and see that no byte stays behind."""
+    chapter = Chapter(CLEAN_UP, "Clean up", "")
+    screen.command(chapter.command)
+    tour.play(chapter)
+    tour.sim.settle()
+    left = tour.sim.counters()
+    if tour.names() or left["files"]:
+        raise chapter.fail(f"{', '.join(tour.names())} and {left['bytes_stored']} bytes are left")
+    screen.line("proved", "no volume, no snapshot and no byte is left")
 
 
 def run_tour(image: Path, directory: Path, devices: str) -> None:
@@ -209,7 +304,7 @@ def run_tour(image: Path, directory: Path, devices: str) -> None:
     with Simulator(state, devices=devices) as sim:
         tour = Tour(
             sim=sim,
-            image=image,
+            image_sha256=hashlib.sha256(image.read_bytes()).hexdigest(),
             env={
                 **playbooks.connection(sim),
                 "TMPDIR": str(directory),
@@ -224,17 +319,20 @@ def run_tour(image: Path, directory: Path, devices: str) -> None:
                 "demo_other_devices": str(sim.devices / CLUSTER / str(OTHER_CLIENT) / "storpool"),
             },
         )
-        screen.show(f"A simulated StorPool answers at {sim.url}. The disk image is {image.name}, {screen.bytes_of(image.stat().st_size)},")
-        screen.show(f"sha256 {hashlib.sha256(image.read_bytes()).hexdigest()}.")
+        screen.show(f"A simulated StorPool answers at {sim.url}; attached volumes appear as {DEVICES[sim.ready['deviceMode']]}.")
+        screen.show(f"The disk image has {image.stat().st_size} bytes, sha256 {tour.image_sha256}.")
         story = chapters()
         for number, chapter in enumerate(story, 1):
             screen.heading(f"{number}/{len(story)}  {chapter.short}: {chapter.title}")
-            tour.chapter(chapter)
+            overview = tour.chapter(chapter)
+        screen.heading("What is there at the end")
+        what_is_there(overview)
         screen.heading("What was shown")
         screen.table(
             ["chapter", "what was done", "check = real", "again", "proof"],
-            [(one.short, one.actions, "yes", "silent", "; ".join(one.facts)) for one in story],
+            [(one.short, one.actions, "yes" if one.actions else "", "silent", one.facts) for one in story],
         )
+        clean_up(tour)
 
 
 def ended(number: int, _frame: Any) -> None:

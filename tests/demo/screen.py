@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-WIDTH = 150
+WIDTH = 120
 COLOURS = {"heading": "1", "command": "36", "changed": "33", "proved": "32", "+": "32", "~": "33", "-": "31", "failed": "31"}
 
 
@@ -33,38 +34,62 @@ def command(text: str) -> None:
 
 
 def line(kind: str, text: str) -> None:
-    show(f"     {paint(kind, f'{kind:<13}')}{text}")
+    show(f"     {paint(kind, f'{kind:<15}')}{text}")
 
 
-def changes(diff: Any) -> list[str]:
-    """Return a line for each object of a diff; objects to which the same happens share one."""
+def changes(result: dict[str, Any], plural: str) -> list[str]:
+    """Return a line for each object that a result changes; neighbours to which the same happens share one."""
+    entries = {entry["name"]: entry for entry in result.get(plural) or []}
+    diff = result.get("diff") or []
     folded: list[list[str]] = []
-    for one in diff if isinstance(diff, list) else [diff] if diff else []:
-        sign, name, text = _change(one)
+    for one in [member for group in (diff if isinstance(diff, list) else [diff]) for member in _members(group)]:
+        sign, name, text = _change(one, entries)
         if folded and folded[-1][0] == sign and folded[-1][2] == text:
             folded[-1].append(name)
         else:
             folded.append([sign, name, text])
     lines = []
     for sign, name, text, *more in folded:
-        lines.append(paint(sign, _cut(f"{sign} {name}{': ' if text else ''}{text}")))
+        lines += _wrapped(sign, f"{name}{': ' if text else ''}{text}")
         if more:
-            lines.append(paint(sign, _cut(f"{sign} {len(more)} more alike: {more[0]}{' ... ' + more[-1].split()[-1] if len(more) > 1 else ''}")))
+            lines += _wrapped(sign, f"{len(more)} more alike: {more[0]}{' ... ' + more[-1].split()[-1] if len(more) > 1 else ''}")
     return lines
 
 
-def _change(one: dict[str, Any]) -> tuple[str, str, str]:
+def _wrapped(sign: str, text: str) -> list[str]:
+    return [paint(sign, part) for part in textwrap.wrap(f"{sign} {text}", WIDTH, subsequent_indent="    ", break_on_hyphens=False)]
+
+
+def _members(one: dict[str, Any]) -> list[dict[str, Any]]:
+    """The objects of a group, each with its own before and after; any other diff as it is."""
+    sides = [one.get("before") or {}, one.get("after") or {}]
+    groups = {key for side in sides for key, inner in side.items() if isinstance(inner, list) and inner and all("name" in each for each in inner)}
+    members = []
+    for key in sorted(groups):
+        before, after = ({each["name"]: each for each in side.get(key) or []} for side in sides)
+        for name in {**before, **after}:
+            header = f"{(one.get('after_header') or '').partition(' ')[0]} {name}"
+            members.append({"after_header": header, "before": before.get(name), "after": after.get(name)})
+    return members or [one]
+
+
+def _change(one: dict[str, Any], entries: dict[str, dict[str, Any]]) -> tuple[str, str, str]:
     before, after = one.get("before") or {}, one.get("after") or {}
-    name = one.get("after_header") or one.get("before_header") or ""
-    if not isinstance(before, dict) or not isinstance(after, dict):
-        return "~", name, f"{before} -> {after}"
-    if not after:
-        return "-", name, ""
-    own = name.split()[-1:]
-    if not before:
-        return "+", name, ", ".join(f"{key} {value(after[key])}" for key in after if after[key] not in (None, "", [], {}) and [after[key]] != own)
+    header = one.get("after_header") or one.get("before_header") or ""
+    name = header.rpartition(" ")[2]
+    entry = entries.get(name, {})
     moved = [key for key in {**before, **after} if before.get(key) != after.get(key)]
-    return "~", name, ", ".join(f"{key} {value(before.get(key))} -> {value(after.get(key))}" for key in moved)
+    if after and not before:
+        return "+", header, ", ".join(f"{key} {value(after[key])}" for key in after if _tells(after[key]) and after[key] != name)
+    if after and moved:
+        return "~", header, ", ".join(f"{key} {value(before.get(key))} -> {value(after.get(key))}" for key in moved)
+    # What happens to a volume as a whole is told by the actions.
+    because = entry.get("revert", {}).get("because")
+    return "~" if after else "-", header, ", ".join(entry.get("actions", [])) + (f" ({because})" if because else "")
+
+
+def _tells(content: Any) -> bool:
+    return content not in (None, "", [], {}, False, "unlimited")
 
 
 def value(content: Any) -> str:
@@ -77,17 +102,20 @@ def value(content: Any) -> str:
     return str(content)
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= WIDTH else text[: WIDTH - 3] + "..."
-
-
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Columns as wide as they need to be; numbers to the right."""
-    rows = [[value(cell) if cell is not None else "" for cell in row] for row in rows]
-    widths = [max(len(row[at]) for row in [list(head), *rows]) for at in range(len(head))]
-    show("   " + paint("heading", "  ".join(f"{cell:<{width}}" for cell, width in zip(head, widths)).rstrip()))
+    """Columns as wide as they need to be, numbers to the right; a list in a cell takes a line for each of its elements."""
+    lines: list[list[str]] = []
     for row in rows:
-        show("   " + "  ".join(f"{cell:>{width}}" if cell.isdigit() else f"{cell:<{width}}" for cell, width in zip(row, widths)).rstrip())
+        cells = [list(map(value, cell)) if isinstance(cell, (list, tuple)) else ["" if cell is None else value(cell)] for cell in row]
+        lines += [[cell[at] if at < len(cell) else "" for cell in cells] for at in range(max(1, *map(len, cells)))]
+    widths = [max(map(len, column)) for column in zip(head, *lines)]
+    show("   " + paint("heading", "  ".join(f"{cell:<{width}}" for cell, width in zip(head, widths)).rstrip()))
+    for line_of_it in lines:
+        show("   " + "  ".join(f"{cell:>{width}}" if cell.isdigit() else f"{cell:<{width}}" for cell, width in zip(line_of_it, widths)).rstrip())
+
+
+def count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def bytes_of(number: int) -> str:
