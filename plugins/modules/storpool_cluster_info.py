@@ -78,7 +78,7 @@ health:
       type: list
       elements: dict
       returned: always
-      sample: [{level: warning, about: client 12, message: is down; 3 volumes and snapshots are attached to it}]
+      sample: [{level: warning, about: client 12, message: "is down; volumes and snapshots attached to it: 3"}]
     checked:
       description: What the verdict is about.
       type: list

@@ -287,7 +287,7 @@ def _of_services(services: Mapping[str, Any] | None, planned: set[int]) -> Itera
 def _of_clients(clients: Any, attached: Mapping[str, Any] | None, planned: set[int]) -> Iterator[Reason]:
     counts = {one["client"]: one["count"] for one in attached["clients"]} if attached else {}
     for one in clients:
-        has = f"; {counts[one['id']]} volumes and snapshots are attached to it" if counts.get(one["id"]) else ""
+        has = f"; volumes and snapshots attached to it: {counts[one['id']]}" if counts.get(one["id"]) else ""
         if one["status"] != "running":
             yield "warning", f"client {one['id']}", f"is {one['status']}{_planned(one['node'], planned)}{has}"
         elif one["config_status"] != "ok":
