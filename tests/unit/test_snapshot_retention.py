@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
@@ -200,9 +201,8 @@ def test_whatever_the_time_a_pattern_knows_its_own_names(moment, text):
     ("text", "word"), [("a-%B", "%B"), ("a-%", "has %"), ("{name}-a", "{name}"), ("{volume-a", "{volume-a"), ("a-%-d", "%-")]
 )
 def test_what_makes_no_name_is_refused(text, word):
-    with pytest.raises(OptionError, match=".") as caught:
+    with pytest.raises(OptionError, match=re.escape(word)):
         NamePattern(text)
-    assert word in str(caught.value)
 
 
 def test_words_for_volumes():
