@@ -10,8 +10,11 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
+
+from storpool_simulator.testing import Simulator
 
 from . import tables
 
@@ -230,6 +233,12 @@ def state(api: Client) -> dict[str, Any]:
     for bucket in found["KV"]["buckets"]:
         found[f"KV/List/{bucket}"] = api.get(f"KV/List/{bucket}").data
     return {"generation": listing.generation, "VolumesList": listing.data, **found}
+
+
+def files_of(sim: Simulator) -> dict[str, int]:
+    """The files below the state directory with the bytes they take, whatever the simulator itself says of them."""
+    paths = [path for path in Path(sim.state_dir).rglob("*") if path.is_file() and not path.is_symlink()]
+    return {str(path): path.stat().st_blocks * 512 for path in paths if ".sqlite" not in path.name and ".db" not in path.name}
 
 
 def wait_until(what: Callable[[], Any], seconds: float = 10.0, pause: float = 0.02) -> Any:

@@ -18,7 +18,7 @@ import pytest
 from storpool_simulator.testing import Simulator
 
 from .conftest import client_of
-from .support import KIB, MIB, Client, sha256, wait_until
+from .support import KIB, MIB, Client, files_of, sha256, wait_until
 
 
 def pattern(seed: int, size: int) -> bytes:
@@ -144,8 +144,8 @@ def test_volumes_are_sparse_and_cloning_copies_nothing(api: Client, sim: Simulat
     assert api.read("clone1", 1 << 39, 1000) == pattern(4, 8 * MIB)[:1000]
 
 
-def test_delete_gives_the_space_back(api: Client, sim: Simulator, shared: Simulator) -> None:
-    start = sim.counters()
+def test_delete_gives_the_space_back(api: Client, sim: Simulator) -> None:
+    start, initial = sim.counters(), files_of(sim)
     api.create("vol", size=64 * MIB)
     api.write("vol", pattern(5, 8 * MIB))
     api.snap("vol", "snap")
@@ -153,6 +153,8 @@ def test_delete_gives_the_space_back(api: Client, sim: Simulator, shared: Simula
     api.create("clone", size=None, parent="snap")
     full = sim.counters()
     assert full["bytes_stored"] - start["bytes_stored"] >= 16 * MIB
+    files = files_of(sim)
+    assert set(initial) < set(files) and sum(files.values()) >= sum(initial.values()) + 16 * MIB
     api.do("VolumeDelete/vol")
     sim.settle()
     partial = sim.counters()
@@ -165,6 +167,7 @@ def test_delete_gives_the_space_back(api: Client, sim: Simulator, shared: Simula
     sim.settle()
     end = sim.counters()
     assert (end["bytes_stored"], end["files"]) == (start["bytes_stored"], start["files"])
+    assert set(files_of(sim)) == set(initial)
 
 
 def test_shrinking_gives_space_back(api: Client, sim: Simulator) -> None:

@@ -23,7 +23,7 @@ import pytest
 from storpool_simulator.testing import Simulator
 
 from .conftest import client_of
-from .support import MIB, Client, sha256, state, wait_until
+from .support import MIB, Client, files_of, sha256, state, wait_until
 
 LOST = (http.client.HTTPException, OSError)
 
@@ -170,7 +170,7 @@ def pictures(api: Client, labels: Iterable[str]) -> dict[str, dict]:
 
 def test_kill_under_a_stream_of_changes_loses_nothing_acknowledged(start: Callable[..., Simulator]) -> None:
     sim = start()
-    initial = sim.counters()
+    initial, files = sim.counters(), set(files_of(sim))
     models = {label: Model() for label in ("alpha", "beta", "gamma")}
     url = sim.url
     for turn in range(8):
@@ -212,6 +212,7 @@ def test_kill_under_a_stream_of_changes_loses_nothing_acknowledged(start: Callab
     assert api.volumes() == {} and api.snapshots() == {}
     end = sim.counters()
     assert (end["files"], end["bytes_stored"]) == (initial["files"], initial["bytes_stored"])
+    assert set(files_of(sim)) == files
     api.close()
 
 

@@ -43,6 +43,32 @@ def test_multi_cluster_spans_one_location_with_names_and_ids(api: Client, neighb
     assert not any("clusterName" in item or "clusterId" in item for item in [*api.volumes().values(), *api.snapshots().values()])
 
 
+def test_one_name_in_two_clusters_of_a_location(api: Client, neighbour: Client) -> None:
+    """Nothing stops it; listings show both, and the one of the called cluster is meant by the name."""
+    ids = {api.create("same")["globalId"], neighbour.create("same")["globalId"]}
+    multi = neighbour.at("MultiCluster/")
+    assert {item["globalId"] for item in multi.get("VolumesList").data} == ids
+    for query in ("VolumesGetStatus", "VolumesGetStatusQuick"):
+        assert {item["globalId"] for item in multi.get(query).data.values()} == ids
+    multi.do("VolumeUpdate/same", {"tags": {"a": "b"}})
+    assert neighbour.volume("same")["tags"] == {"a": "b"} and api.volume("same").get("tags", {}) == {}
+
+
+def test_multi_cluster_waits_for_the_clients_of_all_clusters(api: Client, neighbour: Client) -> None:
+    """Client 2 of one cluster is not client 2 of the other."""
+    for late, prompt in ((api, neighbour), (neighbour, api)):
+        for client in (api, neighbour):
+            client.sim("PUT", f"clients/{client.cluster}/2", {"status": "running", "lag": 0.6 if client is late else 0})
+        api.create("vol")
+        api.attach("vol", rw=[2])
+        neighbour.at("MultiCluster/").attach("vol", rw=[2], mcMode="export")
+        assert len(api.at("MultiCluster/").attachments("vol")) == 2
+        reply = prompt.at("MultiCluster/").post("VolumesReassignWait", [{"volume": "vol", "detach": "all"}])
+        assert not reply.failed and reply.seconds > 0.5
+        assert api.at("MultiCluster/").attachments() == []
+        api.at("MultiCluster/").do("VolumeDelete/vol")
+
+
 def test_multi_cluster_changes_reach_the_cluster_of_the_object(api: Client, neighbour: Client) -> None:
     api.create("vol", size=MIB)
     multi = neighbour.at("MultiCluster/")

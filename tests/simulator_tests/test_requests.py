@@ -263,6 +263,35 @@ def test_what_is_not_json_is_refused(steady: tuple[Client, dict], text: bytes) -
     assert reply.error == "invalidParam" and reply.status >= 400
 
 
+@pytest.mark.parametrize(
+    "text",
+    [b"[" * 100000, b'{"name":' * 50000, b'{"name": "x", "size": "' + b"9" * 6000 + b'"}', b'{"name": "x", "size": ' + b"9" * 6000 + b"}"],
+    ids=["deep list", "deep object", "long number as text", "long number"],
+)
+def test_what_cannot_be_read_is_refused(steady: tuple[Client, dict], text: bytes) -> None:
+    client, _ = steady
+    reply = client.raw("POST", "/ctrl/1.0/VolumeCreate", text)
+    assert not tables.check_envelope("POST", reply.path, reply.status, reply.body)
+    assert reply.error in ("invalidParam", "insufficientResources")
+
+
+def test_a_long_number_in_a_path_is_refused(steady: tuple[Client, dict]) -> None:
+    client, _ = steady
+    reply = client.get("DiskDescribe/" + "9" * 6000)
+    assert (reply.failed and reply.status < 500) or reply.error == "invalidParam"
+
+
+def test_names_may_be_percent_encoded(api: Client) -> None:
+    gid = api.create("#vol:x")["globalId"]
+    auto = api.snap("%23vol:x")["snapshotGlobalId"]
+    (name,) = api.snapshots()
+    assert "@" in name
+    for query in ("Volume/%23vol:x", "Volume/%23vol%3Ax", f"Volume/%7E{gid}", f"Volume/~{gid}"):
+        assert api.get(query).data[0]["globalId"] == gid, query
+    for query in (f"Snapshot/{name}", f"Snapshot/{name.replace('@', '%40')}"):
+        assert api.get(query).data[0]["globalId"] == auto, query
+
+
 def test_the_content_type_does_not_matter(api: Client) -> None:
     for index, kind in enumerate(("application/json", "application/x-www-form-urlencoded", "text/plain", None)):
         headers = {"Authorization": f"Storpool v1:{api.token}", **({"Content-Type": kind} if kind else {})}
