@@ -50,6 +50,7 @@ class Plan:
     ``before`` and ``after`` are the object as results show it (``None``: it does not exist). ``notes`` are facts for the result entry,
     ``warnings`` go to the person. A plan with ``refused`` set has no changes. ``beside`` is what the changes do to other objects, before
     and after; only the diff shows it. ``waits`` follow the changes; they count as no change, and check mode leaves them out.
+    With ``read_back`` the object is read once more at the end, because the answers do not tell what it has become.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Plan:
     notes: dict[str, Any] = field(default_factory=dict)
     warnings: Sequence[str] = ()
     refused: CollectionError | None = None
+    read_back: bool = False
     beside: tuple[Mapping[str, Any], Mapping[str, Any]] = ({}, {})
     waits: Sequence[Wait] = ()
 

@@ -289,6 +289,9 @@ class _Run:
                     del changes[0]
             for wait in outcome.plan.waits:
                 self._wait(wait)
+            if outcome.plan.read_back and outcome.plan.after is not None:
+                present = self._what_is_there(wanted) or {}
+                outcome.plan.after.update({key: value for key, value in present.items() if value is not None})
         except CollectionError as exc:
             outcome.error = exc
             if self.options["on_error"] == "stop":
@@ -300,14 +303,15 @@ class _Run:
             self._stopped.set()
         outcome.not_done = [change.action for change in changes]
         if outcome.error and outcome.done:
-            self._see_what_is_there(wanted, outcome)
+            # A half-done object is reported as it is, not as it was to become.
+            outcome.plan.after = self._what_is_there(wanted)
 
-    def _see_what_is_there(self, wanted: Any, outcome: _Outcome) -> None:
-        """Let a half-done object be reported as it is, not as it was to become; unknown when it cannot be read."""
+    def _what_is_there(self, wanted: Any) -> dict[str, Any] | None:
+        """Return the object as it is now; ``None`` also when it cannot be read."""
         try:
-            outcome.plan.after = self.resource.plan(wanted, self.resource.observe(self.client, [wanted])).before
+            return self.resource.plan(wanted, self.resource.observe(self.client, [wanted])).before
         except CollectionError:
-            outcome.plan.after = None
+            return None
 
     def _wait(self, wait: Wait) -> None:
         """Read again and again until it is done. :raises DeadlineExceeded: it takes longer than it may."""

@@ -50,6 +50,8 @@ from ._shared import (
     with_tags,
 )
 
+_USUAL_REPLICATION = 3  # copies when neither the request nor a template or source says how many
+
 
 @dataclass
 class WantedVolume:
@@ -402,6 +404,9 @@ class Volumes:
             )
         for key in ("place_head", "place_tail"):
             after[key] = after[key] or after["place_all"]  # rule place-defaults
+        # Whoever is not told how many copies there are to be, or what a remote backup becomes here, has to look afterwards.
+        read_back = bool(wanted.remote) or after["replication"] is None
+        after["replication"] = after["replication"] or _USUAL_REPLICATION
         after["tags"] = {key: value for key, value in (wanted.tags or {}).items() if value != ""}
         after["size"] = wanted.size or after["size"]
         if after["size"] is None:
@@ -413,7 +418,8 @@ class Volumes:
                 f"the source of {wanted.label} has {format_size(source['size'])}, more than the {format_size(after['size'])} asked for",
                 hint="give at least the size of the source, or leave size out",
             )
-        return Plan(wanted.label, None, after, self._creation(wanted, after, source) + self._attachment_changes(wanted, after, []))
+        changes = self._creation(wanted, after, source) + self._attachment_changes(wanted, after, [])
+        return Plan(wanted.label, None, after, changes, read_back=read_back)
 
     @staticmethod
     def _source(wanted: WantedVolume, world: World, template: dict[str, Any] | None) -> dict[str, Any] | None:
