@@ -8,8 +8,8 @@ import asyncio
 import json
 import logging
 import traceback
-from collections.abc import Awaitable, MutableMapping
-from typing import Any, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
 
 from . import paths
 from .calllog import Entry

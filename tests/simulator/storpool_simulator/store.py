@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 Document = dict[str, Any]
 Watcher = Callable[[str, "Document | None", "Document | None"], None]
@@ -25,6 +25,9 @@ class Table:
         self.space = space
         self.kind = kind
         self.rows: dict[str, Document] = {}
+        # When each row came; listings keep that order, after an undo and after a restart too.
+        self.order: dict[str, int] = {}
+        self._last = 0
         self.watchers: list[Watcher] = []
 
     def __contains__(self, key: object) -> bool:
@@ -52,7 +55,7 @@ class Table:
         old = self.rows.get(key)
         if old == document:
             return
-        self.store.journal.append((self, key, old))
+        self.store.journal.append((self, key, old, self.order.get(key, 0)))
         self._set(key, old, document)
 
     def change(self, key: str, **fields: Any) -> Document:
@@ -62,16 +65,31 @@ class Table:
 
     def drop(self, key: str) -> None:
         old = self.rows[key]
-        self.store.journal.append((self, key, old))
+        self.store.journal.append((self, key, old, self.order[key]))
         self._set(key, old, None)
 
     def _set(self, key: str, old: Document | None, new: Document | None) -> None:
         if new is None:
             self.rows.pop(key, None)
+            self.order.pop(key, None)
         else:
+            if key not in self.rows:
+                self._last += 1
+                self.order[key] = self._last
             self.rows[key] = new
         for watcher in self.watchers:
             watcher(key, old, new)
+
+    def _restore(self, key: str, old: Document | None, place: int) -> bool:
+        """Undo one change; true when a row came back and has to find its place again."""
+        back = old is not None and key not in self.rows
+        self._set(key, self.rows.get(key), old)
+        if back:
+            self.order[key] = place
+        return back
+
+    def _sort(self) -> None:
+        self.rows = dict(sorted(self.rows.items(), key=lambda item: self.order[item[0]]))
 
 
 class Store:
@@ -85,7 +103,8 @@ class Store:
             "CREATE TABLE IF NOT EXISTS documents (space TEXT, kind TEXT, key TEXT, body TEXT, PRIMARY KEY (space, kind, key))"
         )
         self.tables: dict[tuple[str, str], Table] = {}
-        self.journal: list[tuple[Table, str, Document | None]] = []
+        # What was there before each change, and its place
+        self.journal: list[tuple[Table, str, Document | None, int]] = []
 
     def table(self, space: str, kind: str) -> Table:
         known = self.tables.get((space, kind))
@@ -104,18 +123,22 @@ class Store:
 
     def changed(self) -> list[tuple[Table, str]]:
         """What the request changed so far, each once, in order."""
-        return list(dict.fromkeys((table, key) for table, key, _ in self.journal))
+        return list(dict.fromkeys((table, key) for table, key, _, _ in self.journal))
 
     def commit(self) -> None:
         if not self.journal:
             return
         run = self.connection.execute
+        places: dict[tuple[Table, str], int] = {}
+        for table, key, _, place in self.journal:
+            places.setdefault((table, key), place)
         run("BEGIN")
-        for table, key in self.changed():
+        for (table, key), place in places.items():
             document = table.rows.get(key)
-            if document is None:
+            # One that went and came back is a new row here too.
+            if document is None or (place and table.order[key] != place):
                 run("DELETE FROM documents WHERE space = ? AND kind = ? AND key = ?", (table.space, table.kind, key))
-            else:
+            if document is not None:
                 # An upsert keeps the row id, and with it the order of listings after a restart.
                 run(
                     "INSERT INTO documents VALUES (?, ?, ?, ?) ON CONFLICT (space, kind, key) DO UPDATE SET body = excluded.body",
@@ -130,8 +153,9 @@ class Store:
 
     def rollback(self, mark: int = 0) -> None:
         undone, self.journal = self.journal[mark:], self.journal[:mark]
-        for table, key, old in reversed(undone):
-            table._set(key, table.rows.get(key), old)
+        unsorted = {table for table, key, old, place in reversed(undone) if table._restore(key, old, place)}
+        for table in unsorted:
+            table._sort()
 
     def clear(self) -> None:
         """Drop every document; the journal makes it one transaction with what follows."""

@@ -92,12 +92,12 @@ def summary(cluster: Cluster, document: Document) -> dict:
 
 
 def _snapshot_fields(cluster: Cluster, document: Document) -> dict:
-    volume = next((child for child in cluster.children.get(document["gid"], ()) if child in cluster.volumes), None)
+    volume = _volume_on(cluster, document)
     state = document["mcState"]
     if cluster.exported_to(document["gid"]) and state + "Exported" in MC_STATES:
         state += "Exported"
     fields = {
-        "onVolume": name_of(cluster.volumes[volume]) if volume else cluster.world.assume.no_on_volume,
+        "onVolume": name_of(volume) if volume else cluster.world.assume.no_on_volume,
         "autoName": document["autoName"],
         "bound": document["bound"],
         "deleted": document["deleted"],
@@ -120,6 +120,13 @@ def _snapshot_fields(cluster: Cluster, document: Document) -> dict:
         fields["backup"] = True
         fields["backupOfGlobalId"], fields["backupOfVisibleVolumeId"] = document["backupOf"]
     return fields
+
+
+def _volume_on(cluster: Cluster, snapshot: Document) -> Document | None:
+    """The volume that the snapshot is the parent of: by preference the one it was made from, else the oldest."""
+    volumes = [cluster.volumes[child] for child in cluster.children.get(snapshot["gid"], ()) if child in cluster.volumes]
+    source = snapshot["createdFrom"][0] if snapshot["createdFrom"] else None
+    return min(volumes, key=lambda volume: (volume["gid"] != source, volume["vid"], volume["gid"]), default=None)
 
 
 def _delete_blocked(cluster: Cluster, document: Document) -> str:

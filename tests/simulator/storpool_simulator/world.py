@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import secrets
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
 from .assumptions import Assumptions
 from .background import Background

@@ -44,6 +44,11 @@ def _needed(cluster: Cluster, document: Document) -> bool:
     return bool(cluster.children.get(gid) or cluster.exported_to(gid))
 
 
+def _going(snapshot: Document) -> bool:
+    """On its way out, so it is not taken along; its data is in its children anyway."""
+    return snapshot["deleted"] or snapshot["transient"]
+
+
 def _carry_chain(source: Cluster, target: Cluster, gid: str, alone: bool) -> tuple[str, list[Document]]:
     """The parents go along. One that others need too stays, and the target gets a copy of it.
 
@@ -54,22 +59,21 @@ def _carry_chain(source: Cluster, target: Cluster, gid: str, alone: bool) -> tup
         snapshot = source.snapshots[gid]
         if gid in target.snapshots:
             break
-        # What is on its way out here is not taken along; its data is in its children anyway.
-        if not snapshot["deleted"] and not snapshot["transient"]:
-            chain.append(snapshot)
+        chain.append(snapshot)
         gid = snapshot["parent"]
-    parent = gid
     leaving = []
     only = alone
     for snapshot in chain:
         only = only and len(source.children.get(snapshot["gid"], ())) == 1 and not source.attachments_of(snapshot["gid"])
-        only = only and not source.exported_to(snapshot["gid"])
+        only = only and not source.exported_to(snapshot["gid"]) and not _going(snapshot)
         if only:
             leaving.append(snapshot)
+    parent = gid
     for snapshot in reversed(chain):
-        state = "owner" if snapshot in leaving else "slaveCopy"
-        _carry(source, target, snapshot, parent, mcState=state, originalParent=0)
-        parent = snapshot["gid"]
+        if not _going(snapshot):
+            state = "owner" if snapshot in leaving else "slaveCopy"
+            _carry(source, target, snapshot, parent, mcState=state, originalParent=0)
+            parent = snapshot["gid"]
     return parent, leaving
 
 
