@@ -45,6 +45,18 @@ def simulator(sim: Simulator) -> Simulator:
     return sim
 
 
+@pytest.fixture
+def do(simulator: Simulator) -> Callable[..., Any]:
+    """`do(call, body={})` changes something by the API itself, which must succeed, and returns the answer's data."""
+
+    def change(call: str, body: Any = None) -> Any:
+        status, answer = simulator.post(call, body or {})
+        assert status == 200, answer
+        return answer["data"]
+
+    return change
+
+
 @dataclass(frozen=True)
 class Calls:
     """What the simulator was asked since the log was last emptied: names of calls, in order."""

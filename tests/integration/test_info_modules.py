@@ -15,18 +15,6 @@ INFO = ("storpool_volume_info", "storpool_snapshot_info", "storpool_cluster_info
 
 
 @pytest.fixture
-def do(simulator):
-    """`do(call, body)` changes something by the API itself; it must succeed."""
-
-    def change(path, body=None):
-        status, answer = simulator.post(path, body or {})
-        assert status == 200, answer
-        return answer["data"]
-
-    return change
-
-
-@pytest.fixture
 def populated(do, simulator):
     """Volumes and snapshots of several kinds; the log is empty afterwards."""
     do("VolumeCreate", {"name": "db-1", "size": 4 * MIB, "template": "nvme", "tags": {"owner": "dba", "cs": "volume"}, "iops": 100})

@@ -14,18 +14,6 @@ MIB = 1 << 20
 
 
 @pytest.fixture
-def do(simulator):
-    """`do(call, body)` changes something by the API itself; it must succeed."""
-
-    def change(path, body=None):
-        status, answer = simulator.post(path, body or {})
-        assert status == 200, answer
-        return answer["data"]
-
-    return change
-
-
-@pytest.fixture
 def template(run_module, calls):
     """`template(**options)` runs check mode, the real run and a second run; returns the result of the real one.
 
