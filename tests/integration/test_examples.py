@@ -24,6 +24,10 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("[a-z
 
 # What is there before a module's examples begin: module and options, in order.
 GROUND: dict[str, list[tuple[str, dict[str, Any]]]] = {
+    "storpool_snapshot": [
+        ("storpool_volume", {"volumes": [{"name": "db-data"}, {"name": "db-log"}], "size": "1M", "template": "hybrid"}),
+        ("storpool_snapshot", {"name": "golden", "volume": "db-data"}),
+    ],
     # Its example gives a template the name of one that the simulator begins with.
     "storpool_template": [("storpool_template", {"name": "hybrid", "state": "absent"})],
     "storpool_volume_info": [("storpool_volume", {"name": "db-data", "size": "100G", "template": "nvme", "tags": {"owner": "dba"}})],

@@ -12,7 +12,7 @@ from typing import Any, Callable
 from .. import _storpool as sp
 from .._errors import ChangeRefused, OptionError
 from .._plan import Change
-from .._units import limit_from_api, parse_bw, parse_iops, parse_template_name, parse_whole
+from .._units import limit_from_api, parse_bw, parse_duration, parse_iops, parse_tags, parse_template_name, parse_whole
 
 # name of an attached object -> client id -> rights
 Attachments = dict  # dict[str, dict[int, str]]
@@ -149,6 +149,40 @@ def detachment(kind: str, document: Mapping[str, Any], wanted: Any, to_do: str) 
     return [Change("detach", sp.reassign_wait([item], wanted.wait_timeout))]
 
 
+def object_fields(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what results, diffs and info modules show of a volume and of a snapshot alike, from the API's VolumeSummaryBase."""
+    return {
+        "name": raw["name"],
+        "global_id": raw["globalId"],
+        "size": raw["size"],
+        "template": raw["templateName"] or None,
+        "parent": raw["parentName"] or None,
+        "iops": limit_from_api(raw["iops"]),
+        "bw": limit_from_api(raw["bw"]),
+        "replication": raw["replication"],
+        "place_all": raw["placeAll"],
+        "place_head": raw["placeHead"],
+        "place_tail": raw["placeTail"],
+        "tags": {key: value for key, value in (raw.get("tags") or {}).items() if value != ""},
+    }
+
+
+def template_object(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a template as results, diffs and storpool_cluster_info show it, from the API's VolumeTemplateDesc."""
+    return {
+        "name": raw["name"],
+        "size": None if raw["size"] == "-" else raw["size"],
+        "parent": raw["parentName"] or None,
+        "iops": limit_from_api(raw["iops"]),
+        "bw": limit_from_api(raw["bw"]),
+        "replication": None if raw["replication"] == "-" else raw["replication"],
+        "place_all": raw["placeAll"],
+        "place_head": raw["placeHead"],
+        "place_tail": raw["placeTail"],
+        "reuse_server": bool(raw.get("reuseServer")),
+    }
+
+
 def template_gives(name: str | None, templates: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
     """Return what a template gives to a volume or snapshot, in the terms of results. :raises OptionError: there is no such template."""
     if name is None:
@@ -157,16 +191,8 @@ def template_gives(name: str | None, templates: Mapping[str, Mapping[str, Any]])
     if raw is None:
         known = ", ".join(sorted(templates)) or "none"
         raise OptionError("template", name, f"does not exist on this cluster; there are: {known}")
-    return {
-        "iops": limit_from_api(raw["iops"]),
-        "bw": limit_from_api(raw["bw"]),
-        "replication": None if raw["replication"] == "-" else raw["replication"],
-        "place_all": raw["placeAll"],
-        "place_head": raw["placeHead"],
-        "place_tail": raw["placeTail"],
-        "size": None if raw["size"] == "-" else raw["size"],
-        "parent": raw["parentName"] or None,
-    }
+    template = template_object(raw)
+    return {key: template[key] for key in (*POLICY, "size", "parent")}
 
 
 def parse_clients(value: Any, option: str, default: str = "rw") -> dict[int, str]:
@@ -195,6 +221,37 @@ def parse_clients(value: Any, option: str, default: str = "rw") -> dict[int, str
             raise OptionError(option, number, "is named twice")
         clients[number] = rights
     return clients
+
+
+def parse_attachments(options: Mapping[str, Any], wanted: Any, kind: str, default: str) -> None:
+    """Enter in ``wanted`` which clients it is to be attached to, and how. :raises OptionError: what cannot be meant."""
+    if options["attach_to"] is not None:
+        wanted.attach = parse_clients(options["attach_to"], "attach_to", default)
+    wanted.exclusive = bool(options["exclusive"])
+    if wanted.exclusive and wanted.attach is None:
+        raise OptionError("exclusive", True, f"needs attach_to (an empty list detaches the {kind} everywhere)")
+    wanted.force = bool(options["force"])
+    if options["wait_timeout"] is not None:
+        wanted.wait_timeout = parse_duration(options["wait_timeout"], "wait_timeout")
+
+
+def parse_wanted_tags(options: Mapping[str, Any], wanted: Any, marks: str) -> None:
+    """Enter in ``wanted`` the tags, and whether others are to go.
+
+    :param marks: the option with tags by which the object is found; it has to have those too. They stand in ``wanted`` under the same name.
+    :raises OptionError: what cannot be meant.
+    """
+    if options["tags"] is not None:
+        wanted.tags = parse_tags(options["tags"])
+    wanted.tags_exact = options["tags_mode"] == "exact"
+    if wanted.tags_exact and wanted.tags is None:
+        raise OptionError("tags_mode", "exact", "needs tags (give an empty map to remove all)")
+    found_by = getattr(wanted, marks)
+    if found_by:
+        for key, value in found_by.items():
+            if (wanted.tags or {}).get(key, value) != value:
+                raise OptionError(f"tags.{key}", wanted.tags[key], f"contradicts {marks} ({value}), which tell what is meant")
+        wanted.tags = {**found_by, **(wanted.tags or {})}
 
 
 def parse_policy(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from .. import _storpool as sp
 from .._errors import ChangeRefused, CollectionError, OptionError
 from .._plan import Change, Plan
 from .._units import format_size, limit_from_api, limit_to_api, parse_reference, parse_size, parse_template_name
-from ._shared import POLICY, fetch_named, named, parse_policy
+from ._shared import POLICY, fetch_named, named, parse_policy, template_object
 
 # VolumePolicyDesc as far as a template can be asked for it: its tags are write-only (sheet 3.7), so they cannot be a state.
 CARRIED = {**POLICY, "reuse_server": "reuseServer"}
@@ -64,22 +64,6 @@ class World:
     used: dict[str, list[tuple[str, dict[str, Any]]]] = field(default_factory=dict)
     snapshots: dict[str, dict[str, Any]] = field(default_factory=dict)
     groups: Mapping[str, Any] = field(default_factory=dict)
-
-
-def template_object(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a template as results, diffs and storpool_cluster_info show it, from the API's VolumeTemplateDesc."""
-    return {
-        "name": raw["name"],
-        "size": None if raw["size"] == "-" else raw["size"],
-        "parent": raw["parentName"] or None,
-        "iops": limit_from_api(raw["iops"]),
-        "bw": limit_from_api(raw["bw"]),
-        "replication": None if raw["replication"] == "-" else raw["replication"],
-        "place_all": raw["placeAll"],
-        "place_head": raw["placeHead"],
-        "place_tail": raw["placeTail"],
-        "reuse_server": bool(raw.get("reuseServer")),
-    }
 
 
 def _held(raw: Mapping[str, Any], option: str) -> Any:
@@ -195,8 +179,18 @@ class Templates:
     def _plan_create(wanted: WantedTemplate) -> Plan:
         given = {key: value for key, value in (("size", wanted.size), ("parent", wanted.parent)) if value is not None}
         after: dict[str, Any] = {
-            "name": wanted.name, "size": None, "parent": None, "iops": "unlimited", "bw": "unlimited", "replication": None,
-            "place_all": "default", "place_head": None, "place_tail": None, "reuse_server": False, **given, **wanted.policy,
+            "name": wanted.name,
+            "size": None,
+            "parent": None,
+            "iops": "unlimited",
+            "bw": "unlimited",
+            "replication": None,
+            "place_all": "default",
+            "place_head": None,
+            "place_tail": None,
+            "reuse_server": False,
+            **given,
+            **wanted.policy,
         }
         for option in ("place_head", "place_tail"):
             after[option] = after[option] or after["place_all"]  # rule place-defaults

@@ -20,7 +20,6 @@ from .._plan import Change, Plan
 from .._units import (
     NAME_LENGTH,
     format_size,
-    limit_from_api,
     limit_to_api,
     parse_duration,
     parse_global_id,
@@ -42,8 +41,10 @@ from ._shared import (
     guard_cloudstack,
     index_attachments,
     named,
-    parse_clients,
+    object_fields,
+    parse_attachments,
     parse_policy,
+    parse_wanted_tags,
     reassignment,
     tag_changes,
     template_gives,
@@ -132,21 +133,7 @@ class World:
 
 def volume_object(raw: Mapping[str, Any], attachments: Attachments | None) -> dict[str, Any]:
     """Return a volume as results and diffs show it, from the API's VolumeSummary; ``attachments`` is ``None`` when not read."""
-    return {
-        "name": raw["name"],
-        "global_id": raw["globalId"],
-        "size": raw["size"],
-        "template": raw["templateName"] or None,
-        "parent": raw["parentName"] or None,
-        "iops": limit_from_api(raw["iops"]),
-        "bw": limit_from_api(raw["bw"]),
-        "replication": raw["replication"],
-        "place_all": raw["placeAll"],
-        "place_head": raw["placeHead"],
-        "place_tail": raw["placeTail"],
-        "tags": {key: value for key, value in (raw.get("tags") or {}).items() if value != ""},
-        "attachments": attachments_of(attachments, raw),
-    }
+    return {**object_fields(raw), "attachments": attachments_of(attachments, raw)}
 
 
 class Volumes:
@@ -195,7 +182,7 @@ class Volumes:
             raise OptionError("revert_to", wanted.revert_to, "is only for state: reverted")
         wanted.revert_size = bool(options["revert_size"])
         self._parse_shape(options, wanted)
-        self._parse_attachments(options, wanted)
+        parse_attachments(options, wanted, "volume", "rw")
         return wanted
 
     @staticmethod
@@ -218,27 +205,7 @@ class Volumes:
                 raise OptionError("remote", remote, "needs name: a volume made from a remote backup has to be named")
             wanted.remote = (parse_remote_name(remote["location"], "remote.location"), parse_global_id(remote["id"], "remote.id"))
         wanted.policy = parse_policy(options)
-        if options["tags"] is not None:
-            wanted.tags = parse_tags(options["tags"])
-        wanted.tags_exact = options["tags_mode"] == "exact"
-        if wanted.tags_exact and wanted.tags is None:
-            raise OptionError("tags_mode", "exact", "needs tags (give an empty map to remove all)")
-        if wanted.match_tags:
-            for key, value in wanted.match_tags.items():
-                if (wanted.tags or {}).get(key, value) != value:
-                    raise OptionError(f"tags.{key}", wanted.tags[key], f"contradicts match_tags, by which the volume is found ({value})")
-            wanted.tags = {**wanted.match_tags, **(wanted.tags or {})}
-
-    @staticmethod
-    def _parse_attachments(options: Mapping[str, Any], wanted: WantedVolume) -> None:
-        if options["attach_to"] is not None:
-            wanted.attach = parse_clients(options["attach_to"], "attach_to")
-        wanted.exclusive = bool(options["exclusive"])
-        if wanted.exclusive and wanted.attach is None:
-            raise OptionError("exclusive", True, "needs attach_to (an empty list detaches the volume everywhere)")
-        wanted.force = bool(options["force"])
-        if options["wait_timeout"] is not None:
-            wanted.wait_timeout = parse_duration(options["wait_timeout"], "wait_timeout")
+        parse_wanted_tags(options, wanted, "match_tags")
 
     @staticmethod
     def _parse_keep(keep: Mapping[str, Any], wanted: WantedVolume) -> dict[str, Any]:
