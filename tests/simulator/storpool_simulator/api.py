@@ -142,8 +142,8 @@ class Api:
                 return arguments, {}
             try:
                 value = json.loads(text)
-            except ValueError as why:
-                raise invalid(f"the body is not JSON: {why}") from why
+            except (ValueError, RecursionError) as why:
+                raise invalid(f"the body is not JSON that can be read: {why}") from why
             if call.request is not None:
                 return arguments, call.request(value, "")
             if value != {}:

@@ -27,6 +27,7 @@ class Mismatch(Exception):
         self.why = why
 
 
+LONGEST_NUMBER = 40
 _NUMBER = re.compile(r"-?[0-9]+\Z")
 
 
@@ -93,6 +94,8 @@ class Tables:
             if type(value) is not int:
                 if strict or not isinstance(value, str) or not _NUMBER.match(value):
                     raise Mismatch(where, f"expected an integer, got {_shown(value)}")
+                if len(value) > LONGEST_NUMBER:
+                    raise Mismatch(where, "a number of too many digits")
                 value = int(value)
             if low is not None and value < low:
                 raise Mismatch(where, f"{value} is below {low}")

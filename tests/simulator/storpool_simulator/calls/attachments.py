@@ -16,6 +16,8 @@ from .multicluster import move_volume
 from .registry import Context, change, read
 
 POLL = 0.01
+# A client is known by its number only within its cluster.
+Client = tuple[Cluster, int]
 
 
 @read("AttachmentsList")
@@ -41,15 +43,14 @@ def volumes_reassign_wait(context: Context, body: Any) -> None:
         context.wait = _waiting(context, clients, timeout)
 
 
-def _reassign_all(context: Context, items: list) -> dict[int, Cluster]:
+def _reassign_all(context: Context, items: list) -> list[Client]:
     """Apply all items; the clients whose configuration they change."""
-    clients: dict[int, Cluster] = {}
+    clients: list[Client] = []
     store = context.world.store
     for item in items:
         mark = store.mark()
         try:
-            for cluster, client in _reassign(context, item):
-                clients[client] = cluster
+            clients += _reassign(context, item)
         except ApiError:
             if not context.world.assume.atomic_reassign:
                 # What came before stays; the error still tells of this item.
@@ -95,7 +96,7 @@ def _subject(context: Context, item: dict) -> tuple[Cluster, Document]:
     raise missing("Volume", name)
 
 
-def _reassign(context: Context, item: dict) -> list[tuple[Cluster, int]]:
+def _reassign(context: Context, item: dict) -> list[Client]:
     """One item may combine detach, rw and ro (rule reassign); what is so already stays (rule reassign-idempotent).
 
     Returns the clients that have to catch up: those that attach, and those that detach unless they are down.
@@ -112,7 +113,7 @@ def _reassign(context: Context, item: dict) -> list[tuple[Cluster, int]]:
     owner, document = _subject(context, item)
     gid = document["gid"]
 
-    touched: dict[tuple[str, int], tuple[Cluster, int]] = {}
+    touched: list[Client] = []
     for cluster, attachment in owner.attachments_of(gid):
         client = attachment["client"]
         # "all" means all clusters when the call spans them.
@@ -125,17 +126,17 @@ def _reassign(context: Context, item: dict) -> list[tuple[Cluster, int]]:
                 lifecycle.refuse_open(cluster, document, client)
             lifecycle.drop_attachment(cluster, attachment)
             if cluster.client(client)["status"] != "down" or cluster.world.assume.wait_for_down_detach:
-                touched[(cluster.name, client)] = (cluster, client)
+                touched.append((cluster, client))
     for client, rights in wanted.items():
         _attach(local, document, client, rights)
-        touched[(local.name, client)] = (local, client)
+        touched.append((local, client))
     # One with another's rights may have made it writable or not.
     attachments = owner.attachments_of(gid)
     if attachments:
         local.world.payload.prepare_device(owner, document, any(one["rights"] == "rw" for _, one in attachments))
     elif owner.is_snapshot(gid):
         lifecycle.release(owner, gid)
-    return list(touched.values())
+    return touched
 
 
 def _attach(cluster: Cluster, document: Document, client: int, rights: str) -> None:
@@ -156,18 +157,16 @@ def _attach(cluster: Cluster, document: Document, client: int, rights: str) -> N
     )
 
 
-def _waiting(context: Context, clients: dict[int, Cluster], timeout: int | None) -> Callable:
+def _waiting(context: Context, clients: list[Client], timeout: int | None) -> Callable:
     """Until the clients caught up (rule reassign-wait); other calls go on meanwhile."""
     world = context.world
-    # Asked for only once the change has its generation.
-    goals: dict[str, int] = {}
     deadline = None if timeout is None else world.clock.now() + timeout
 
     async def wait(gone: Callable[[], bool]) -> None:
-        for cluster in clients.values():
-            goals[cluster.name] = cluster.generation
+        # Only now the change has its generation.
+        goals = {cluster.name: cluster.generation for cluster, _ in clients}
         while True:
-            behind = [number for number, one in clients.items() if one.client_generation(one.client(number)) < goals[one.name]]
+            behind = [number for one, number in clients if one.client_generation(one.client(number)) < goals[one.name]]
             if not behind or gone():
                 return
             if deadline is not None and world.clock.now() >= deadline:

@@ -50,8 +50,9 @@ def volumes_and_snapshots_list(context: Context) -> Encoded:
 
 
 def _status(context: Context, full: bool) -> Encoded:
-    """A map by name that mixes volumes and snapshots."""
+    """A map by name that mixes volumes and snapshots; a name that two clusters use is told apart by the globalId."""
     parts = []
+    keys: set[str] = set()
     for cluster in context.scope:
         for table in (cluster.volumes, cluster.snapshots):
             for one in table.values():
@@ -59,7 +60,11 @@ def _status(context: Context, full: bool) -> Encoded:
                 if full:
                     stored = cluster.world.payload.stored(cluster, one)
                     more.update(storedSize=stored, onDiskSize=stored * one["replication"])
-                parts.append(views.encode(views.name_of(one)) + b":" + entry(context, cluster, one, more))
+                key = views.name_of(one)
+                if key in keys:
+                    key = "~" + one["gid"]
+                keys.add(key)
+                parts.append(views.encode(key) + b":" + entry(context, cluster, one, more))
     return Encoded(b"{" + b",".join(parts) + b"}")
 
 
