@@ -12,7 +12,7 @@ from typing import Any
 from .. import _storpool as sp
 from .._units import SECTOR
 from ._select import length
-from .template import template_object
+from ._shared import template_object
 
 GATHER = (
     "services", "clients", "disks", "peers", "templates", "placement_groups", "attachments", "locations", "clusters", "maintenance",
