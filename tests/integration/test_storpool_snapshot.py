@@ -533,6 +533,21 @@ def test_a_lost_answer_while_deleting(run_module, simulator, volumes, call, kind
     assert names(simulator) == []
 
 
+@pytest.mark.parametrize("kind", ["cut_before", "cut_after"])
+@pytest.mark.parametrize("skip", range(4))
+def test_a_lost_answer_while_pruning(run_module, simulator, volumes, kind, skip):
+    """Whichever of its writes is lost, the snapshot is taken once and the series ends as the rules say."""
+    for day in range(1, 5):
+        simulator.post("VolumeSnapshot/db", {"name": f"db-2020010{day}"})
+    simulator.fault(kind, call="write", skip=skip)
+    options = dict(name="{volume}-%Y%m%d", volume="db", keep_last=2)
+    result = run_module(MODULE, **options)
+    assert not result.get("failed"), result["msg"]
+    assert len(entry(result)["actions"]) == 4
+    assert len(names(simulator)) == 2 and names(simulator)[0] == "db-20200104"
+    assert not run_module(MODULE, **options)["changed"]
+
+
 # -- through ansible-playbook
 
 

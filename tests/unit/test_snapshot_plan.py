@@ -117,6 +117,11 @@ def test_rules_are_counts(rule):
         parsed(name="s-%Y", volume="db", **{f"keep_{rule}": -1})
 
 
+def test_tags_that_contradict_the_series():
+    with pytest.raises(OptionError, match="contradicts series_tags"):
+        parsed(name="s", volume="db", keep_last=1, series_tags={"job": "x"}, tags={"job": "y"})
+
+
 # -- taking
 
 
