@@ -8,7 +8,8 @@ from __future__ import annotations
 import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import ChangeRefused, OptionError
 from ansible_collections.storpool.cloudstack.plugins.module_utils._plan import diff_of
-from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.template import SHOWN, TEMPLATES, World, template_object
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._shared import template_object
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.template import SHOWN, TEMPLATES, World
 from ansible_collections.storpool.cloudstack.plugins.modules.storpool_template import DECLARED
 
 GIB = 1 << 30
