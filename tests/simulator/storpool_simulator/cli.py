@@ -65,11 +65,11 @@ def main(argv: list[str] | None = None) -> int:
         print(f"storpool-simulator: {why}", file=sys.stderr)
         return 2
     try:
-        with_loop = uvloop.new_event_loop()
+        loop = uvloop.new_event_loop()
         try:
-            with_loop.run_until_complete(serve(world, arguments.host, arguments.port, arguments.env_file))
+            loop.run_until_complete(serve(world, arguments.host, arguments.port, arguments.env_file))
         finally:
-            with_loop.close()
+            loop.close()
     except OSError as why:
         print(f"storpool-simulator: {why}", file=sys.stderr)
         return 2

@@ -8,6 +8,7 @@ would have two caches over the same bytes.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -35,6 +36,7 @@ LOOP_CTL_GET_FREE = 0x4C82
 LO_FLAGS_READ_ONLY = 1
 LO_FLAGS_AUTOCLEAR = 4
 LOOP_MAJOR = 7
+SECTOR = 512
 
 
 class Loop:
@@ -55,17 +57,15 @@ class Loop:
                 name = str(backing).encode()[-63:]
                 info = struct.pack("=5Q4I64s64s32s2Q", 0, 0, 0, 0, 0, 0, 0, 0, flags, name, b"", b"", 0, 0)
                 try:
-                    fcntl.ioctl(self.fd, LOOP_CONFIGURE, struct.pack("=2I", file, 512) + info + bytes(64))
+                    fcntl.ioctl(self.fd, LOOP_CONFIGURE, struct.pack("=2I", file, SECTOR) + info + bytes(64))
                     return
-                except BlockingIOError:
-                    raise
                 except OSError as error:
-                    # Somebody else took the number between the two steps.
                     os.close(self.fd)
-                    if error.errno != 16:
+                    if error.errno != errno.EBUSY:
                         raise
+                    # Somebody else took the number between the two steps.
                     time.sleep(0.01)
-            raise OSError("no free loop device")
+            raise OSError(errno.EBUSY, "no free loop device")
         finally:
             os.close(control)
             os.close(file)

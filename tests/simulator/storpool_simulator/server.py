@@ -23,6 +23,7 @@ from .world import World
 
 LOG = logging.getLogger(__name__)
 TICK = 0.05
+WARM_STEP = 100
 BACKLOG = 2048
 
 
@@ -99,6 +100,17 @@ async def _work(world: World) -> None:
                 world.rollback()
 
 
+async def _warm(world: World) -> None:
+    """After a restart nothing is encoded yet; do it while nobody asks, a little at a time."""
+    for cluster in world.clusters.values():
+        for table in (cluster.volumes, cluster.snapshots):
+            for number, document in enumerate(table.values()):
+                if table.get(document["gid"]) is document:
+                    cluster.fragment(document)
+                if number % WARM_STEP == 0:
+                    await asyncio.sleep(0)
+
+
 async def serve(world: World, host: str, port: int, env_file: Path | None) -> None:
     sockets = _sockets(world, host, port)
     ports = {name: sock.getsockname()[1] for name, sock in sockets.items()}
@@ -127,7 +139,7 @@ async def serve(world: World, host: str, port: int, env_file: Path | None) -> No
         loop.add_signal_handler(number, end)
     if env_file is not None:
         _write_environment(env_file, host, next(iter(ports.values())), world.token)
-    worker = asyncio.create_task(_work(world))
+    workers = [asyncio.create_task(_work(world)), asyncio.create_task(_warm(world))]
     serving = asyncio.create_task(server.serve(sockets=list(sockets.values())))
     while not server.started and not serving.done():
         await asyncio.sleep(0.001)
@@ -137,4 +149,5 @@ async def serve(world: World, host: str, port: int, env_file: Path | None) -> No
     try:
         await serving
     finally:
-        worker.cancel()
+        for worker in workers:
+            worker.cancel()
