@@ -95,6 +95,7 @@ def _status(cluster: Cluster, template: Document, objects: list[Document], store
 
 @change("VolumeTemplateCreate")
 def template_create(context: Context, body: dict) -> None:
+    """Tags are accepted, as the table has them, and have no effect: no answer shows any and no source tells one."""
     cluster = context.cluster
     name = body["name"]
     if name in cluster.template_names:
