@@ -15,6 +15,7 @@ import sys
 from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.parameters import remove_values
 from ansible.module_utils.errors import UnsupportedError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
@@ -45,7 +46,8 @@ class InProcessAction(ActionBase):
             message = validated.errors.msg
             if isinstance(validated.errors[0], UnsupportedError):
                 message = f"Unsupported parameters for ({self._task.action}) module: {message}"
-            result.update(failed=True, msg=message)
+            failure = {"failed": True, "msg": message, "invocation": {"module_args": validated.validated_parameters}}
+            result.update(remove_values(failure, validated._no_log_values))
             return result
         result.update(execute(self.DECLARED, validated.validated_parameters, bool(self._task.check_mode), bool(self._task.diff), _CLIENTS))
         if validated._warnings:

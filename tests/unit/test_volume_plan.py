@@ -469,6 +469,12 @@ def test_rename_when_both_are_there():
     assert "both new and old exist" in refusal(world(raw_volume("new"), raw_volume("old", 2)), name="new", renamed_from="old")
 
 
+def test_absent_when_both_are_there():
+    """Else the first run would delete the one and the second run the other."""
+    there = world(raw_volume("new"), raw_volume("old", 2), attached={})
+    assert "both new and old exist" in refusal(there, name="new", renamed_from="old", state="absent")
+
+
 def test_rename_by_global_id():
     there = world(raw_volume("old", 1), raw_volume("taken", 2))
     assert writes(plan(there, global_id="sf.a.1", name="new")) == [("VolumeUpdate", "old", {"rename": "new"})]

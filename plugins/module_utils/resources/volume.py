@@ -328,7 +328,7 @@ class Volumes:
         volume = world.volume(wanted.name)
         if wanted.renamed_from:
             former = world.volume(wanted.renamed_from)
-            if former and volume and not quiet and wanted.state != "absent":
+            if former and volume and not quiet:
                 raise ChangeRefused(
                     f"both {wanted.name} and {wanted.renamed_from} exist", hint="delete one of them, or leave renamed_from out"
                 )

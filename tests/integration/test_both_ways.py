@@ -1,0 +1,413 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Every module both ways: in the controller's worker (the fast path) and as an ordinary module. The results are the same, field by field.
+
+A case is one task. All cases of a module run in one real playbook, from the same state of the simulator, once each way. A module of the
+collection without cases fails here.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import playbooks
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py") if not path.stem.startswith("_"))
+MIB = 1 << 20
+TOKEN = "815815815815815815"  # nobody's
+
+
+@dataclass
+class Case:
+    """One task: what it is given and what comes of it (`ok`, `changed` or `failed`)."""
+
+    comes: str
+    options: dict[str, Any]
+    keywords: dict[str, Any] = field(default_factory=dict)
+    says: str = ""  # what the message has to contain
+
+
+def ok(says: str = "", /, keywords: dict[str, Any] | None = None, **options: Any) -> Case:
+    return Case("ok", options, keywords or {}, says)
+
+
+def changed(keywords: dict[str, Any] | None = None, **options: Any) -> Case:
+    return Case("changed", options, keywords or {})
+
+
+def failed(says: str, /, keywords: dict[str, Any] | None = None, **options: Any) -> Case:
+    return Case("failed", options, keywords or {}, says)
+
+
+CHECK = {"check_mode": True, "diff": True}
+DIFF = {"diff": True}
+
+# What every module of StorPool's has in common, whatever it does.
+CONNECTION = [
+    failed("Unsupported parameters for", no_such_option=1),
+    failed("refused the token", sp_auth_token=TOKEN),
+    failed("cannot be reached", sp_api_http_host=["127.0.0.1"], sp_api_http_port=1, sp_timeout=1),
+    failed("option sp_api_http_host", sp_api_http_host=["http://x"]),
+    failed("cannot be converted", sp_api_http_port="x"),
+    failed("unable to convert to bool", sp_multi_cluster="perhaps"),
+    failed("option profile_file", profile="prod", profile_file="/nowhere/profiles.ini"),
+    failed("option sp_auth_token", sp_auth_token="815815815815 815815"),
+]
+
+# What a module needs to be told before it speaks to anybody.
+LEAST = {
+    "storpool_volume": {"name": "v"},
+    "storpool_snapshot": {"name": "s", "volume": "seed"},
+    "storpool_template": {"name": "t"},
+}
+
+CASES: dict[str, list[Case]] = {
+    "storpool_volume": [
+        changed(CHECK, name="v", size="1G", template="nvme", tags={"a": "b"}),
+        changed(DIFF, name="v", size="1G", template="nvme", tags={"a": "b"}),
+        ok("", DIFF, name="v", size="1G", template="nvme", tags={"a": "b"}),
+        ok("", CHECK, name="v", size="1G"),
+        changed(None, name="v", size=2147483648, iops=100, attach_to=[11, "12:ro"]),
+        changed(DIFF, name="w", renamed_from="v", attach_to=[], exclusive="yes"),
+        changed(DIFF, names=["x", "y", "z"], size="1M", parallel="2"),
+        changed(DIFF, volumes=[{"name": "x", "size": "2M"}, {"name": "y"}, {"name": "c", "base_on": "y"}], return_objects="all"),
+        changed(None, match_tags={"uuid": "1"}, size="1M"),
+        changed({"no_log": True}, name="secret", size="1M"),
+        changed({"loop": ["l1", "l2", "l3"]}, name="{{ item }}", size="1M"),
+        changed({"register": "made"}, name="registered", size="1M"),
+        ok("", None, name="{{ made.volumes[0].name }}", size="{{ made.volumes[0].object.size }}"),
+        changed(None, name="race", size="1M", template="hdd"),  # a warning: see the fault of the fixture
+        failed("would cut its end off", DIFF, name="w", size="1M"),
+        failed("1 of 2 failed", DIFF, volumes=[{"name": "w", "size": "1M"}, {"name": "n", "size": "1M"}], on_error="continue"),
+        failed("1 of 2 failed", CHECK, volumes=[{"name": "w", "size": "1M"}, {"name": "m", "size": "1M"}]),
+        failed("No such client registered", name="w", attach_to=[99]),
+        failed("Done before that: create; not done: attach", name="half", size="1M", attach_to=[98]),
+        failed("belongs to CloudStack", name="theirs", size="1G"),
+        failed("option size: '10X' is not a size", name="v", size="10X"),
+        failed("cannot be combined with volumes", name="v", volumes=[]),
+        failed("is declared twice", names=["v", "v"]),
+        failed("value of state must be one of", name="v", state="gone"),
+        failed("missing required arguments: id", name="v", remote={"location": "x"}),
+        failed("Unsupported parameters for", volumes=[{"nme": "v"}]),
+        failed("could not parse JSON or key=value", volumes=["v w"]),
+        failed("cannot be converted", name="v", parallel="many"),
+        failed("value of state must be one of", volumes=[{"name": "v", "state": "gone"}]),
+        changed(DIFF, name="w", state="absent"),
+    ],
+    "storpool_snapshot": [
+        changed(CHECK, name="s", volume="seed"),
+        changed(DIFF, name="s", volume="seed", tags={"a": "b"}),
+        ok("", DIFF, name="s", volume="seed", tags={"a": "b"}),
+        changed(None, name="{volume}-group", volumes=["seed", "theirs"], delete_after="7d", allow_cloudstack_objects=True),
+        failed("", name="t", volume="no-such-volume"),
+        failed("value of state must be one of", name="s", state="gone"),
+        failed("cannot be converted", name="s", volume="seed", keep_last="few"),
+        changed(DIFF, name="s", state="absent"),
+    ],
+    "storpool_template": [
+        changed(CHECK, name="t", replication=2, place_all="ssd"),
+        changed(DIFF, name="t", replication=2, place_all="ssd"),
+        ok("", DIFF, name="t", replication=2),
+        changed(None, templates=[{"name": "t", "iops": 5}, {"name": "u"}], replication=2, place_all="ssd"),
+        failed("replication", name="t", replication=9),
+        failed("value of state must be one of", name="t", state="gone"),
+        failed("unable to convert to bool", name="t", propagate="perhaps"),
+        changed(DIFF, names=["t", "u"], state="absent"),
+    ],
+    "storpool_volume_info": [
+        ok("", None, name="seed"),
+        ok("", CHECK),
+        ok("", DIFF, fields=["name", "size"]),
+        failed("", fields=["no-such-field"]),
+        failed("cannot be converted", limit="few"),
+    ],
+    "storpool_snapshot_info": [
+        ok("", None),
+        ok("", CHECK, deleted="include"),
+        ok("Both option locations and its alias location are set", None, remote=True, locations=["plovdiv"], location=["plovdiv"]),
+        failed("value of deleted must be one of", deleted="maybe"),
+        failed("unable to convert to bool", bound="perhaps"),
+    ],
+    "storpool_cluster_info": [
+        ok("", None, gather=["templates", "clients"]),
+        ok("", CHECK, gather=["attachments"]),
+        failed("value of gather must be one or more of", gather=["everything"]),
+    ],
+}
+
+
+def test_every_module_has_cases():
+    assert sorted(CASES) == MODULES
+    for module, cases in CASES.items():
+        kinds = {case.comes for case in cases}
+        assert {"ok", "failed"} <= kinds, module
+        assert any(case.keywords.get("check_mode") for case in cases), module
+
+
+def seed(simulator):
+    """The same state each time, down to the ids."""
+    simulator.reset()
+    simulator.clear_faults()
+    simulator.background(False)
+    for body in ({"name": "seed", "size": MIB, "template": "hdd"}, {"name": "theirs", "size": MIB, "tags": {"cs": "uuid"}}):
+        status, answer = simulator.post("VolumeCreate", body)
+        assert "error" not in answer, (status, answer)
+    # The answer to the creation of this one is lost after it took effect.
+    simulator.fault("cut_after", "VolumeCreate", object="race")
+    simulator.reset_calls()
+
+
+def tasks(module, cases):
+    made = []
+    for number, case in enumerate(cases):
+        made.append({"name": f"Case {number}", f"storpool.cloudstack.{module}": case.options, "ignore_errors": True, **case.keywords})
+    return made
+
+
+def settled(value: Any, key: str = "") -> Any:
+    """A result without what differs between any two runs: moments, and how often chance let something be tried."""
+    if isinstance(value, dict):
+        return {name: settled(one, name) for name, one in value.items() if name != "ansible_facts"}
+    if isinstance(value, list):
+        return [settled(one, key) for one in value]
+    if key in ("attempts", "waited"):
+        return "some"
+    if isinstance(value, int) and not isinstance(value, bool) and value > 1_500_000_000 and key not in ("size", "free", "capacity"):
+        return "a moment" if value < 1 << 31 else value
+    if isinstance(value, str):
+        value = re.sub(r"gave up after \d+ attempts", "gave up", value)
+        value = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S*", "a moment", value)
+    return value
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_both_ways(simulator, playbook, calls, module):
+    assert module in CASES, f"{module} has no case here"
+    # The code behind the connection is the same for all; one module is put through all of it.
+    common = CONNECTION if module == "storpool_volume" else CONNECTION[:2]
+    cases = [*CASES[module], *(Case(case.comes, {**LEAST.get(module, {}), **case.options}, {}, case.says) for case in common)]
+    runs, logs = {}, {}
+    for in_process in (True, False):
+        seed(simulator)
+        # Messages of Ansible's that show a set show it in the order of hashes. Pipelining only makes modules start faster.
+        env = {"PYTHONHASHSEED": "0", "ANSIBLE_PIPELINING": "true"}
+        runs[in_process] = playbook(tasks(module, cases), in_process=in_process, env=env)
+        logs[in_process] = [(entry["call"], entry["body"]) for entry in calls().entries if entry["write"]]
+    here, there = (runs[way] for way in (True, False))
+    differ = []
+    for number, case in enumerate(cases):
+        one, other = here.record(f"Case {number}"), there.record(f"Case {number}")
+        comes = "failed" if one["status"] == "failed" else "changed" if one["changed"] else "ok"
+        where = f"{module}, case {number} {case.options}"
+        assert comes == case.comes, f"{where}: {one}"
+        assert case.says in str(one["result"].get("msg", "")) + str(one["result"].get("warnings", "")), f"{where}: {one}"
+        for what in ("status", "changed"):
+            if one[what] != other[what]:
+                differ.append(f"{where}: {what}: {one[what]} here, {other[what]} as a module")
+        differ += [f"{where}: {line}" for line in differences(settled(one["result"]), settled(other["result"]))]
+    assert not differ, "\n".join(differ)
+    assert sorted(logs[True], key=repr) == sorted(logs[False], key=repr)
+
+
+def differences(here: Any, there: Any, path: str = "") -> list[str]:
+    if isinstance(here, dict) and isinstance(there, dict):
+        found = []
+        for key in sorted({*here, *there}, key=str):
+            if key not in here or key not in there:
+                value = here.get(key, there.get(key))
+                found.append(f"{path}.{key} = {value!r} only {'here' if key in here else 'as a module'}")
+            else:
+                found += differences(here[key], there[key], f"{path}.{key}")
+        return found
+    if isinstance(here, list) and isinstance(there, list) and len(here) == len(there):
+        return [line for number, pair in enumerate(zip(here, there, strict=True)) for line in differences(*pair, f"{path}[{number}]")]
+    return [] if here == there else [f"{path}: {here!r} here, {there!r} as a module"]
+
+
+# -- secrets
+
+
+@pytest.mark.parametrize("in_process", [True, False])
+def test_no_token_in_any_output(simulator, playbook, in_process, tmp_path):
+    profiles = tmp_path / "profiles.ini"
+    profiles.write_text(f"[p]\nsp_api_http_host = {simulator.host}:{simulator.port}\nsp_auth_token = {TOKEN}1\n")
+    content = [
+        {"name": "Wrong option", "storpool.cloudstack.storpool_volume": {"name": "v", "sp_auth_token": "{{ lookup('env', 'WRONG') }}"}},
+        {
+            "name": "Broken option",
+            "storpool.cloudstack.storpool_volume": {"name": "v", "sp_auth_token": "{{ lookup('env', 'WRONG') }}", "size": "x"},
+        },
+        {
+            "name": "Unknown option",
+            "storpool.cloudstack.storpool_volume": {"name": "v", "sp_auth_token": "{{ lookup('env', 'WRONG') }}", "syze": 1},
+        },
+        {
+            "name": "Unreachable",
+            "storpool.cloudstack.storpool_volume": {
+                "name": "v",
+                "sp_auth_token": "{{ lookup('env', 'WRONG') }}",
+                "sp_api_http_port": 1,
+                "sp_timeout": 1,
+            },
+        },
+        {"name": "Profile", "storpool.cloudstack.storpool_volume": {"name": "v", "profile": "p", "profile_file": str(profiles)}},
+        {"name": "Right", "storpool.cloudstack.storpool_volume": {"name": "v", "size": "1M", "sp_auth_token": "{{ lookup('env', 'RIGHT') }}"}},
+        {"name": "Environment", "storpool.cloudstack.storpool_volume": {"name": "v", "size": "2M"}},
+        {
+            "name": "Check",
+            "check_mode": True,
+            "storpool.cloudstack.storpool_volume": {"name": "v", "size": "3M", "sp_auth_token": "{{ lookup('env', 'RIGHT') }}"},
+        },
+    ]
+    run = playbook(
+        [{**task, "ignore_errors": True} for task in content],
+        "-vvvv",
+        in_process=in_process,
+        diff=True,
+        env={"WRONG": TOKEN, "RIGHT": simulator.token},
+    )
+    statuses = [record["status"] for record in run.tasks]
+    assert statuses == ["failed"] * 5 + ["ok"] * 3, run.output
+    for secret in (TOKEN, simulator.token):
+        assert secret not in run.output
+        assert secret not in repr(run.records)
+    shown = run.result("Right")["invocation"]["module_args"]["sp_auth_token"]
+    assert shown == "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
+
+
+# -- where a task runs
+
+
+def sections(run):
+    """The output of each task, by its name (at -vvv it tells whether a module was sent)."""
+    parts = re.split(r"^TASK \[(.+?)\].*$", run.output, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_conditions(simulator, playbook, tmp_path):
+    """What the fast path steps aside for, and what it does not."""
+    wrapper = tmp_path / "python"
+    wrapper.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    wrapper.chmod(0o755)
+    here = {
+        "plain": {},
+        "empty environment": {"environment": {}},
+        "own interpreter": {"vars": {"ansible_python_interpreter": sys.executable}},
+        "automatic interpreter": {"vars": {"ansible_python_interpreter": "auto_silent"}},
+        "poll without async": {"poll": 5},
+        "delegated to localhost": {"delegate_to": "localhost"},
+        "told so": {"vars": {"storpool_in_process": "{{ 1 == 1 }}"}},
+        "no_log": {"no_log": True},
+        "timeout": {"timeout": 60},
+    }
+    aside = {
+        "become": {"become": True},
+        "async": {"async": 60, "poll": 1},
+        "environment": {"environment": {"X": "y"}},
+        "other interpreter": {"vars": {"ansible_python_interpreter": str(wrapper)}},
+        "other interpreter in a template": {"vars": {"which": str(wrapper), "ansible_python_interpreter": "{{ which }}"}},
+        "told not to": {"vars": {"storpool_in_process": False}},
+        "told not to in words": {"vars": {"storpool_in_process": "no"}},
+        "told not to in a template": {"vars": {"storpool_in_process": "{{ 1 == 2 }}"}},
+    }
+    module = {"storpool.cloudstack.storpool_volume": {"name": "v", "size": "1M"}}
+    content = [
+        {
+            "hosts": "localhost",
+            "gather_facts": False,
+            "tasks": [{"name": name, **module, **keywords} for name, keywords in {**here, **aside}.items()],
+        },
+        {
+            "hosts": "localhost",
+            "gather_facts": False,
+            "environment": {"X": "y"},
+            "tasks": [{"name": "environment of the play", **module}],
+        },
+        {
+            "hosts": "localhost",
+            "gather_facts": False,
+            "become": True,
+            "tasks": [{"name": "become of the play", **module}],
+        },
+    ]
+    run = playbooks.run(content, "-vvv", env=playbooks.connection(simulator))
+    assert run.rc == 0, run.output
+    output = sections(run)
+    sent = {name for name, text in output.items() if "AnsiballZ_storpool_volume" in text}
+    assert sent == {*aside, "environment of the play", "become of the play"}
+    results = [record["result"] for record in run.tasks]
+    assert [result["changed"] for result in results] == [True] + [False] * (len(results) - 1)
+
+
+def test_other_hosts(simulator, tmp_path):
+    """A task for another host goes there; one that is delegated from it to the controller runs here."""
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text(
+        "all:\n  hosts:\n    away:\n      ansible_host: 127.0.0.1\n      ansible_port: 1\n      ansible_ssh_executable: /bin/false\n"
+        "    same:\n      ansible_connection: local\n      ansible_python_interpreter: /no/such/python\n"
+    )
+    module = {"storpool.cloudstack.storpool_volume": {"name": "v", "size": "1M"}}
+    content = [
+        {
+            "hosts": "away",
+            "gather_facts": False,
+            "ignore_unreachable": True,
+            "tasks": [{"name": "here", **module, "delegate_to": "localhost"}, {"name": "away", **module}],
+        },
+        {
+            "hosts": "same",
+            "gather_facts": False,
+            "tasks": [
+                {"name": "delegated", **module, "delegate_to": "localhost"},
+                {"name": "with its own Python", **module, "ignore_errors": True},
+                {"name": "for the other", **module, "delegate_to": "away", "ignore_unreachable": True},
+            ],
+        },
+    ]
+    run = playbooks.run(content, "-i", str(inventory), "-vvv", env=playbooks.connection(simulator))
+    assert run.result("here")["changed"] is True
+    assert run.record("away")["status"] == "unreachable"
+    assert run.result("delegated")["changed"] is False
+    assert run.record("with its own Python")["status"] == "failed"
+    assert run.record("for the other")["status"] == "unreachable"
+
+
+def test_defaults_of_a_group_reach_both_ways(simulator):
+    for in_process in (True, False):
+        simulator.reset()
+        play = {
+            "hosts": "localhost",
+            "gather_facts": False,
+            "module_defaults": {
+                "group/storpool.cloudstack.storpool": {
+                    "sp_api_http_host": [simulator.host],
+                    "sp_api_http_port": simulator.port,
+                    "sp_auth_token": simulator.token,
+                }
+            },
+            "tasks": [
+                {"name": "Volume", "storpool.cloudstack.storpool_volume": {"name": "v", "size": "1M"}},
+                {"name": "Info", "storpool.cloudstack.storpool_volume_info": {"name": "v"}},
+            ],
+        }
+        run = playbooks.run([play], variables={"storpool_in_process": in_process})
+        assert run.rc == 0, run.output
+        assert run.result("Volume")["changed"] is True
+
+
+def test_a_loop_shares_one_connection_and_many_tasks_do_not_share_their_counts(simulator, playbook):
+    run = playbook(
+        [
+            {"name": "Loop", "storpool.cloudstack.storpool_volume": {"name": "l{{ item }}", "size": "1M"}, "loop": [1, 2, 3]},
+            {"name": "Again", "storpool.cloudstack.storpool_volume": {"name": "l{{ item }}", "size": "1M"}, "loop": [1, 2, 3]},
+        ]
+    )
+    assert [one["api"]["writes"] for one in run.result("Loop")["results"]] == [1, 1, 1]
+    assert [one["api"] for one in run.result("Again")["results"]] == [{"reads": 1, "writes": 0, "attempts": 1, "waited": 0.0}] * 3
