@@ -3,10 +3,10 @@
 
 """The demo: the chapters of playbooks/demo.yml against a simulated StorPool that holds real bytes.
 
-Each chapter runs three times: in check mode with diff, for real, and again. The demo fails when a run fails, when the real run is not what
-check mode predicted, when check mode or the last run sends StorPool a single write, when the last run changes anything, or when the contents
-are not what they have to be. The playbooks prove contents on the devices; what only a simulator can tell (bytes copied, what a snapshot
-holds, what happened in the very moment of a snapshot) is looked at here, by the witnesses.
+Each chapter runs three times: in check mode with diff, for real, and again. The demo fails when a run fails, when the real run is not
+what check mode predicted, when check mode or the last run sends StorPool a single write, when the last run changes anything, or when the
+contents are not what they have to be. The playbooks prove contents on the devices; what only a simulator can tell (bytes copied, what a
+snapshot holds, what happened in the very moment of a snapshot) is looked at here, by the witnesses.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ TOUR = ROOT / "playbooks" / "demo.yml"
 CLEAN_UP = ROOT / "playbooks" / "demo_clean_up.yml"
 CLUSTER = "sofia-a"
 CLIENT, OTHER_CLIENT = 11, 12
-BEYOND_THE_IMAGE = 8 << 20  # where an application can write without touching the image; chapter resize makes room for it
+SECTOR, MEBIBYTE = 512, 1 << 20
 DEVICES = {"loop": "block devices", "link": "links to files"}
 
 
@@ -91,24 +91,27 @@ def chapters() -> list[Chapter]:
 class Tour:
     sim: Simulator
     image_sha256: str
+    grown: int  # size of the volumes that grow; their second half is free for an application to write to
     env: dict[str, str]
     variables: dict[str, Any]
 
     # -- what is there
 
+    def listing(self, query: str) -> list[dict[str, Any]]:
+        status, answer = self.sim.get(query)
+        if status != 200:
+            raise DemoFailed(f"{query} answered {status}: {answer}")
+        return answer["data"]
+
     def names(self) -> list[str]:
-        """The demo's volumes and snapshots."""
-        found = []
-        for listing in ("VolumesList", "SnapshotsList"):
-            status, answer = self.sim.get(listing)
-            if status != 200:
-                raise DemoFailed(f"{listing} answered {status}: {answer}")
-            found += [one["name"] for one in answer["data"] if not one["name"].startswith("*")]
-        return sorted(found)
+        """All volumes and snapshots, without those that StorPool is about to take away."""
+        found = [one["name"] for query in ("VolumesList", "SnapshotsList") for one in self.listing(query)]
+        return sorted(name for name in found if not name.startswith("*"))
 
     def contents(self) -> dict[str, str]:
-        """The SHA-256 of every byte of every object."""
-        return {name: self.sim.content(name)["sha256"] for name in self.names()}
+        """The SHA-256 of every byte that a host could have written past StorPool's API: of all that is attached for writing."""
+        attached = {one["volume"] for one in self.listing("AttachmentsList") if one["rights"] == "rw"}
+        return {name: self.sim.content(name)["sha256"] for name in sorted(attached)}
 
     # -- one run of a playbook
 
@@ -159,7 +162,8 @@ class Tour:
     @staticmethod
     def _show_prediction(run: playbooks.Run) -> None:
         for record in ours(run):
-            screen.line("would change" if record["changed"] else "read" if record["action"].endswith("_info") else "right already", record["task"])
+            verdict = "would change" if record["changed"] else "read" if record["action"].endswith("_info") else "right already"
+            screen.line(verdict, record["task"])
             for text in screen.changes(record["result"], plural(record)):
                 screen.show(f"       {text}")
         skipped = sum(record["status"] == "skipped" for record in run.tasks)
@@ -174,7 +178,8 @@ class Tour:
                 chapter.facts.append(str(record["result"]["msg"]))
             elif record in ours(run):
                 for action in [action for entry in record["result"].get(plural(record), []) for action in entry.get("actions", [])]:
-                    actions[action] = actions.get(action, 0) + 1
+                    what = action.partition(" (")[0]  # of a group or a series, the object follows
+                    actions[what] = actions.get(what, 0) + 1
                 if record["changed"]:
                     screen.line("changed", f"{record['task']} - as predicted")
             elif record["changed"]:
@@ -214,8 +219,10 @@ def holds_the_image(snapshot: str) -> Callable[[Tour, Chapter], Any]:
 
 @contextmanager
 def taken_while_written(tour: Tour, chapter: Chapter) -> Iterator[None]:
-    """An application writes a number to one volume, then to the other, then the next number. Snapshots of one instant cannot be further apart
-    than a single write; snapshots taken one after the other are."""
+    """An application writes a number to one volume, then to the other, then the next number.
+
+    Snapshots of one instant cannot be further apart than a single write; snapshots taken one after the other can.
+    """
     first, second = "demo-vm03", "demo-vm04"
     done, last = threading.Event(), 0
 
@@ -223,10 +230,10 @@ def taken_while_written(tour: Tour, chapter: Chapter) -> Iterator[None]:
         nonlocal last
         connection = Simulator(tour.sim.state_dir)  # a connection of its own to the one that runs
         connection.ready = tour.sim.ready
-        while not done.is_set():
+        while not done.wait(0.002):
             number = last + 1
             for volume in (first, second):
-                connection.write(volume, number.to_bytes(8, "big"), BEYOND_THE_IMAGE)
+                connection.write(volume, number.to_bytes(8, "big"), tour.grown // 2)
             last = number
 
     writer = threading.Thread(target=application)
@@ -236,7 +243,7 @@ def taken_while_written(tour: Tour, chapter: Chapter) -> Iterator[None]:
     finally:
         done.set()
         writer.join()
-    a, b = (int.from_bytes(tour.sim.read(f"{volume}-before-upgrade", BEYOND_THE_IMAGE, 8), "big") for volume in (first, second))
+    a, b = (int.from_bytes(tour.sim.read(f"{volume}-before-upgrade", tour.grown // 2, 8), "big") for volume in (first, second))
     if not 0 < b <= a <= b + 1 or a > last:
         raise chapter.fail(f"the snapshots are not of one instant: {first} stands at write {a}, {second} at write {b}, of {last}")
     chapter.facts.append(f"taken while {2 * last} writes went to both in turn: one stands at write {a}, the other at {b}")
@@ -269,7 +276,7 @@ def what_is_there(overview: playbooks.Run) -> None:
     for record in ours(overview):
         kind = record["action"].rpartition("storpool_")[2].removesuffix("_info")
         screen.table(
-            [f"{kind}", "size", "stands on", "iops", "attached to", "tags", "deleted", "own bytes"],
+            [f"{kind}", "size", "stands on", "iops", "attached to", "tags", "deleted on", "own data"],
             [
                 (
                     one["name"],
@@ -277,7 +284,7 @@ def what_is_there(overview: playbooks.Run) -> None:
                     one["parent"],
                     one["iops"],
                     [f"{to['client']} {to['rights']}" for to in one["attachments"]],
-                    " ".join(f"{key}={tag}" for key, tag in one["tags"].items() if key != "demo"),
+                    " ".join(f"{key}={tag}" for key, tag in one["tags"].items() if key != "demo") or None,
                     one.get("delete_at") and time.strftime("%Y-%m-%d", time.gmtime(one["delete_at"])),
                     screen.bytes_of(one["stored"]),
                 )
@@ -301,10 +308,15 @@ def clean_up(tour: Tour) -> None:
 
 def run_tour(image: Path, directory: Path, devices: str) -> None:
     state = directory / "state"
+    size = image.stat().st_size
+    if not size or size % SECTOR:
+        raise DemoFailed(f"{image} has {size} bytes; a disk image has a multiple of {SECTOR}")
+    grown = max(8, -(-size // MEBIBYTE)) * 2
     with Simulator(state, devices=devices) as sim:
         tour = Tour(
             sim=sim,
             image_sha256=hashlib.sha256(image.read_bytes()).hexdigest(),
+            grown=grown * MEBIBYTE,
             env={
                 **playbooks.connection(sim),
                 "TMPDIR": str(directory),
@@ -313,6 +325,7 @@ def run_tour(image: Path, directory: Path, devices: str) -> None:
             },
             variables={
                 "demo_image": str(image),
+                "demo_grown_size": f"{grown}M",
                 "demo_client": CLIENT,
                 "demo_devices": str(sim.devices / CLUSTER / str(CLIENT) / "storpool"),
                 "demo_other_client": OTHER_CLIENT,
@@ -320,7 +333,7 @@ def run_tour(image: Path, directory: Path, devices: str) -> None:
             },
         )
         screen.show(f"A simulated StorPool answers at {sim.url}; attached volumes appear as {DEVICES[sim.ready['deviceMode']]}.")
-        screen.show(f"The disk image has {image.stat().st_size} bytes, sha256 {tour.image_sha256}.")
+        screen.show(f"The disk image has {size} bytes, sha256 {tour.image_sha256}.")
         story = chapters()
         for number, chapter in enumerate(story, 1):
             screen.heading(f"{number}/{len(story)}  {chapter.short}: {chapter.title}")
@@ -330,7 +343,7 @@ def run_tour(image: Path, directory: Path, devices: str) -> None:
         screen.heading("What was shown")
         screen.table(
             ["chapter", "what was done", "check = real", "again", "proof"],
-            [(one.short, one.actions, "yes" if one.actions else "", "silent", one.facts) for one in story],
+            [(one.short, one.actions, "yes" if one.actions else None, "silent", one.facts) for one in story],
         )
         clean_up(tour)
 
@@ -342,7 +355,7 @@ def ended(number: int, _frame: Any) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description="The demo of the collection")
     parser.add_argument("--image", type=Path, required=True, help="a disk image")
-    parser.add_argument("--devices", default="auto", help="how attached volumes appear: as loop devices, as links to files, or as it goes")
+    parser.add_argument("--devices", default="auto", choices=["auto", *DEVICES], help="how attached volumes appear; loop devices need root")
     arguments = parser.parse_args()
     # An end by SIGTERM leaves the `with` blocks like any other: the simulator ends and its files go.
     signal.signal(signal.SIGTERM, ended)

@@ -63,7 +63,8 @@ def _wrapped(sign: str, text: str) -> list[str]:
 def _members(one: dict[str, Any]) -> list[dict[str, Any]]:
     """The objects of a group, each with its own before and after; any other diff as it is."""
     sides = [one.get("before") or {}, one.get("after") or {}]
-    groups = {key for side in sides for key, inner in side.items() if isinstance(inner, list) and inner and all("name" in each for each in inner)}
+    lists = [(key, inner) for side in sides for key, inner in side.items() if isinstance(inner, list) and inner]
+    groups = {key for key, inner in lists if all("name" in each for each in inner if isinstance(each, dict)) and isinstance(inner[0], dict)}
     members = []
     for key in sorted(groups):
         before, after = ({each["name"]: each for each in side.get(key) or []} for side in sides)
@@ -82,10 +83,19 @@ def _change(one: dict[str, Any], entries: dict[str, dict[str, Any]]) -> tuple[st
     if after and not before:
         return "+", header, ", ".join(f"{key} {value(after[key])}" for key in after if _tells(after[key]) and after[key] != name)
     if after and moved:
-        return "~", header, ", ".join(f"{key} {value(before.get(key))} -> {value(after.get(key))}" for key in moved)
+        return "~", header, ", ".join(filter(None, (_moved(key, before.get(key), after.get(key)) for key in moved)))
     # What happens to a volume as a whole is told by the actions.
     because = entry.get("revert", {}).get("because")
     return "~" if after else "-", header, ", ".join(entry.get("actions", [])) + (f" ({because})" if because else "")
+
+
+def _moved(key: str, before: Any, after: Any) -> str:
+    if isinstance(before, list) and isinstance(after, list) and len(before + after) > 3:
+        gone, come = (" ".join(str(one) for one in side if one not in other) for side, other in ((before, after), (after, before)))
+        return f"{key} loses {gone or 'none'} and gains {come or 'none'}"
+    if before is None:
+        return f"{key} {value(after)}" if _tells(after) else ""
+    return f"{key} {value(before)} -> {value(after)}"
 
 
 def _tells(content: Any) -> bool:
@@ -108,10 +118,15 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     for row in rows:
         cells = [list(map(value, cell)) if isinstance(cell, (list, tuple)) else ["" if cell is None else value(cell)] for cell in row]
         lines += [[cell[at] if at < len(cell) else "" for cell in cells] for at in range(max(1, *map(len, cells)))]
-    widths = [max(map(len, column)) for column in zip(head, *lines)]
-    show("   " + paint("heading", "  ".join(f"{cell:<{width}}" for cell, width in zip(head, widths)).rstrip()))
-    for line_of_it in lines:
-        show("   " + "  ".join(f"{cell:>{width}}" if cell.isdigit() else f"{cell:<{width}}" for cell, width in zip(line_of_it, widths)).rstrip())
+    widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
+    show("   " + paint("heading", _row(head, widths)))
+    for one in lines:
+        show("   " + _row(one, widths))
+
+
+def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
+    pairs = zip(cells, widths, strict=True)
+    return "  ".join(f"{cell:>{width}}" if cell.isdigit() else f"{cell:<{width}}" for cell, width in pairs).rstrip()
 
 
 def count(number: int, what: str) -> str:

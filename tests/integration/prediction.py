@@ -29,7 +29,7 @@ def differences(predicted: Run, real: Run) -> list[str]:
     if [record["task"] for record in said] != [record["task"] for record in done]:
         return [f"check mode ran the tasks {[record['task'] for record in said]}, the real run {[record['task'] for record in done]}"]
     found = []
-    for before, after in zip(said, done):
+    for before, after in zip(said, done, strict=True):
         for what in ("status", "changed"):
             if before[what] != after[what]:
                 found.append(f"{before['task']}: {what}: check mode said {before[what]!r}, the real run {after[what]!r}")
@@ -49,7 +49,7 @@ def unlike(said: Any, done: Any, where: str = "") -> list[str]:
                 found += unlike(said[key], done[key], path)
         return found
     if isinstance(said, list) and isinstance(done, list) and len(said) == len(done):
-        return [line for number, pair in enumerate(zip(said, done)) for line in unlike(*pair, f"{where}[{number}]")]
+        return [line for number, pair in enumerate(zip(said, done, strict=True)) for line in unlike(*pair, f"{where}[{number}]")]
     if said is None and where.endswith(".parent") and str(done).startswith("*"):
         return []  # the transient snapshot under a copy of a volume, which the server names
     if where.endswith(".delete_at") and said and done and abs(seconds(said) - seconds(done)) < A_MINUTE:

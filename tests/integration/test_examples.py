@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import playbooks
 import pytest
 import yaml
 from prediction import unlike

@@ -27,7 +27,7 @@ def disk_image() -> Path:
         try:
             run(["dpkg-deb", "-x", fetch_debian("the demo's disk image", PACKAGE, place), place])
             if not (place / INSIDE).is_file():
-                raise ToolError(f"Debian's package {PACKAGE} holds no {INSIDE}; give the demo an image of your own: make demo ARGS='--image FILE'")
+                raise ToolError(f"Debian's package {PACKAGE} holds no {INSIDE}; give an image of your own: make demo ARGS='--image FILE'")
             os.replace(place / INSIDE, target)
         finally:
             shutil.rmtree(place)
