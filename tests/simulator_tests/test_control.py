@@ -56,13 +56,10 @@ def test_the_control_interface_is_the_same_on_every_port(api: Client, far: Clien
     api.create("vol")
     assert far.sim("GET", "content/sofia-a/vol") == api.sim("GET", "content/sofia-a/vol")
     assert far.sim("GET", "calls?summary=1") == api.sim("GET", "calls?summary=1")
-    for method, path in (
-        ("GET", "content/sofia-a/none"),
-        ("GET", "content/nowhere/vol"),
-        ("PUT", "open/sofia-a/none"),
-        ("GET", "nonsense"),
-    ):
-        assert api.raw(method, f"/_sim/{path}", b'{"client": 1, "open": true}' if method == "PUT" else None, {}).status >= 400
+    for path in ("content/sofia-a/none", "content/nowhere/vol", "nonsense"):
+        assert api.raw("GET", f"/_sim/{path}", headers={}).status >= 400, path
+    for name in ("none", "vol"):
+        assert api.raw("PUT", f"/_sim/open/sofia-a/{name}", b'{"client": 1, "open": true}', {}).status >= 400, name
 
 
 def test_the_background_can_be_stopped(sim: Simulator, api: Client) -> None:
@@ -162,3 +159,28 @@ def test_nothing_is_left_of_a_simulator_that_ended(tmp_path: Path) -> None:
     with pytest.raises(OSError):
         socket.create_connection((host, port), timeout=2)
     assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_topology_of_ones_own(tmp_path: Path) -> None:
+    plan = {
+        "locations": [
+            {"id": "x1", "name": "here", "clusters": [{"id": "q", "name": "here-q", "clients": [21, 22]}]},
+            {"id": "x2", "name": "there", "clusters": [{"id": "r", "name": "there-r", "clients": []}]},
+        ]
+    }
+    path = tmp_path / "topology.json"
+    path.write_text(json.dumps(plan))
+    with Simulator(tmp_path / "state", devices="none", topology=path) as running:
+        assert {name: (item["id"], item["location"]) for name, item in running.clusters.items()} == {
+            "here-q": ("x1.q", "here"),
+            "there-r": ("x2.r", "there"),
+        }
+        here, there = client_of(running, "here-q"), client_of(running, "there-r")
+        clients = here.get("ServicesList").data["clients"]
+        assert {"21", "22"} <= set(clients) and "11" not in clients
+        assert here.create("vol")["globalId"].startswith("x1.q.")
+        made = here.do("VolumeBackup", {"volume": "vol", "location": "there"})
+        running.settle()
+        assert made["remoteId"] in {item["globalId"] for item in there.snapshots().values()}
+        here.close()
+        there.close()

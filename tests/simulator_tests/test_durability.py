@@ -424,6 +424,15 @@ def test_a_fault_for_one_object(sim: Simulator, api: Client) -> None:
     assert not api.post("VolumeCreate", {"name": "d", "size": 512}).failed
 
 
+def test_a_fault_for_one_cluster_is_told_in_the_log(sim: Simulator, api: Client) -> None:
+    sim.fault("transient", "VolumesList", count=-1, cluster="sofia-b")
+    other = client_of(sim, "sofia-b")
+    sim.reset_calls()
+    assert [client.get("VolumesList").failed for client in (api, other)] == [False, True]
+    assert [(item["cluster"], item["fault"]) for item in sim.calls()["calls"]] == [("sofia-a", None), ("sofia-b", "transient")]
+    other.close()
+
+
 def test_faults_are_listed_with_their_hits_and_removed(sim: Simulator, api: Client) -> None:
     one = sim.fault("transient", "VolumesList", count=5)
     two = sim.fault("transient", "SnapshotsList")
