@@ -3,10 +3,10 @@
 
 """A simulator for the session, emptied before each test that asks for it, and the two ways of running a module against it.
 
-    def test_it(simulator, run_module, playbook, calls):
-        result = run_module("storpool_volume", name="v", size="1G")           # the module's code in this process, a few ms
-        run = playbook([{"storpool.cloudstack.storpool_volume": {"name": "v"}}])  # a real ansible-playbook, about a second
-        assert calls().writes == []
+def test_it(simulator, run_module, playbook, calls):
+    result = run_module("storpool_volume", name="v", size="1G")           # the module's code in this process, a few ms
+    run = playbook([{"storpool.cloudstack.storpool_volume": {"name": "v"}}])  # a real ansible-playbook, about a second
+    assert calls().writes == []
 """
 
 from __future__ import annotations

@@ -258,7 +258,10 @@ def test_no_token_in_any_output(simulator, playbook, in_process, tmp_path):
             },
         },
         {"name": "Profile", "storpool.cloudstack.storpool_volume": {"name": "v", "profile": "p", "profile_file": str(profiles)}},
-        {"name": "Right", "storpool.cloudstack.storpool_volume": {"name": "v", "size": "1M", "sp_auth_token": "{{ lookup('env', 'RIGHT') }}"}},
+        {
+            "name": "Right",
+            "storpool.cloudstack.storpool_volume": {"name": "v", "size": "1M", "sp_auth_token": "{{ lookup('env', 'RIGHT') }}"},
+        },
         {"name": "Environment", "storpool.cloudstack.storpool_volume": {"name": "v", "size": "2M"}},
         {
             "name": "Check",

@@ -11,8 +11,8 @@ import time
 import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils import _http, _runner
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import AnswerLost, ApiError, OptionError, Unreachable
-from things import THINGS, Store, checked
-from transcript import GET, Server
+from things import THINGS, Store, Things, checked
+from transcript import GET, POST, Server
 
 LOST = ("lost before", "lost after")
 REFUSED = ApiError("insufficientResources", "no space", call="Create")
@@ -438,6 +438,23 @@ def test_a_query():
     assert result["api"] == {"reads": 1, "writes": 0, "attempts": 1, "waited": 0.0}
     assert result["invocation"]["module_args"]["sp_auth_token"] == _runner.HIDDEN
     assert result["invocation"]["module_args"]["sp_api_http_host"] == ["127.0.0.1"]
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_check_mode_cannot_write_even_when_a_resource_tries(check):
+    """The guard is in the client, below everything that could be wrong above it."""
+    from ansible_collections.storpool.cloudstack.plugins.module_utils import _storpool
+
+    class Careless(Things):
+        def observe(self, client, wanted):
+            client.send(_storpool.volume_delete("v"))
+            return {"a": 1}
+
+    declared = _runner.Manages(resource=Careless(), item=THINGS.item, plural="things")
+    with Server(*([] if check else [POST("/ctrl/1.0/VolumeDelete/v", {}, data={"ok": True})])) as server:
+        options = checked(declared, **{**INFORM_OPTIONS, "sp_api_http_port": server.port}, name="a", value=1)
+        result = _runner.execute(declared, options, check, False)
+    assert result.get("error", {}).get("type") == ("defect" if check else None)
 
 
 def test_a_query_cannot_write():
