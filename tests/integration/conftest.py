@@ -19,9 +19,8 @@ from typing import Any
 import playbooks
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from storpool_simulator.testing import Simulator
-
 from ansible_collections.storpool.cloudstack.plugins.module_utils import _runner
+from storpool_simulator.testing import Simulator
 
 
 @pytest.fixture(scope="session")
