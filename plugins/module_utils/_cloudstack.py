@@ -17,14 +17,14 @@ import hmac
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
 
 from . import _storpool as sp
-from ._errors import AnswerLost, ApiError, CollectionError, DeadlineExceeded, Unauthorized, Unreachable
+from ._errors import AnswerLost, ApiError, CollectionError, DeadlineExceeded, OptionError, Unauthorized, Unreachable
 from ._http import Endpoint, Http, Reply, Stats, Transient
 from ._options import CloudStackConnection
 
@@ -33,18 +33,27 @@ POLL_FIRST, POLL_LONGEST = 0.2, 2.0  # seconds between two looks at a job
 RUNNING, SUCCEEDED, FAILED, CANCELLED = range(4)  # jobstatus
 UNKNOWN_JOB = 431
 
-# SP_API_HTTP=host:port;SP_AUTH_TOKEN=token;..., KEY=host:port;KEY=token (by position), storpool://token@host:port/template
-_TOKENS = re.compile(r"(SP_AUTH_TOKEN=|^[^=;]+=[^=;]+;[^=;]+=|storpool://)[^;@]+", re.IGNORECASE)
+# SP_API_HTTP=host:port;SP_AUTH_TOKEN=token;..., storpool://token@host:port/template
+_TOKENS = re.compile(r"(SP_AUTH_TOKEN\s*=\s*|storpool://)[^;@]+", re.IGNORECASE)
+_SECOND = re.compile(r"^([^=;]*=[^;]*;[^=;]*=)[^;]+")  # KEY=host:port;KEY=token, whatever the keys (sp.cluster.endpoint)
+HIDDEN_TOKEN = "(hidden)"
+_ID = re.compile(r"(?:[^;]+;)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Command:
-    """One changing call of CloudStack. ``about`` names the object for messages, ``waits`` replaces the job's deadline (seconds)."""
+    """One changing call of CloudStack. ``about`` names the object for messages, ``waits`` replaces the job's deadline (seconds).
+
+    ``secrets`` are texts among the parameters that no error may repeat. ``hints`` explain refusals: a part of the server's text, and what
+    to do about it.
+    """
 
     call: str
     params: Mapping[str, Any] = field(default_factory=dict)
     about: str = ""
     waits: float | None = None
+    secrets: Sequence[str] = ()
+    hints: Sequence[tuple[str, str]] = ()
 
 
 def encode(value: str) -> str:
@@ -76,9 +85,36 @@ def signed(params: Mapping[str, str], secret: str) -> str:
     return f"{query}&signature={encode(base64.b64encode(digest).decode())}"
 
 
-def hide_tokens(text: str) -> str:
-    """Return the address of a StorPool pool, in any of its forms, without its token (sheet cloudstack-storpool, section 1.3)."""
-    return _TOKENS.sub(r"\1(hidden)", text)
+def hide_tokens(text: str, by_position: bool = False) -> str:
+    """Return the address of a StorPool pool, in any of its forms, without its token (sheet cloudstack-storpool, sections 1.1 and 1.3).
+
+    ``by_position``: the second of two parts is the token, whatever stands before its ``=``.
+    """
+    shown = _TOKENS.sub(rf"\1{HIDDEN_TOKEN}", text)
+    return _SECOND.sub(rf"\1{HIDDEN_TOKEN}", shown) if by_position else shown
+
+
+def tokens_in(text: str, by_position: bool = False) -> list[str]:
+    """Return the tokens that :func:`hide_tokens` hides."""
+    matches = [*_TOKENS.finditer(text), *(_SECOND.finditer(text) if by_position else ())]
+    return [match.group(0)[len(match.group(1)) :] for match in matches]
+
+
+def is_id(text: str) -> bool:
+    """Tell whether this is an id of CloudStack's and not a name; that of a StorPool pool is ``<template>;<uuid>``."""
+    return _ID.fullmatch(text) is not None
+
+
+def pick(found: Sequence[Mapping[str, Any]], name: str, option: str) -> Mapping[str, Any]:
+    """Return the one object of a listing that has this name, path or id. :raises OptionError: none has it, or several do."""
+    fits = [one for one in found if name in (one.get("name"), one.get("path"), one.get("id"))]
+    if len(fits) == 1:
+        return fits[0]
+    if fits:
+        several = ", ".join(f"{one['id']} ({one.get('zonename') or one.get('domainpath') or one.get('path') or name})" for one in fits)
+        raise OptionError(option, name, f"is the name of {len(fits)}: {several}; give the id")
+    known = ", ".join(sorted({str(one.get("path" if option == "domain" else "name")) for one in found})[:20])
+    raise OptionError(option, name, f"does not exist in CloudStack; there are: {known or 'none'}")
 
 
 class CloudStack:
@@ -158,7 +194,10 @@ class CloudStack:
         try:
             answer = self.http.post("", self._query(write.call, write.params).encode())
         except ApiError as exc:
-            raise sp.about(exc, write.call, write.about) from exc.__cause__
+            raise self._explained(exc, write) from exc.__cause__
+        except AnswerLost as exc:
+            exc.message = f"{write.call} on {write.about}: {exc.message}"
+            raise
         job = answer.get("jobid")
         return self._wait(job, write) if job else answer
 
@@ -182,9 +221,7 @@ class CloudStack:
             if status in (FAILED, CANCELLED):
                 result = state.get("jobresult") or {}
                 text = self._redacted(str(result.get("errortext", "no reason given" if status == FAILED else "cancelled")))
-                raise ApiError(
-                    str(result.get("errorcode", state.get("jobresultcode", 530))), text, call=write.call, object_name=write.about or None
-                )
+                raise self._explained(ApiError(str(result.get("errorcode", state.get("jobresultcode", 530))), text), write)
             if time.monotonic() + pause >= deadline:
                 raise DeadlineExceeded(
                     f"{write.call} on {write.about} still runs after {limit:.0f} s (job {job})",
@@ -195,6 +232,17 @@ class CloudStack:
             pause = min(POLL_LONGEST, pause * 1.5)
 
     # -- inside
+
+    @staticmethod
+    def _explained(exc: ApiError, write: Command) -> ApiError:
+        """Return a refusal that names call and object and what to do about it, without the secrets of the call."""
+        text = exc.description
+        for secret in write.secrets:
+            text = text.replace(secret, HIDDEN_TOKEN)
+        hint = next((way_out for part, way_out in write.hints if part.lower() in text.lower()), exc.hint)
+        plain = ApiError(exc.name, text, transient=exc.transient, status=exc.parts.get("status"), hint=hint)
+        plain.parts["attempts"] = exc.parts.get("attempts")
+        return sp.about(plain, write.call, write.about)
 
     def _query(self, call: str, params: Mapping[str, Any]) -> str:
         expires = time.strftime("%Y-%m-%dT%H:%M:%S+0000", time.gmtime(self._clock() + EXPIRES))

@@ -171,7 +171,8 @@ class Http:
                 problem = Unreachable(f"{endpoint.label} cannot be reached: {exc}")
             except (_Cut, ValueError) as exc:
                 what = exc if isinstance(exc, _Cut) else f"answered what is no answer: {exc}"
-                problem = Unreachable(f"{endpoint.label} took {path} and then {what}")
+                # A query carries credentials and a signature that would still be good.
+                problem = Unreachable(f"{endpoint.label} took {path.partition('?')[0] or 'the request'} and then {what}")
                 if isinstance(exc, _TooLong) and not write:
                     raise problem from exc
                 if write:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Callable
 
@@ -34,7 +34,9 @@ _SHORTEST_SECRET = 6  # a shorter one would eat ordinary words of a message
 class Manages:
     """Declares a module that brings objects into a state: ``item`` is the argument spec of one, ``plural`` the name of the list of them.
 
-    ``finish`` takes the entries of all objects and returns what else the result of the task says.
+    ``finish`` takes the entries of all objects and returns what else the result of the task says. ``hide`` returns the options as the
+    result's ``invocation`` may show them, when secrets can stand in values that are none in themselves; it has to bear options that
+    nobody has validated.
     """
 
     resource: Resource
@@ -43,6 +45,7 @@ class Manages:
     names: bool = True
     systems: Sequence[str] = ("storpool",)
     finish: Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]] | None = None
+    hide: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
 
     def argument_spec(self) -> dict[str, dict[str, Any]]:
         """Return the whole argument spec of the module."""
@@ -82,8 +85,16 @@ def _connection_spec(systems: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 def run_module(declared: Manages | Informs) -> None:
     """Be an ordinary module: parse, run, exit."""
+
+    class Module(AnsibleModule):
+        """Refuses wrong arguments without showing what ``hide`` would have hidden."""
+
+        def fail_json(self, msg: str, **kwargs: Any) -> None:
+            kwargs.setdefault("invocation", {"module_args": _shown_options(declared, getattr(self, "params", {}))})
+            super().fail_json(msg, **kwargs)
+
     # no_log keeps the options out of the system log: a token may stand inside an ordinary value.
-    module = AnsibleModule(argument_spec=declared.argument_spec(), supports_check_mode=True, no_log=True)
+    module = Module(argument_spec=declared.argument_spec(), supports_check_mode=True, no_log=True)
     result = execute(declared, module.params, module.check_mode, module._diff)
     # Our results are built without secrets; Ansible's own removal works by substring and would cut every word that equals a short secret.
     module.no_log_values.clear()
@@ -102,7 +113,7 @@ def execute(
     :param options: validated by Ansible against the argument spec.
     :param clients: keeps the client, and so its connections, for the next task of the same process.
     """
-    secrets = {str(options[name]) for name, spec in declared.argument_spec().items() if spec.get("no_log") and options.get(name)}
+    secrets = set(_secrets(declared.argument_spec(), options))
     try:
         if _http.requests is None:
             raise CollectionError(missing_required_lib("requests"), hint="install it for the Python that runs the task")
@@ -120,7 +131,7 @@ def execute(
             "msg": f"unexpected error, a defect of this collection: {type(exc).__name__}: {exc}",
             "exception": traceback.format_exc(),
         }
-    result["invocation"] = {"module_args": _shown_options(declared.argument_spec(), options)}
+    result["invocation"] = {"module_args": _shown_options(declared, options)}
     return _without(result, secrets)
 
 
@@ -153,16 +164,41 @@ def _failure(exc: CollectionError) -> dict[str, Any]:
     return {"failed": True, "changed": False, "msg": str(exc), "error": exc.as_dict()}
 
 
-def _shown_options(spec: Mapping[str, dict[str, Any]], options: Mapping[str, Any]) -> dict[str, Any]:
+def _shown_options(declared: Manages | Informs, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options for the result's ``invocation``: secrets hidden, long lists only counted."""
+    hide = getattr(declared, "hide", None)
+    shown = _masked(declared.argument_spec(), hide(options) if hide else options)
+    return {name: f"<{len(value)} entries>" if isinstance(value, list) and len(value) > _LONG else value for name, value in shown.items()}
+
+
+def _by_alias(spec: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return an argument spec that knows options by their other names too: Ansible leaves those among the options."""
+    return {name: one for option, one in spec.items() for name in (option, *one.get("aliases", ()))}
+
+
+def _masked(spec: Mapping[str, dict[str, Any]], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options, and those of the entries in lists, without the values of secret ones."""
+    known = _by_alias(spec)
     shown = {}
     for name, value in options.items():
-        if spec.get(name, {}).get("no_log") and value is not None:
+        one = known.get(name, {})
+        if one.get("no_log") and value is not None:
             value = HIDDEN
-        elif isinstance(value, list) and len(value) > _LONG:
-            value = f"<{len(value)} entries>"
+        elif one.get("options") and isinstance(value, list):
+            value = [_masked(one["options"], entry) if isinstance(entry, Mapping) else entry for entry in value]
         shown[name] = value
     return shown
+
+
+def _secrets(spec: Mapping[str, dict[str, Any]], options: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the values of secret options, also of those in the entries of lists."""
+    for name, one in spec.items():
+        value = options.get(name)
+        if one.get("no_log") and value:
+            yield str(value)
+        elif one.get("options") and isinstance(value, list):
+            for entry in value:
+                yield from _secrets(one["options"], entry)
 
 
 def _without(result: dict[str, Any], secrets: set[str]) -> dict[str, Any]:

@@ -512,6 +512,26 @@ def test_long_lists_are_not_repeated_in_the_invocation():
     assert result["invocation"]["module_args"]["what"] == [1, 2]
 
 
+def test_secrets_hide_under_other_names_and_in_entries():
+    spec = dict(
+        key=dict(type="str", no_log=True, aliases=["api_key"]),
+        things=dict(type="list", elements="dict", options=dict(token=dict(type="str", no_log=True), name=dict(type="str"))),
+    )
+    declared = _runner.Informs(query=lambda _client, _options: {"msg": "hunter2-alias hunter2-entry"}, options=spec)
+    given = {**INFORM_OPTIONS, "api_key": "hunter2-alias", "things": [{"token": "hunter2-entry", "name": "n"}]}
+    result = _runner.execute(declared, checked(declared, **given), False, False)
+    assert result["invocation"]["module_args"]["things"] == [{"token": _runner.HIDDEN, "name": "n"}]
+    assert "hunter2" not in repr(result)
+
+
+def test_options_that_a_module_hides_itself():
+    declared = _runner.Manages(
+        resource=THINGS.resource, item=THINGS.item, plural="things", hide=lambda options: {**options, "name": "(hidden)"}
+    )
+    result = _runner.execute(declared, checked(declared, name="hunter2", **INFORM_OPTIONS), True, False)
+    assert result["invocation"]["module_args"]["name"] == "(hidden)"
+
+
 def test_no_requests(monkeypatch):
     monkeypatch.setattr(_http, "requests", None)
     result = execute(lambda _client, _options: {})
