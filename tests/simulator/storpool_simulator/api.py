@@ -18,7 +18,7 @@ from .cluster import Cluster
 from .errors import ApiError, invalid, missing
 from .faults import Fault
 from .tables import Mismatch
-from .transport import Answer, close_early, cut
+from .transport import Answer, cut, deliver, read_body
 from .views import BrokenAnswer, encode
 from .world import World
 
@@ -28,6 +28,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+BAD_JSON = b'{"generation": 1, "data": [{"name": '
 WITHOUT_EFFECT = frozenset({"transient", "error", "status", "cut_before"})
 # Where bodies name the objects they are about, for faults on one object.
 NAMING_KEYS = ("name", "volume", "snapshot", "volumes", "reassign", "toSnapshot", "remoteId")
@@ -51,7 +52,7 @@ class Api:
         self._authorization = b"Storpool v1:" + world.token.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await _body(receive)
+        body = await read_body(receive)
         method: str = scope["method"]
         wire: str = scope["storpool_simulator.target"]
         target = paths.parse(wire)
@@ -85,7 +86,7 @@ class Api:
             entry.error = "simulatorBug"
             answer = self._error(ApiError("simulatorBug", f"{type(error).__name__}: {error}", status=500))
         entry.status = answer.status
-        await self._after(fault, answer, scope, send)
+        await deliver(fault, answer, BAD_JSON, scope, send)
 
     # Before the call
 
@@ -178,21 +179,6 @@ class Api:
         entry.error = error.name
         return self._error(error)
 
-    async def _after(self, fault: Fault | None, answer: Answer, scope: Scope, send: Send) -> None:
-        kind = fault.kind if fault is not None else None
-        if kind == "cut_after":
-            await cut(scope)
-        elif kind == "truncated":
-            await answer.send_half(send)
-            await close_early(scope)
-        elif kind == "bad_json":
-            await Answer(200, b'{"generation": 1, "data": [{"name": ' + answer.body[:20]).send(send)
-        elif kind == "slow_body":
-            assert fault is not None
-            await answer.send_slowly(send, fault.more["seconds"])
-        else:
-            await answer.send(send)
-
     # The call
 
     def _error(self, error: ApiError) -> Answer:
@@ -277,15 +263,3 @@ def _checked(call: Call, data: Any) -> bytes:
         return encode(call.response(data, ""))
     except Mismatch as why:
         raise BrokenAnswer(f"{call.query}: {why}") from why
-
-
-async def _body(receive: Receive) -> bytes:
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        return body
-    parts = [body]
-    while message.get("more_body"):
-        message = await receive()
-        parts.append(message.get("body", b""))
-    return b"".join(parts)

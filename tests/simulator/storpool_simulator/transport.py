@@ -8,9 +8,12 @@ import asyncio
 import socket
 import struct
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+if TYPE_CHECKING:
+    from .faults import Fault
 
 SLOW_STEPS = 20
 _JSON = b"application/json"
@@ -26,13 +29,15 @@ class Protocol(HttpToolsProtocol):
 
 
 class Answer:
-    def __init__(self, status: int, body: bytes, content_type: bytes = _JSON) -> None:
+    def __init__(self, status: int, body: bytes, content_type: bytes = _JSON, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
         self.status = status
         self.body = body
         self.content_type = content_type
+        self.headers = headers
 
     async def _start(self, send: Callable[[MutableMapping[str, Any]], Awaitable[None]]) -> None:
-        headers = [(b"content-type", self.content_type), (b"cache-control", b"private"), (b"content-length", str(len(self.body)).encode())]
+        length = str(len(self.body)).encode()
+        headers = [(b"content-type", self.content_type), (b"cache-control", b"private"), (b"content-length", length), *self.headers]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
 
     async def send(self, send: Callable[[MutableMapping[str, Any]], Awaitable[None]]) -> None:
@@ -68,3 +73,39 @@ async def close_early(scope: MutableMapping[str, Any]) -> None:
     """The client gets what was sent so far, then the end of the connection."""
     scope["storpool_simulator.transport"].close()
     await asyncio.sleep(0.01)
+
+
+async def deliver(
+    fault: Fault | None,
+    answer: Answer,
+    garbage: bytes,
+    scope: MutableMapping[str, Any],
+    send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
+) -> None:
+    """Send the answer the way the fault wants it; `garbage` begins a body that is no JSON."""
+    kind = fault.kind if fault is not None else None
+    if kind == "cut_after":
+        await cut(scope)
+    elif kind == "truncated":
+        await answer.send_half(send)
+        await close_early(scope)
+    elif kind == "bad_json":
+        await Answer(200, garbage + answer.body[:20]).send(send)
+    elif kind == "slow_body":
+        assert fault is not None
+        await answer.send_slowly(send, fault.more["seconds"])
+    else:
+        await answer.send(send)
+
+
+async def read_body(receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> bytes:
+    """The whole body of a request."""
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body"):
+        return body
+    parts = [body]
+    while message.get("more_body"):
+        message = await receive()
+        parts.append(message.get("body", b""))
+    return b"".join(parts)
