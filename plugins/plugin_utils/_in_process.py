@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
+from datetime import date, datetime
 from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -24,6 +26,23 @@ from ..module_utils._runner import execute
 
 # Clients live as long as the worker: all items of a loop share one connection.
 _CLIENTS: dict[Any, Any] = {}
+
+
+def _plain(value: Any) -> Any:
+    """Return an argument as a module gets it through JSON: without the marks that Ansible puts on texts and numbers, secrets decrypted."""
+    kind = type(value)
+    if value is None or kind in (str, bool, int, float):
+        return value
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, (date, datetime)):
+        return value.isoformat()
+    for plain in (int, float):
+        if isinstance(value, plain):
+            return plain(value)
+    return str(value)
 
 
 class InProcessAction(ActionBase):
@@ -40,7 +59,7 @@ class InProcessAction(ActionBase):
         if not self._may_run_here(task_vars):
             result.update(self._execute_module(task_vars=task_vars, wrap_async=self._task.async_val))
             return result
-        validated = ArgumentSpecValidator(self.DECLARED.argument_spec()).validate(self._task.args)
+        validated = ArgumentSpecValidator(self.DECLARED.argument_spec()).validate(_plain(self._task.args))
         if validated.error_messages:
             # The words of AnsibleModule, so that both ways fail alike.
             message = validated.errors.msg

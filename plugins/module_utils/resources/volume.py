@@ -513,7 +513,8 @@ class Volumes:
                     hint="give the snapshot another name with keep_snapshot.name",
                 )
         changes.append(Change("delete", sp.volume_delete(address_of(volume))))
-        return Plan(volume["name"], volume, None, changes, notes)
+        beside = ({}, {"kept_snapshot": notes["kept_snapshot"]} if notes else {})
+        return Plan(volume["name"], volume, None, changes, notes, beside=beside)
 
     def _plan_reverted(self, wanted: WantedVolume, volume: dict[str, Any] | None, world: World) -> Plan:
         if volume is None:
@@ -532,7 +533,9 @@ class Volumes:
         if wanted.revert_size:
             after["size"] = snapshot["size"]
         changes += self._attachment_changes(wanted, after, [])
-        return Plan(volume["name"], volume, after, changes, {"revert": {"needed": True, "because": reason}})
+        # No field of the volume tells its content, so a revert to the snapshot it stands on would show no difference.
+        beside = ({"content": f"its own: {reason}"}, {"content": f"that of snapshot {snapshot['name']}"})
+        return Plan(volume["name"], volume, after, changes, {"revert": {"needed": True, "because": reason}}, beside=beside)
 
     @staticmethod
     def _same_content(volume: dict[str, Any], snapshot: Mapping[str, Any], wanted: WantedVolume, world: World) -> tuple[bool, str]:
