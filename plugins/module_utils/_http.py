@@ -24,13 +24,11 @@ from urllib.parse import urlsplit
 from ._errors import AnswerLost, CollectionError, Unreachable, WriteInCheckMode
 
 try:
-    import requests
     from requests.adapters import HTTPAdapter
     from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
     REQUESTS_ERROR = None
 except ImportError:  # reported by the runner with Ansible's own text for missing libraries
-    requests = None
     REQUESTS_ERROR = traceback.format_exc()
 
 CONNECT_TIMEOUT = 5.0  # seconds for one TCP connection

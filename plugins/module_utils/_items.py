@@ -119,6 +119,7 @@ def _entries(found: list[Any], shared: dict[str, Any], item: Mapping[str, dict[s
         if not isinstance(entry, dict):
             raise OptionError("entry", entry, "is not a map of options", item=where)
         for name, value in entry.items():
+            # pylint: disable-next=unidiomatic-typecheck  # true is an int, and a text is not yet a number
             if type(value) is not exact.get(name) or (name in choices and value not in choices[name]):
                 break
         else:

@@ -115,7 +115,7 @@ def execute(
     """
     secrets = set(_secrets(declared.argument_spec(), options))
     try:
-        if _http.requests is None:
+        if _http.REQUESTS_ERROR:
             raise CollectionError(missing_required_lib("requests"), hint="install it for the Python that runs the task")
         client = _connect(declared.systems, options, {} if clients is None else clients, secrets)
         stats = _http.Stats()

@@ -32,7 +32,12 @@ CHAPTERS = ROOT / "playbooks" / "demo_chapters"
 def begin(*options: str) -> subprocess.Popen:
     command = [sys.executable, "-u", str(ROOT / "tests" / "demo" / "demo.py"), "--image", str(disk_image()), *options]
     # A group of its own, as a terminal gives it, so that a Ctrl-C can reach all of its processes.
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    # Tests that a shell runs in the background inherit a Ctrl-C that is ignored; a terminal's is not.
+    ignored = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    finally:
+        signal.signal(signal.SIGINT, ignored)
 
 
 def processes_of(place: Path) -> list[str]:

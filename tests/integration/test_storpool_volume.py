@@ -167,7 +167,7 @@ def only(result):
         {"base_on": "slow"},
         {"base_on": "slow", "place_all": "nvme", "attach_to": [11]},
     ],
-    ids=lambda options: ",".join(options),
+    ids=",".join,
 )
 def test_create(world, options):
     world.post("VolumeTemplateCreate", name="limited", replication=2, placeAll="ssd", placeTail="ssd", iops=1000, bw=2000)
@@ -203,7 +203,7 @@ def test_create(world, options):
         ({}, {"place_head": "nvme", "place_tail": "nvme", "place_all": "nvme"}),
         ({}, {"size": "1G", "template": "nvme", "iops": 7, "tags": {"a": "b"}, "attach_to": [11]}),
     ],
-    ids=lambda value: ",".join(value),
+    ids=",".join,
 )
 def test_change(world, there, options):
     world.post("VolumeTemplateCreate", name="limited", replication=2, placeAll="ssd", placeTail="ssd", iops=1000, bw=2000)
@@ -269,7 +269,7 @@ def test_an_unknown_client(world):
         {"name": "new", "match_tags": {"uuid": "1"}},
         {"name": "new", "global_id": None},
     ],
-    ids=lambda options: ",".join(options),
+    ids=",".join,
 )
 def test_rename(world, options):
     made = world.volume("old", tags={"uuid": "1"})
@@ -736,7 +736,7 @@ def test_two_tasks_create_the_same_at_once(world):
     def work():
         results.append(world.run(name="v", size="1G", template="nvme", tags={"a": "b"}))
 
-    threads = [threading.Thread(target=work) for _ in range(2)]
+    threads = [threading.Thread(target=work) for _unused in range(2)]
     for one in threads:
         one.start()
     for one in threads:

@@ -25,7 +25,7 @@ GIB = 1024 * MIB
 
 def no_duplicates(pairs: list[tuple[str, Any]]) -> dict:
     """An object of JSON whose keys differ from each other."""
-    keys = [key for key, _ in pairs]
+    keys = [key for key, _unused in pairs]
     assert len(keys) == len(set(keys)), f"a key twice in one object: {sorted(keys)}"
     return dict(pairs)
 

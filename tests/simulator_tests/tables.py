@@ -252,7 +252,7 @@ def check_envelope(method: str, path: str, status: int, body: Any) -> list[str]:
         if error["name"] == "simulatorBug":
             faults.append(f"the simulator found a bug in itself: {error['descr']}")
         return faults
-    query, _, multi, every = split_path(path)
+    query, _unused, multi, every = split_path(path)
     if status != 200:
         return [f"status {status} without an error"]
     call = find_call(method, path)

@@ -116,7 +116,7 @@ def only_known(name: str, found: dict[tuple[str, str], list[Any]]) -> None:
     """The bindings did exactly what they are known to do."""
     known = KNOWN_LOSSES.get(name, set())
     assert set(found) == known, {key: found.get(key, ["not seen"])[:3] for key in set(found) ^ known}
-    for _, what in found.get(("AttachmentDesc.volume", "nulled"), []):
+    for _unused, what in found.get(("AttachmentDesc.volume", "nulled"), []):
         assert "@" in what or "*" in what, what
 
 
@@ -208,7 +208,7 @@ def test_the_values_that_the_bindings_lose_are_right_in_the_raw_data(populated: 
     sim, world = populated
     api = bindings(sim)
     entries = {(item["volume"], item["client"]): item for item in api.attachmentsList(returnRawAPIData=True)}
-    auto = {name for name, _ in entries if "@" in name}
+    auto = {name for name, _unused in entries if "@" in name}
     assert set(entries) == {("vol", 1), ("vol", 2), ("vol", 11), ("snap", 1)} | {(name, 3) for name in auto} and len(auto) == 1
     assert auto <= set(world["snapshots"])
     assert entries["vol", 1]["tags"] == {"a": "1", "cs": "volume"} and entries["snap", 1]["tags"] == {"t": "1"}

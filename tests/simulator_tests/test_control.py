@@ -85,7 +85,7 @@ def test_many_at_once_make_each_name_once(sim: Simulator, api: Client) -> None:
             (refused if reply.failed else made).append(reply.error if reply.failed else f"v{index}")
         client.close()
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
+    threads = [threading.Thread(target=work) for _unused in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -109,7 +109,7 @@ def test_two_that_want_one_thing_get_it_once(sim: Simulator, api: Client) -> Non
             assert not reply.failed or reply.error == "runIfVersionIsMismatch"
         client.close()
 
-    threads = [threading.Thread(target=work) for _ in range(3)]
+    threads = [threading.Thread(target=work) for _unused in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -131,7 +131,7 @@ def talk(sim: Simulator, request: bytes) -> bytes:
 def test_a_connection_for_each_call(sim: Simulator, version: str) -> None:
     close = "Connection: close\r\nHost: x\r\n" if version == "1.1" else ""
     request = f"GET /ctrl/1.0/VolumesList HTTP/{version}\r\n{close}Authorization: Storpool v1:{sim.token}\r\n\r\n"
-    head, _, body = talk(sim, request.encode()).partition(b"\r\n\r\n")
+    head, _unused, body = talk(sim, request.encode()).partition(b"\r\n\r\n")
     assert b" 200 " in head.split(b"\r\n")[0] and b"application/json" in head.lower()
     assert json.loads(body)["data"] == []
 

@@ -95,13 +95,13 @@ class Writer(threading.Thread):
         effect(self.model)
         self.model.done += 1
 
-    def name(self, kind: str) -> str:
+    def name_for(self, kind: str) -> str:
         return f"{self.label}-{kind}-{self.dice.randrange(10**12)}"
 
     def step(self) -> None:
         volumes = sorted(self.model.volumes)
         if len(volumes) < 2 or (len(volumes) < 8 and self.dice.random() < 0.15):
-            name, size, tags = self.name("v"), self.dice.randrange(1, 65) * 512, {"n": str(self.dice.randrange(1000))}
+            name, size, tags = self.name_for("v"), self.dice.randrange(1, 65) * 512, {"n": str(self.dice.randrange(1000))}
             if self.model.snapshots and self.dice.random() < 0.4:
                 parent = self.dice.choice(sorted(self.model.snapshots))
                 content, size = self.model.snapshots[parent]["content"], self.model.snapshots[parent]["size"]
@@ -134,10 +134,10 @@ class Writer(threading.Thread):
         if kind == "detach":
             return self.change(lambda: self.api.attach(name, detach="all"), lambda m: m.volumes[name]["attached"].clear())
         if kind == "snapshot":
-            snapshot = self.name("s")
+            snapshot = self.name_for("s")
             return self.change(lambda: self.api.snap(name, snapshot), lambda m: m.snapshot({name: snapshot}))
         if kind == "group":
-            group = {volume: self.name("g") for volume in volumes[:2]}
+            group = {volume: self.name_for("g") for volume in volumes[:2]}
             body = {"volumes": [{"volume": volume, "name": snapshot} for volume, snapshot in group.items()]}
             return self.change(lambda: self.api.do("VolumesGroupSnapshot", body), lambda m: m.snapshot(group))
         if kind == "delete" and not volume["attached"]:
@@ -284,7 +284,7 @@ def once(sim: Simulator) -> Client:
 
 def test_a_transient_error_has_no_effect(sim: Simulator, api: Client) -> None:
     sim.fault("transient", "VolumeCreate", count=2)
-    for _ in range(2):
+    for _unused in range(2):
         reply = api.post("VolumeCreate", {"name": "vol", "size": MIB})
         assert reply.failed and reply.body["error"]["transient"] is True and reply.status != 200
         assert api.volumes() == {}
@@ -391,11 +391,11 @@ def test_a_client_goes_down_when_the_call_arrives(sim: Simulator, api: Client) -
 
 def test_skip_and_count(sim: Simulator, api: Client) -> None:
     sim.fault("error", "VolumeCreate", skip=2, count=2, name="x", descr="y")
-    failed = [api.post("VolumeCreate", {"size": 512}).failed for _ in range(6)]
+    failed = [api.post("VolumeCreate", {"size": 512}).failed for _unused in range(6)]
     assert failed == [False, False, True, True, False, False]
     sim.clear_faults()
     sim.fault("error", "VolumesList", count=-1, name="x", descr="y")
-    assert all(api.get("VolumesList").failed for _ in range(8))
+    assert all(api.get("VolumesList").failed for _unused in range(8))
     sim.clear_faults()
     assert len(api.volumes()) == 4
 
@@ -438,7 +438,7 @@ def test_faults_are_listed_with_their_hits_and_removed(sim: Simulator, api: Clie
     one = sim.fault("transient", "VolumesList", count=5)
     two = sim.fault("transient", "SnapshotsList")
     assert one != two
-    for _ in range(3):
+    for _unused in range(3):
         assert api.get("VolumesList").failed
     listed = api.sim("GET", "faults")
     listed = listed["faults"] if isinstance(listed, dict) else listed
@@ -459,7 +459,7 @@ def test_faults_act_on_one_connection_only(sim: Simulator, api: Client) -> None:
     thread.start()
     time.sleep(0.1)
     started = time.monotonic()
-    for _ in range(20):
+    for _unused in range(20):
         assert api.get("VolumesList").status == 200
     assert time.monotonic() - started < 0.7
     thread.join()
@@ -478,7 +478,7 @@ def test_faults_from_a_file_act_from_the_start(tmp_path: Path, start: Callable[.
     )
     sim = start(faults=path)
     api = client_of(sim)
-    assert [api.get("VolumesList").failed for _ in range(3)] == [True, True, False]
+    assert [api.get("VolumesList").failed for _unused in range(3)] == [True, True, False]
     with pytest.raises(LOST):
         once(sim).create("vol")
     assert set(api.volumes()) == {"vol"}

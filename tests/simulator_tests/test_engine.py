@@ -188,7 +188,7 @@ class Life:
     )
 
     def run(self, steps: int) -> None:
-        for _ in range(steps):
+        for _unused in range(steps):
             self.dice.choice(self.STEPS)(self, self.dice.choice(CLUSTERS))
 
     def present(self) -> dict[tuple[str, str], dict]:
@@ -218,7 +218,7 @@ def test_a_long_random_life(tmp_path: Path, seed: int, devices: str) -> None:
     with Simulator(tmp_path / "state", devices=devices) as sim:
         sim.background(False)
         life = Life(sim, seed)
-        for _ in range(2):
+        for _unused in range(2):
             life.run(150)
             life.check()
             before = life.everything()

@@ -242,7 +242,7 @@ def test_recovering_lasts_until_the_data_is_there(api: Client, far: Client, sim:
     api.do("SnapshotExport", {"snapshot": "snap", "location": "plovdiv"})
     sim.background(False)
     far.do("SnapshotFromRemote", {"remoteId": sid, "remoteLocation": "sofia", "name": "copy"})
-    for _ in range(3):
+    for _unused in range(3):
         assert far.snapshot("copy")["recoveringFromRemote"] is True
     assert far.get("VolumesGetStatus").data["copy"]["recoveringFromRemote"] is True
     refused = api.post("SnapshotUnexport", {"snapshot": "snap", "all": True})

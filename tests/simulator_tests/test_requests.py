@@ -141,7 +141,7 @@ REQUESTS = sorted(name for name in CHANGES if tables.request_schema(tables.CALLS
 
 def bodies(name: str, world: dict) -> Iterator[tuple[str, Any]]:
     for args in CHANGES[name](world):
-        _, query, body = request(name, args)
+        _unused, query, body = request(name, args)
         if body is not NOT_SENT:
             yield query, body
 
@@ -172,7 +172,7 @@ def test_an_unknown_field_is_refused(steady: tuple[Client, dict], name: str) -> 
     assert schema is not None
     tried = 0
     for query, body in bodies(name, world):
-        for path, _, _ in places(schema, body):
+        for path, _unused, _unused in places(schema, body):
             for value in (1, None, "x"):
                 refused(client, query, with_value(body, path, "unheardOf", value), "unheardOf")
                 tried += 1
@@ -187,7 +187,7 @@ def test_a_wrong_value_is_refused(steady: tuple[Client, dict], name: str) -> Non
     assert schema is not None
     seen = set()
     for query, body in bodies(name, world):
-        for path, forms, _ in places(schema, body):
+        for path, forms, _unused in places(schema, body):
             kind = (tuple(step for step in path if isinstance(step, str)), tuple(sorted(forms)))
             if kind in seen:
                 continue
@@ -206,7 +206,7 @@ def test_a_missing_field_is_named(steady: tuple[Client, dict], name: str) -> Non
     schema = tables.request_schema(tables.CALLS[name])
     assert schema is not None
     for query, body in bodies(name, world):
-        for path, _, required in places(schema, body):
+        for path, _unused, required in places(schema, body):
             for field in required:
                 if name in ("volumesReassign", "volumesReassignWait", "remoteBridgeAdd") and field in (
                     "volume",
@@ -257,7 +257,7 @@ def test_a_call_without_a_request_may_come_with_an_empty_body(api: Client, body:
     "text", [b"{", b"", b"nonsense", b'{"name": "x",}', b"{'name': 'x'}", b'{"name": "x"} more', b"\xff\xfe", b'{"size": NaN, "name": "x"}']
 )
 def test_what_is_not_json_is_refused(steady: tuple[Client, dict], text: bytes) -> None:
-    client, _ = steady
+    client, _unused = steady
     reply = client.raw("POST", "/ctrl/1.0/VolumeCreate", text)
     assert not tables.check_envelope("POST", reply.path, reply.status, reply.body)
     assert reply.error == "invalidParam" and reply.status >= 400
@@ -269,14 +269,14 @@ def test_what_is_not_json_is_refused(steady: tuple[Client, dict], text: bytes) -
     ids=["deep list", "deep object", "long number as text", "long number"],
 )
 def test_what_cannot_be_read_is_refused(steady: tuple[Client, dict], text: bytes) -> None:
-    client, _ = steady
+    client, _unused = steady
     reply = client.raw("POST", "/ctrl/1.0/VolumeCreate", text)
     assert not tables.check_envelope("POST", reply.path, reply.status, reply.body)
     assert reply.error in ("invalidParam", "insufficientResources")
 
 
 def test_a_long_number_in_a_path_is_refused(steady: tuple[Client, dict]) -> None:
-    client, _ = steady
+    client, _unused = steady
     reply = client.get("DiskDescribe/" + "9" * 6000)
     assert (reply.failed and reply.status < 500) or reply.error == "invalidParam"
 
@@ -317,7 +317,7 @@ def test_the_content_type_does_not_matter(api: Client) -> None:
     ],
 )
 def test_without_the_token_nothing_is_told_or_done(steady: tuple[Client, dict], auth: str | None) -> None:
-    client, _ = steady
+    client, _unused = steady
     headers = {} if auth is None else {"Authorization": auth.format(token=client.token, short=client.token[:-1])}
     for method, path, body in (
         ("GET", "/ctrl/1.0/VolumesList", None),
@@ -333,7 +333,7 @@ def test_without_the_token_nothing_is_told_or_done(steady: tuple[Client, dict], 
 
 
 def test_the_control_interface_needs_no_token(steady: tuple[Client, dict]) -> None:
-    client, _ = steady
+    client, _unused = steady
     reply = client.raw("GET", "/_sim/health", headers={})
     assert reply.status == 200 and reply.body == {"ok": True}
 
@@ -359,7 +359,7 @@ def test_the_control_interface_needs_no_token(steady: tuple[Client, dict]) -> No
     ],
 )
 def test_an_unknown_path_is_one_clear_error(steady: tuple[Client, dict], path: str) -> None:
-    client, _ = steady
+    client, _unused = steady
     for method, body in (("GET", None), ("POST", b"{}")):
         reply = client.raw(method, path, body)
         assert reply.status >= 400
@@ -404,7 +404,7 @@ def test_a_wrong_method_is_one_clear_error(steady: tuple[Client, dict]) -> None:
     ],
 )
 def test_what_does_not_exist_is_called_so(steady: tuple[Client, dict], query: str) -> None:
-    client, _ = steady
+    client, _unused = steady
     reply = client.get(query.format("missing-one"))
     assert reply.error == "objectDoesNotExist" and "missing-one" in reply.descr
 
@@ -424,7 +424,7 @@ def test_what_does_not_exist_is_called_so(steady: tuple[Client, dict], query: st
     ],
 )
 def test_a_change_of_what_does_not_exist_is_refused(steady: tuple[Client, dict], query: str) -> None:
-    client, _ = steady
+    client, _unused = steady
     for name in ("missing-one", *(["~sf.a.zzzz"] if "Volume" in query and "Template" not in query else [])):
         reply = client.post(query.format(name), {})
         assert reply.error == "objectDoesNotExist" and name.strip("~") in reply.descr
@@ -445,12 +445,12 @@ def test_a_change_of_what_does_not_exist_is_refused(steady: tuple[Client, dict],
     ],
 )
 def test_a_bad_part_of_the_path_is_refused(steady: tuple[Client, dict], query: str) -> None:
-    client, _ = steady
+    client, _unused = steady
     assert client.get(query).failed
 
 
 def test_a_volume_is_no_snapshot_and_the_other_way_round(steady: tuple[Client, dict]) -> None:
-    client, _ = steady
+    client, _unused = steady
     for query in (
         "Snapshot/vol",
         "SnapshotDescribe/vol",
@@ -474,7 +474,7 @@ def test_a_volume_is_no_snapshot_and_the_other_way_round(steady: tuple[Client, d
 
 
 def test_more_than_the_cluster_has(steady: tuple[Client, dict]) -> None:
-    client, _ = steady
+    client, _unused = steady
     assert client.post("VolumeCreate", {"name": "huge", "size": 1 << 60}).error == "insufficientResources"
     assert client.post("VolumeUpdate/plain", {"size": 1 << 60}).error == "insufficientResources"
 

@@ -90,14 +90,14 @@ def test_an_unregistered_client_is_named_so(api: Client) -> None:
 def test_attaching_and_detaching_twice_succeed(api: Client) -> None:
     api.create("vol")
     api.snap("vol", "snap")
-    for _ in range(2):
+    for _unused in range(2):
         api.attach("vol", rw=[1])
         api.attach("snap", snapshot=True, ro=[1])
     entries = api.attachments()
     assert len(entries) == 2
     api.attach("vol", rw=[1])
     assert api.attachments() == entries
-    for _ in range(2):
+    for _unused in range(2):
         api.attach("vol", detach=[1])
         api.attach("vol", detach="all")
         api.attach("snap", snapshot=True, detach=[1, 2])

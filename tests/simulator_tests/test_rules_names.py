@@ -104,7 +104,7 @@ def test_the_global_id_never_changes_and_is_never_reused(api: Client) -> None:
     assert api.volume("renamed")["globalId"] == gid
     assert api.snapshot("snap2")["globalId"] == sid
     seen = {gid, sid}
-    for _ in range(3):
+    for _unused in range(3):
         again = api.create("again")["globalId"]
         assert again not in seen
         seen.add(again)

@@ -78,7 +78,7 @@ def test_the_answer_of_a_multi_cluster_change_conforms(sim: Simulator, name: str
 
 @pytest.mark.parametrize("listing", ["VolumesSpace", "VolumeTemplatesStatus", "SnapshotsList"])
 def test_the_all_clusters_form_conforms(populated: tuple[Simulator, dict], listing: str) -> None:
-    sim, _ = populated
+    sim, _unused = populated
     client = client_of(sim, prefix="MultiCluster/AllClusters/")
     clusters = client.get(listing).data["clusters"]
     assert len(clusters) == 2 and all(item["response"]["data"] for item in clusters)
@@ -110,7 +110,7 @@ def test_an_empty_cluster_conforms(api: Client) -> None:
 
 def test_the_listings_agree_with_each_other(populated: tuple[Simulator, dict]) -> None:
     """The same object looks the same wherever it is listed."""
-    sim, _ = populated
+    sim, _unused = populated
     client = client_of(sim)
     volumes, snapshots = client.volumes(), client.snapshots()
     space = {item["name"]: item for item in [*client.get("VolumesSpace").data, *client.get("SnapshotsSpace").data]}

@@ -81,11 +81,11 @@ def test_what_is_sent():
 
 
 def test_one_connection_serves_many_calls():
-    with Server(*(GET(LIST, data=[]) for _ in range(20)), *(POST(CREATE, data={}) for _ in range(20))) as server:
+    with Server(*(GET(LIST, data=[]) for _unused in range(20)), *(POST(CREATE, data={}) for _unused in range(20))) as server:
         client = connect(server)
-        for _ in range(20):
+        for _unused in range(20):
             client.volumes()
-        for _ in range(20):
+        for _unused in range(20):
             create(client)
     assert server.connections == 1
     assert client.http.stats.as_dict() == {"reads": 20, "writes": 20, "attempts": 40, "waited": 0.0}
@@ -93,9 +93,9 @@ def test_one_connection_serves_many_calls():
 
 @pytest.mark.parametrize("answer", [{"error": REFUSAL, "status": 500}, {"error": REFUSAL}, {"body": b"<html>", "status": 503}])
 def test_errors_keep_the_connection(answer, clock):
-    with Server(GET(LIST, **answer), *(GET(LIST, data=[]) for _ in range(3))) as server:
+    with Server(GET(LIST, **answer), *(GET(LIST, data=[]) for _unused in range(3))) as server:
         client = connect(server, clock=clock)
-        for _ in range(3):
+        for _unused in range(3):
             try:
                 client.volumes()
             except ApiError:
@@ -117,9 +117,9 @@ def test_closed_connections_are_made_anew():
 
 def test_threads_share_a_client():
     count = 40
-    with Server(*(GET(LIST, data=[]) for _ in range(count))) as server:
+    with Server(*(GET(LIST, data=[]) for _unused in range(count))) as server:
         client = connect(server, parallel=4)
-        threads = [threading.Thread(target=lambda: [client.volumes() for _ in range(count // 4)]) for _ in range(4)]
+        threads = [threading.Thread(target=lambda: [client.volumes() for _unused in range(count // 4)]) for _unused in range(4)]
         for one in threads:
             one.start()
         for one in threads:
@@ -207,7 +207,7 @@ def test_an_error_is_an_answer_and_no_reason_to_fail_over():
     ids=str,
 )
 def test_reads_are_repeated_with_growing_pauses(answer, clock):
-    with Server(*(GET(LIST, **answer) for _ in range(3)), GET(LIST, data=["at last"])) as server:
+    with Server(*(GET(LIST, **answer) for _unused in range(3)), GET(LIST, data=["at last"])) as server:
         client = connect(server, clock=clock)
         assert client.volumes() == ["at last"]
     assert client.http.stats.as_dict() == {"reads": 1, "writes": 0, "attempts": 4, "waited": round(sum(clock.slept), 1)}
@@ -218,7 +218,7 @@ def test_reads_are_repeated_with_growing_pauses(answer, clock):
 
 
 def test_pauses_are_capped_and_differ(clock):
-    with Server(*(GET(LIST, error=PASSING) for _ in range(12)), GET(LIST, data=[])) as server:
+    with Server(*(GET(LIST, error=PASSING) for _unused in range(12)), GET(LIST, data=[])) as server:
         connect(server, clock=clock, timeout=600).volumes()
     assert max(clock.slept) <= _http.BACKOFF_LONGEST
     assert len(set(clock.slept[6:])) > 1
@@ -233,7 +233,7 @@ def test_a_write_that_the_server_put_off_is_sent_again(answer, clock):
 
 
 def test_transient_errors_end_with_the_deadline(clock):
-    with Server(*(GET(LIST, error=PASSING) for _ in range(100))) as server:
+    with Server(*(GET(LIST, error=PASSING) for _unused in range(100))) as server:
         client = connect(server, clock=clock, timeout=20)
         with pytest.raises(ApiError) as caught:
             client.volumes()

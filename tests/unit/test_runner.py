@@ -533,7 +533,7 @@ def test_options_that_a_module_hides_itself():
 
 
 def test_no_requests(monkeypatch):
-    monkeypatch.setattr(_http, "requests", None)
+    monkeypatch.setattr(_http, "REQUESTS_ERROR", "a traceback")
     result = execute(lambda _client, _options: {})
     assert "requests" in result["msg"]
     assert result["failed"] is True
@@ -551,7 +551,7 @@ def test_clients_are_kept_for_the_same_connection_only():
 def test_each_task_has_counts_and_mode_of_its_own():
     clients = {}
     with Server(GET("/ctrl/1.0/VolumesList", data=[]), GET("/ctrl/1.0/VolumesList", data=[])) as server:
-        for _ in range(2):
+        for _unused in range(2):
             result = execute(lambda client, _options: {"x": client.volumes()}, clients, sp_api_http_port=server.port)
             assert result["api"]["reads"] == 1
     assert server.connections == 1

@@ -117,7 +117,7 @@ class Api:
             hint = f"; it is a {'POST' if other.write else 'GET'} call" if other else ""
             raise ApiError(assume.unknown_name, f"no such call: {method} {target.query}{hint}", status=assume.unknown_status)
         if len(target.args) != len(call.arguments):
-            wanted = "/".join(name for name, _ in call.arguments) or "none"
+            wanted = "/".join(name for name, _unused in call.arguments) or "none"
             raise ApiError(
                 assume.unknown_name,
                 f"{target.query}: {len(target.args)} path arguments were given, wanted: {wanted}",

@@ -48,7 +48,7 @@ class Loop:
         file = os.open(backing, mode)
         control = os.open("/dev/loop-control", os.O_RDWR)
         try:
-            for _ in range(50):
+            for _unused in range(50):
                 number = fcntl.ioctl(control, LOOP_CTL_GET_FREE)
                 self.path = f"/dev/loop{number}"
                 if not os.path.exists(self.path):
@@ -180,7 +180,7 @@ class Devices:
         document = cluster.object(gid)
         content = self.world.payload.content(cluster, gid)
         assert document is not None and content is not None
-        read_only = all(one["rights"] == "ro" for _, one in attachments)
+        read_only = all(one["rights"] == "ro" for _unused, one in attachments)
         device = self._devices.get(key)
         if device is None or device.content != content or device.read_only != read_only:
             if device is not None:

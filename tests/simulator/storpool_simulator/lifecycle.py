@@ -277,7 +277,7 @@ def detach_all(cluster: Cluster, document: Document, mode: str, doing: str) -> N
     if not attachments:
         return
     if mode not in ("detach", "detachForce"):
-        clients = ", ".join(str(one["client"]) for _, one in attachments)
+        clients = ", ".join(str(one["client"]) for _unused, one in attachments)
         raise busy(f"cannot {doing} '{name_of(document)}': it is attached to client {clients}")
     for one, attachment in attachments:
         if mode == "detach":

@@ -32,7 +32,7 @@ def parse(target: str) -> Target:
 
     A "#" is a character like any other: the bindings send it raw in names of volumes.
     """
-    path, _, query_string = target.partition("?")
+    path, _unused, query_string = target.partition("?")
     segments = [unquote(segment) for segment in path[len(BASE) :].split("/")]
     remote = None
     multi = all_clusters = False

@@ -35,7 +35,7 @@ class Payload:
 
     def _writable_outside(self, cluster: Cluster, gid: str) -> bool:
         """Somebody may write without asking us: through the device of a read-write attachment."""
-        return self.world.devices.visible and any(one["rights"] == "rw" for _, one in cluster.attachments_of(gid))
+        return self.world.devices.visible and any(one["rights"] == "rw" for _unused, one in cluster.attachments_of(gid))
 
     # Reads
 
@@ -138,7 +138,7 @@ class Payload:
         if content is not None and snapshot["size"] > size:
             content = self.files.copy(content, size)
         self.assign(cluster, volume["gid"], content)
-        if any(one["rights"] == "rw" for _, one in cluster.attachments_of(volume["gid"])):
+        if any(one["rights"] == "rw" for _unused, one in cluster.attachments_of(volume["gid"])):
             self.prepare_device(cluster, {**volume, "size": size}, True)
 
     def trim_all(self) -> None:

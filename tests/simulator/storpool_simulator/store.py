@@ -123,14 +123,14 @@ class Store:
 
     def changed(self) -> list[tuple[Table, str]]:
         """What the request changed so far, each once, in order."""
-        return list(dict.fromkeys((table, key) for table, key, _, _ in self.journal))
+        return list(dict.fromkeys((table, key) for table, key, _unused, _unused in self.journal))
 
     def commit(self) -> None:
         if not self.journal:
             return
         run = self.connection.execute
         places: dict[tuple[Table, str], int] = {}
-        for table, key, _, place in self.journal:
+        for table, key, _unused, place in self.journal:
             places.setdefault((table, key), place)
         run("BEGIN")
         for (table, key), place in places.items():

@@ -1,5 +1,6 @@
 # Copyright (c) 2026, the storpool.cloudstack authors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# pylint: disable=unidiomatic-typecheck  # JSON knows six exact types, and true is no number
 """The field tables: requests and answers are checked against them.
 
 Each schema is compiled once into a function, because a listing of thousands of objects checks millions of fields. A

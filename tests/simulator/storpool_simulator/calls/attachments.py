@@ -133,7 +133,7 @@ def _reassign(context: Context, item: dict) -> list[Client]:
     # One with another's rights may have made it writable or not.
     attachments = owner.attachments_of(gid)
     if attachments:
-        local.world.payload.prepare_device(owner, document, any(one["rights"] == "rw" for _, one in attachments))
+        local.world.payload.prepare_device(owner, document, any(one["rights"] == "rw" for _unused, one in attachments))
     elif owner.is_snapshot(gid):
         lifecycle.release(owner, gid)
     return touched
@@ -164,7 +164,7 @@ def _waiting(context: Context, clients: list[Client], timeout: int | None) -> Ca
 
     async def wait(gone: Callable[[], bool]) -> None:
         # Only now the change has its generation.
-        goals = {cluster.name: cluster.generation for cluster, _ in clients}
+        goals = {cluster.name: cluster.generation for cluster, _unused in clients}
         while True:
             behind = [number for one, number in clients if one.client_generation(one.client(number)) < goals[one.name]]
             if not behind or gone():

@@ -82,11 +82,11 @@ def _move(source: Cluster, target: Cluster, document: Document, on_attached: str
     # Clusters that go on using the volume, wherever it is.
     users = {one["cluster"] for one in source.volume_exports.values() if one["gid"] == gid}
     if on_attached == "export":
-        users.update(one.name for one, _ in source.attachments_of(gid))
+        users.update(one.name for one, _unused in source.attachments_of(gid))
     else:
         lifecycle.detach_all(source, document, on_attached, "move")
     if _needed(source, document):
-        parent, _ = _carry_chain(source, target, document["parent"], False)
+        parent, _unused = _carry_chain(source, target, document["parent"], False)
         moved = _carry(source, target, document, parent, mcState="owner")
         source.snapshots.change(document["gid"], mcState="slaveCopy")
     else:
@@ -99,7 +99,7 @@ def _move(source: Cluster, target: Cluster, document: Document, on_attached: str
         target.volume_exports.put(f"{gid}/{user}", {"gid": gid, "cluster": user})
     attachments = target.attachments_of(gid)
     if attachments:
-        target.world.payload.prepare_device(target, moved, any(one["rights"] == "rw" for _, one in attachments))
+        target.world.payload.prepare_device(target, moved, any(one["rights"] == "rw" for _unused, one in attachments))
     return moved
 
 

@@ -128,7 +128,7 @@ def _stored_on(cluster: Cluster, document: Document, count: int) -> int:
 
 
 def _summary(cluster: Cluster, disk: Document, on_it: list[tuple[Document, int]]) -> dict:
-    objects = sum(count for _, count in on_it)
+    objects = sum(count for _unused, count in on_it)
     stored = sum(_stored_on(cluster, one, count) for one, count in on_it)
     allocated = min(disk["agCount"], -(-stored // (512 << 20)))
     return {
