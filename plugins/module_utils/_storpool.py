@@ -23,6 +23,7 @@ from ._options import StorPoolConnection
 
 NOT_THERE = "objectDoesNotExist"
 EXISTS = "objectExists"
+_ENCODER = json.JSONEncoder(separators=(",", ":"))  # json.dumps makes a new one for each call
 
 # Calls that the bindings send with MultiCluster/ when asked to (column MC of the call table), among those used here.
 _MULTI_CLUSTER = frozenset(
@@ -417,7 +418,7 @@ class StorPool:
 
 
 def _encoded(body: Any) -> bytes:
-    return json.dumps(body, separators=(",", ":")).encode()
+    return _ENCODER.encode(body).encode()
 
 
 def _hint(name: str, description: str) -> str | None:

@@ -115,7 +115,15 @@ class World:
     volume_space: dict[str, int] = field(default_factory=dict)
     snapshot_space: dict[str, int] = field(default_factory=dict)
     predicted: dict[str, dict[str, Any] | None] = field(default_factory=dict)
-    by_id: dict[str, str] | None = None
+    # What was worked out of the above once, to be found again.
+    _shown: dict[str, dict[str, Any]] = field(default_factory=dict, compare=False)
+    _by_id: dict[str, str] | None = field(default=None, compare=False)
+    _by_tag: dict[str, dict[str | None, list[str]]] = field(default_factory=dict, compare=False)
+
+    def attach(self, found: Sequence[Mapping[str, Any]]) -> None:
+        """Take in the attachments (AttachmentDesc)."""
+        self.attachments = index_attachments(found)
+        self._shown.clear()
 
     def volume(self, reference: str | None) -> dict[str, Any] | None:
         """Return a volume as results show it, by name or ``~global_id``."""
@@ -125,10 +133,24 @@ class World:
             return self.predicted[reference]
         raw = self.volumes.get(reference)
         if raw is None and reference.startswith("~"):
-            if self.by_id is None:
-                self.by_id = {"~" + one["globalId"]: one["name"] for one in self.volumes.values()}
-            return self.volume(self.by_id.get(reference)) if self.by_id.get(reference) != reference else None
-        return volume_object(raw, self.attachments) if raw is not None else None
+            if self._by_id is None:
+                self._by_id = {"~" + one["globalId"]: one["name"] for one in self.volumes.values()}
+            return self.volume(self._by_id.get(reference)) if self._by_id.get(reference) != reference else None
+        if raw is None:
+            return None
+        shown = self._shown.get(reference)
+        if shown is None:
+            shown = self._shown[reference] = volume_object(raw, self.attachments)
+        return shown
+
+    def tagged(self, tags: Mapping[str, str]) -> list[str]:
+        """Return the names of the volumes that have all of these tags."""
+        for key in tags.keys() - self._by_tag.keys():
+            index = self._by_tag[key] = {}
+            for name, one in self.volumes.items():
+                index.setdefault((one.get("tags") or {}).get(key), []).append(name)
+        fewest = min((self._by_tag[key].get(value, []) for key, value in tags.items()), key=len)
+        return [name for name in fewest if tags.items() <= self.volumes[name]["tags"].items()]
 
 
 def volume_object(raw: Mapping[str, Any], attachments: Attachments | None) -> dict[str, Any]:
@@ -252,7 +274,7 @@ class Volumes:
                     reverted = True
                     parents.add(one.revert_to)
         if attached:
-            world.attachments = index_attachments(client.attachments())
+            world.attach(client.attachments())
         if templates:
             world.templates = sp.by_name(client.templates())
             parents.update(template["parentName"] for template in world.templates.values() if new and template["parentName"])
@@ -317,8 +339,7 @@ class Volumes:
                 )
             return volume
         if wanted.match_tags:
-            marks = wanted.match_tags.items()
-            fits = [name for name, one in world.volumes.items() if marks <= (one.get("tags") or {}).items()]
+            fits = world.tagged(wanted.match_tags)
             if len(fits) > 1 and not quiet:
                 raise ChangeRefused(
                     f"{len(fits)} volumes fit match_tags: {', '.join(sorted(fits)[:10])}",
