@@ -10,11 +10,48 @@ from typing import Any
 
 
 def switch(default: Any, why: str, *choices: Any) -> Any:
-    return field(default=default, metadata={"why": why, "choices": choices})
+    return field(default=default, metadata={"why": why, "choices": choices})  # pylint: disable=invalid-field-call
+
+
+class Switches:
+    """Named values that can be changed by text; the subclasses are dataclasses of `switch` fields."""
+
+    @classmethod
+    def known(cls) -> dict[str, dataclasses.Field]:
+        return {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+
+    def set(self, name: str, text: str) -> None:
+        known = self.known()
+        if name not in known:
+            raise ValueError(f"no assumption is called {name!r}; known: {', '.join(sorted(known))}")
+        present = getattr(self, name)
+        value: Any = text
+        if isinstance(present, bool):
+            words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+            if text.lower() not in words:
+                raise ValueError(f"assumption {name} is true or false, not {text!r}")
+            value = words[text.lower()]
+        elif isinstance(present, int):
+            value = int(text)
+        elif isinstance(present, float):
+            value = float(text)
+        choices = known[name].metadata["choices"]
+        if choices and value not in choices:
+            raise ValueError(f"assumption {name} is one of {choices}, not {text!r}")
+        setattr(self, name, value)
+
+    @classmethod
+    def described(cls) -> str:
+        """One line a switch, for --help."""
+        lines = []
+        for f in cls.known().values():
+            choices = f" ({' | '.join(map(str, f.metadata['choices']))})" if f.metadata["choices"] else ""
+            lines.append(f"  {f.name}={f.default}{choices}\n      {f.metadata['why']}")
+        return "\n".join(lines)
 
 
 @dataclass
-class Assumptions:
+class Assumptions(Switches):
     """The defaults are what the reference sheet suggests; rule ids are those of its section 4.1."""
 
     # Transport
@@ -74,32 +111,3 @@ class Assumptions:
     merge_delay: float = switch(0.2, "snapshot-delete-children: how long a deleted snapshot lingers")
     copy_delay: float = switch(0.2, "from-remote: how long a remote copy takes")
     transient_lifetime: float = switch(60.0, "base-on: how long a transient snapshot stays")
-
-    def set(self, name: str, text: str) -> None:
-        known = {f.name: f for f in dataclasses.fields(self)}
-        if name not in known:
-            raise ValueError(f"no assumption is called {name!r}; known: {', '.join(sorted(known))}")
-        present = getattr(self, name)
-        value: Any = text
-        if isinstance(present, bool):
-            words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
-            if text.lower() not in words:
-                raise ValueError(f"assumption {name} is true or false, not {text!r}")
-            value = words[text.lower()]
-        elif isinstance(present, int):
-            value = int(text)
-        elif isinstance(present, float):
-            value = float(text)
-        choices = known[name].metadata["choices"]
-        if choices and value not in choices:
-            raise ValueError(f"assumption {name} is one of {choices}, not {text!r}")
-        setattr(self, name, value)
-
-    @classmethod
-    def described(cls) -> str:
-        """One line a switch, for --help."""
-        lines = []
-        for f in dataclasses.fields(cls):
-            choices = f" ({' | '.join(map(str, f.metadata['choices']))})" if f.metadata["choices"] else ""
-            lines.append(f"  {f.name}={f.default}{choices}\n      {f.metadata['why']}")
-        return "\n".join(lines)

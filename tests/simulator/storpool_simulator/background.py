@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from . import lifecycle
@@ -38,6 +39,8 @@ class Background:
     def __init__(self, world: World) -> None:
         self.world = world
         self.auto = True
+        # What else works by itself: each does what is due and tells whether there was anything
+        self.others: list[Callable[[], bool]] = []
         self._heap: list[tuple[float, int, str, str]] = []
         self._count = 0
 
@@ -54,7 +57,7 @@ class Background:
         """Do what is due by the clock."""
         did = False
         while self._heap and self._heap[0][0] <= (now := self.world.clock.now()):
-            _, _, name, gid = heapq.heappop(self._heap)
+            _unused, _unused, name, gid = heapq.heappop(self._heap)
             cluster = self.world.clusters[name]
             snapshot = cluster.snapshots.get(gid)
             when = due(snapshot) if snapshot else None
@@ -63,6 +66,8 @@ class Background:
                     did = True
                 else:
                     self._push(now + RETRY, name, gid)
+        for other in self.others:
+            did = other() or did
         self.world.commit()
         return did
 

@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from . import lifecycle
+from .cloudstack.control import CloudControl
 from .cluster import Cluster
 from .errors import ApiError
 from .store import Document
@@ -52,6 +53,7 @@ class Control:
                 route("/content/{cluster}/{name}", self.content, "GET", "PUT"),
                 route("/counters", self.counters, "GET"),
                 route("/reset", self.reset, "POST"),
+                *(CloudControl(self.world.cloud, self._json).routes(route) if self.world.cloud is not None else []),
             ]
         )
 

@@ -19,6 +19,10 @@ KINDS: dict[str, dict[str, Any]] = {
     "slow_body": {"seconds": ...},
     "status": {"status": ..., "body": "<html><body><h1>A fault on demand</h1></body></html>"},
     "client_down": {"client": ...},
+    # Of CloudStack's asynchronous commands
+    "job_fails": {"code": 530, "text": "a fault on demand"},
+    "job_lost": {"effect": True},
+    "job_slow": {"polls": ...},
 }
 COMMON = {"call": "*", "skip": 0, "count": 1, "object": None, "cluster": None}
 

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from .cloudstack import client
+
 START_SECONDS = 20.0
 STOP_SECONDS = 10.0
 
@@ -150,6 +152,13 @@ class Simulator:
         """The directory with CLUSTER/CLIENT/storpool/NAME, or None."""
         return Path(self.ready["devices"]) if self.ready["devices"] else None
 
+    @property
+    def cloudstack(self) -> dict[str, Any]:
+        """url, key, secret, version and integration_url, when it was started with cloudstack="4.20.2" or the like."""
+        if "cloudstack" not in self.ready:
+            raise SimulatorError("the simulator was started without a CloudStack")
+        return self.ready["cloudstack"]
+
     # Control
 
     @staticmethod
@@ -219,6 +228,29 @@ class Simulator:
     def read(self, name: str, offset: int, length: int, cluster: str | None = None) -> bytes:
         return self._send("GET", f"{self._content_path(name, cluster)}/raw?offset={offset}&length={length}")
 
+    # The CloudStack side
+
+    def in_force(self) -> dict[str, str | None]:
+        """Every setting with the value that the server really works with."""
+        return self.control("GET", "/cloudstack/in_force")["global"]
+
+    def restart_server(self, server: str | None = None, lose_jobs: bool = False) -> None:
+        """Restart one management server, or all."""
+        self.control("POST", "/cloudstack/restart", {"server": server, "lose_jobs": lose_jobs})
+
+    def hosts(self) -> dict[str, dict]:
+        return self.control("GET", "/cloudstack/hosts")
+
+    def agent(self, host: str, agent: str) -> None:
+        self.control("PUT", f"/cloudstack/hosts/{quote(host, safe='')}", {"agent": agent})
+
+    def bmc(self, address: str, **fields: Any) -> None:
+        self.control("PUT", f"/cloudstack/bmc/{quote(address, safe='')}", fields)
+
+    def vm(self, name: str, host: str, **more: Any) -> str:
+        """Put an instance on a host; gives its id."""
+        return self.control("PUT", f"/cloudstack/vms/{quote(name, safe='')}", {"host": host, **more})["id"]
+
     def counters(self) -> dict:
         return self.control("GET", "/counters")
 
@@ -244,6 +276,35 @@ class Simulator:
     def get(self, path: str, cluster: str | None = None) -> tuple[int, Any]:
         """A raw API call, the path after /ctrl/1.0/: (status, decoded JSON)."""
         return self._call("GET", path, None, cluster)
+
+    def cs(self, command: str, **params: Any) -> tuple[int, dict[str, Any]]:
+        """A signed CloudStack call by POST: (status, content of the envelope). Booleans, lists and maps go out as the API takes them."""
+        status, document = self.cs_raw(client.signed(client.query(command, params, self.cloudstack["key"]), self.cloudstack["secret"]))
+        return status, next(iter(document.values()))
+
+    def cs_raw(self, query: str, method: str = "POST", url: str | None = None) -> tuple[int, Any]:
+        """A CloudStack request as it stands: (status, decoded JSON)."""
+        parts = urlsplit(url or self.cloudstack["url"])
+        connection = self._connect(url or self.cloudstack["url"])
+        try:
+            if method == "POST":
+                connection.request(method, parts.path, query, {"Content-Type": "application/x-www-form-urlencoded"})
+            else:
+                connection.request(method, f"{parts.path}?{query}")
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+        finally:
+            connection.close()
+
+    def cs_job(self, command: str, **params: Any) -> dict[str, Any]:
+        """An asynchronous command, waited for: the job as queryAsyncJobResult shows it at its end."""
+        status, started = self.cs(command, **params)
+        if status != 200:
+            raise SimulatorError(f"{command}: {status} {started}")
+        while True:
+            _, job = self.cs("queryAsyncJobResult", jobid=started["jobid"])
+            if job["jobstatus"]:
+                return job
 
     def post(self, path: str, body: Any = None, cluster: str | None = None) -> tuple[int, Any]:
         return self._call("POST", path, body, cluster)

@@ -24,6 +24,7 @@ TEMPLATES = (
     {"name": "hdd", "replication": 2, "placeAll": "hdd", "placeTail": "hdd"},
 )
 FIRST_NUMBER = 1000
+FIRST_CLIENT = 11
 BUFFER = 256 << 10
 
 BUILT_IN = {
@@ -43,11 +44,12 @@ class ClusterPlan:
     name: str
     id: str
     location: str
-    clients: list[int] = field(default_factory=lambda: [11, 12, 13])
+    clients: list[int] = field(default_factory=lambda: [FIRST_CLIENT, FIRST_CLIENT + 1, FIRST_CLIENT + 2])
 
 
 class Topology:
-    """`document`: {"locations": [{"id", "name", "clusters": [{"id", "name", "clients"?: [compute-only client ids]}]}]}"""
+    """`document`: {"locations": [{"id", "name", "clusters": [{"id", "name", "clients"?: [compute-only client ids]}]}]};
+    for CloudStack: {"cloudstack": {"clusters": N, "hosts_per_cluster": N}}"""
 
     def __init__(self, document: dict) -> None:
         self.document = document
@@ -63,6 +65,11 @@ class Topology:
                 for location in document["locations"]
                 for one in location["clusters"]
             ]
+            wish = document.get("cloudstack", {})
+            if "clusters" in wish and self.clusters:
+                # As many hosts, so as many compute-only clients of the first cluster
+                number = int(wish["clusters"]) * int(wish.get("hosts_per_cluster", 3))
+                self.clusters[0].clients = list(range(FIRST_CLIENT, FIRST_CLIENT + number))
         except (KeyError, TypeError, ValueError) as why:
             raise ValueError(f"the topology is not as the README tells: {why!r}") from why
         if not self.clusters:

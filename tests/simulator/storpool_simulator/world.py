@@ -17,6 +17,9 @@ from .assumptions import Assumptions
 from .background import Background
 from .calllog import CallLog
 from .clock import Clock
+from .cloudstack.assumptions import CloudAssumptions
+from .cloudstack.cloud import Cloud
+from .cloudstack.population import populate as populate_cloud
 from .cluster import QUIET, Cluster
 from .content import Contents
 from .devices import Devices
@@ -26,10 +29,22 @@ from .store import Document, Store
 from .topology import BUILT_IN, Topology, populate
 
 LOG = logging.getLogger(__name__)
+# Settings that a reset leaves alone, besides the topology
+KEPT = ("token", "ports", "keys")
 
 
 class World:
-    def __init__(self, state: Path, *, topology: Topology | None, assume: Assumptions, devices: str, token: str | None) -> None:
+    def __init__(
+        self,
+        state: Path,
+        *,
+        topology: Topology | None,
+        assume: Assumptions,
+        devices: str,
+        token: str | None,
+        cloudstack: str | None = None,
+        cloud_assume: CloudAssumptions | None = None,
+    ) -> None:
         state = state.resolve()
         state.mkdir(parents=True, exist_ok=True)
         self.assume = assume
@@ -51,9 +66,13 @@ class World:
             raise ValueError("the state holds another topology; give an empty directory")
         for plan in self.topology.clusters:
             self.clusters[plan.name] = Cluster(self, plan)
+        self.cloud = Cloud(self, cloudstack, cloud_assume or CloudAssumptions()) if cloudstack else None
         self.store.load()
         if not known:
             self._first_start()
+        elif self.cloud is not None and not self.cloud.exists:
+            populate_cloud(self.cloud)
+            self.commit()
         if token or "token" not in self.settings:
             # The tokens of the documentation are decimal numbers of 19 digits (sheet 1.2).
             self.remember("token", token or str(10**18 + secrets.randbelow(9 * 10**18)))
@@ -83,6 +102,8 @@ class World:
         self.settings.put("topology", {"value": self.topology.document})
         for cluster in self.clusters.values():
             populate(cluster, self.topology)
+        if self.cloud is not None:
+            populate_cloud(self.cloud)
         self.commit()
 
     def reset(self) -> None:
@@ -91,7 +112,7 @@ class World:
         self.log.clear()
         self.clock.offset = 0.0
         self.contents.bytes_copied = 0
-        kept = {key: document for key, document in self.settings.items() if key in ("token", "ports")}
+        kept = {key: document for key, document in self.settings.items() if key in KEPT}
         self.store.clear()
         for key, document in kept.items():
             self.settings.put(key, document)
@@ -107,7 +128,7 @@ class World:
     def prepare(self) -> None:
         """Settle what the change makes of generations, and encode (so check) what it touched, while it can still be undone."""
         touched = self.store.changed()
-        raised = {table.space for table, _ in touched if table.kind not in QUIET}
+        raised = {table.space for table, _unused in touched if table.kind not in QUIET}
         for name in raised:
             if name in self.clusters and "cluster" in self.clusters[name].meta:
                 self.clusters[name].raise_generation()

@@ -27,7 +27,10 @@ def template_describe(context: Context, name: str) -> dict:
 
 @read("VolumeTemplatesStatus")
 def templates_status(context: Context) -> list:
-    cluster = context.cluster
+    return status_of(context.cluster)
+
+
+def status_of(cluster: Cluster) -> list:
     objects: dict[int, list[Document]] = {}
     for table in (cluster.volumes, cluster.snapshots):
         for one in table.values():

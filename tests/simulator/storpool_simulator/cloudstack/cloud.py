@@ -1,0 +1,129 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The management server's world: its tables, and the look-ups that commands share."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from .bmc import Bmcs
+from .engine import Engine
+from .facts import Facts
+from .jobs import Jobs
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from ..store import Document, Table
+    from ..world import World
+    from .assumptions import CloudAssumptions
+
+SPACE = "cloudstack"
+# Response classes that id parameters name, and the tables they lead to
+RELATED = {
+    "ZoneResponse": "zone",
+    "PodResponse": "pod",
+    "ClusterResponse": "cluster",
+    "HostResponse": "host",
+    "StoragePoolResponse": "pool",
+    "ImageStoreResponse": "store",
+    "DomainResponse": "domain",
+    "AccountResponse": "account",
+    "UserResponse": "user",
+    "UserVmResponse": "vm",
+    "ManagementServerResponse": "server",
+    "AsyncJobResponse": "job",
+}
+_NAMESPACE = uuid.UUID("5f0e5a0c-0f5e-4b4e-8a43-6a7a3a3c1d2e")
+
+
+def identity(kind: str, name: str) -> str:
+    """The id of an object that is there from the start: the same after a reset."""
+    return str(uuid.uuid5(_NAMESPACE, f"{kind}/{name}"))
+
+
+def new_id() -> str:
+    return str(uuid.uuid4())
+
+
+class Cloud:
+    def __init__(self, world: World, version: str, assume: CloudAssumptions) -> None:
+        self.world = world
+        self.assume = assume
+        self.facts = Facts(version)
+        self.meta = self.table("meta")
+        self.zones = self.table("zone")
+        self.pods = self.table("pod")
+        self.clusters = self.table("cluster")
+        self.hosts = self.table("host")
+        self.servers = self.table("server")
+        self.domains = self.table("domain")
+        self.accounts = self.table("account")
+        self.users = self.table("user")
+        self.stores = self.table("store")
+        self.pools = self.table("pool")
+        self.vms = self.table("vm")
+        self.bmcs = Bmcs(self)
+        # StorPool cluster -> host:port of its API, once the ports are known
+        self.addresses: dict[str, str] = {}
+        self.settings = Settings(self)
+        self.jobs = Jobs(self)
+        self.engine = Engine(self)
+
+    def table(self, kind: str) -> Table:
+        return self.world.store.table(SPACE, kind)
+
+    @property
+    def exists(self) -> bool:
+        """Whether the state has a CloudStack already."""
+        return len(self.zones) > 0
+
+    def since(self, version: str, fields: dict[str, Any]) -> dict[str, Any]:
+        """The fields, where the release has them."""
+        return fields if self.facts.has(version) else {}
+
+    def keys(self) -> tuple[str, str]:
+        """API key and secret of the admin."""
+        user = next(iter(self.users.values()))
+        return user["key"], user["secret"]
+
+    @property
+    def skew(self) -> float:
+        """Seconds by which the servers' clock is ahead of the machine's, as far as signatures are concerned."""
+        known = self.meta.get("skew")
+        return known["seconds"] if known else 0.0
+
+    @property
+    def page_size(self) -> int:
+        return int(self.settings.number("default.page.size", 500))
+
+    # Objects
+
+    def add(self, kind: str, id: str, **fields: Any) -> Document:
+        """A new object; it also gets an internal number and the time."""
+        table = self.table(kind)
+        number = self.meta.get(kind)
+        count = (number["last"] if number else 0) + 1
+        self.meta.put(kind, {"last": count})
+        document = {"id": id, "dbid": count, "created": self.world.clock.now(), "removed": None, **fields}
+        table.put(id, document)
+        return document
+
+    @staticmethod
+    def living(table: Table) -> list[Document]:
+        return [one for one in table.values() if one["removed"] is None]
+
+    def resolve(self, related: str, text: str) -> str | None:
+        """The id of the object that a parameter names, by id or internal number; removed ones are found too (sheet section 5)."""
+        kind = RELATED.get(related)
+        if kind is None:
+            return None
+        table = self.table(kind)
+        if text in table:
+            return text
+        if text.isdigit():
+            return next((key for key, one in table.items() if one["dbid"] == int(text)), None)
+        return None
+
+    def hosts_of(self, *, cluster: str | None = None, zone: str | None = None) -> list[Document]:
+        return [one for one in self.living(self.hosts) if cluster in (None, one["cluster"]) and zone in (None, one["zone"])]

@@ -1,0 +1,113 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hosts and the instances on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...store import Document
+from .. import answers, errors, hosts
+from ..answers import date
+from ..cloud import Cloud
+from ..registry import command
+from ..request import Request
+
+
+def _wanted(request: Request, host: Document) -> bool:
+    powered = request.get("outofbandmanagementpowerstate")
+    return (
+        request.same("id", host["id"])
+        and request.same("name", host["name"])
+        and request.same("zoneid", host["zone"])
+        and request.same("podid", host["pod"])
+        and request.same("clusterid", host["cluster"])
+        and request.same("type", "Routing")
+        and request.same("hypervisor", "KVM")
+        and request.same("state", host["state"])
+        and request.same("resourcestate", host["resource"])
+        and request.same("managementserverid", hosts.server_of(request.cloud, host))
+        and request.same("arch", "x86_64")
+        and request.same("outofbandmanagementenabled", host["oobm"] is not None and host["oobm_enabled"])
+        and (powered is None or powered.lower() == hosts.power_state(request.cloud, host).lower())
+        and request.has_keyword(host["name"], host["state"], "Routing")
+    )
+
+
+@command("listHosts", package="admin.host")
+def list_hosts(request: Request) -> dict:
+    """`details` chooses groups of fields; all of them by default."""
+    cloud = request.cloud
+    pending = cloud.jobs.pending_of("Host")
+    found = [host for host in cloud.living(cloud.hosts) if _wanted(request, host)]
+    return answers.listing(request, found, lambda host: hosts.shown(cloud, host, pending.get(host["id"])))
+
+
+@command("updateHost", package="admin.host")
+def update_host(request: Request) -> dict:
+    """allocationstate is Enable or Disable here; the state becomes Enabled or Disabled."""
+    cloud, host = request.cloud, request.cloud.hosts[request.params["id"]]
+    fields: dict[str, Any] = {}
+    wanted = request.get("allocationstate")
+    if wanted is not None:
+        states = {"enable": "Enabled", "disable": "Disabled"}
+        if wanted.lower() not in states:
+            raise errors.ServerError(431, f"Invalid value for allocationstate: {wanted}")
+        if host["resource"] not in states.values():
+            raise errors.failure(f"No next resource state for host {host['dbid']} while current state is {host['resource']}")
+        fields["resource"] = states[wanted.lower()]
+    if "hosttags" in request.params:
+        fields["tags"] = ",".join(request.params["hosttags"])
+    if "name" in request.params:
+        fields["name"] = request.params["name"]
+    return answers.single(request, hosts.shown(cloud, cloud.hosts.change(host["id"], **fields)))
+
+
+def _vm_shown(cloud: Cloud, vm: Document) -> dict[str, Any]:
+    account = cloud.accounts[vm["account"]]
+    domain = cloud.domains[account["domain"]]
+    host = cloud.hosts.get(vm["host"]) if vm["host"] else None
+    return {
+        "id": vm["id"],
+        "name": vm["name"],
+        "displayname": vm["name"],
+        "instancename": f"i-2-{vm['dbid']}-VM",
+        "account": account["name"],
+        "domain": domain["name"],
+        "domainid": domain["id"],
+        "state": vm["state"],
+        "haenable": vm["ha"],
+        "hypervisor": "KVM",
+        "zoneid": vm["zone"],
+        "zonename": cloud.zones[vm["zone"]]["name"],
+        "hostid": host and host["id"],
+        "hostname": host and host["name"],
+        "created": date(vm["created"]),
+        "tags": [],
+        "nic": [],
+        "securitygroup": [],
+        "affinitygroup": [],
+    }
+
+
+@command("listVirtualMachines", package="admin.vm")
+def list_virtual_machines(request: Request) -> dict:
+    """Without listall only those of the caller's account."""
+    cloud = request.cloud
+    everybody = request.caller.is_root and request.get("listall")
+    found = [
+        vm
+        for vm in cloud.living(cloud.vms)
+        if (everybody or vm["account"] == request.caller.account["id"])
+        and request.same("id", vm["id"])
+        and vm["id"] in request.get("ids", [vm["id"]])
+        and request.same("name", vm["name"])
+        and request.same("zoneid", vm["zone"])
+        and request.same("hostid", vm["host"])
+        and request.same("storageid", vm["pool"])
+        and request.same("state", vm["state"])
+        and request.same("haenable", vm["ha"])
+        and (request.get("clusterid") is None or (vm["host"] and cloud.hosts[vm["host"]]["cluster"] == request.get("clusterid")))
+        and request.has_keyword(vm["name"])
+    ]
+    return answers.listing(request, found, lambda vm: _vm_shown(cloud, vm))

@@ -1,0 +1,151 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a test does to the CloudStack side besides calling its API (README, "The CloudStack server")."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from ..errors import missing
+from ..store import Document, Table
+from . import hosts, instances, servers, storage
+from .cloud import Cloud
+
+Handler = Callable[[Request], Awaitable[Response]]
+BMC_FIELDS = {"power": ("on", "off"), "broken": (True, False)}
+AGENTS = ("up", "down")
+
+
+def _named(table: Table, what: str, name: str) -> Document:
+    found = next((one for one in Cloud.living(table) if name in (one["id"], one["name"])), None)
+    if found is None:
+        raise missing(what, name)
+    return found
+
+
+def _choice(body: dict, key: str, choices: tuple) -> Any:
+    if body[key] not in choices:
+        raise ValueError(f"{key} is one of {', '.join(map(str, choices))}, not {body[key]!r}")
+    return body[key]
+
+
+class CloudControl:
+    def __init__(self, cloud: Cloud, read: Callable[[Request], Awaitable[dict]]) -> None:
+        self.cloud = cloud
+        self.read = read
+
+    def routes(self, route: Callable[..., Route]) -> list[Route]:
+        return [
+            route("/cloudstack/in_force", self.in_force, "GET"),
+            route("/cloudstack/restart", self.restart, "POST"),
+            route("/cloudstack/skew", self.skew, "POST"),
+            route("/cloudstack/hosts", self.hosts, "GET"),
+            route("/cloudstack/hosts/{name}", self.host, "PUT"),
+            route("/cloudstack/bmc/{address}", self.bmc, "GET", "PUT"),
+            route("/cloudstack/vms", self.vms, "GET"),
+            route("/cloudstack/vms/{name}", self.vm, "PUT", "DELETE"),
+            route("/cloudstack/db", self.db, "GET"),
+        ]
+
+    def _done(self, shown: Any = None) -> Response:
+        self.cloud.world.commit()
+        return JSONResponse({"ok": True} if shown is None else shown)
+
+    async def in_force(self, request: Request) -> Response:
+        return JSONResponse({"global": self.cloud.settings.all_in_force()})
+
+    async def restart(self, request: Request) -> Response:
+        body = await self.read(request)
+        wanted = body.get("server")
+        chosen = [_named(self.cloud.servers, "Management server", wanted)] if wanted else self.cloud.servers.values()
+        servers.restart(self.cloud, chosen, bool(body.get("lose_jobs", False)))
+        return self._done()
+
+    async def skew(self, request: Request) -> Response:
+        """How far the servers' clock is ahead of the machine's, for signatures that expire."""
+        self.cloud.meta.put("skew", {"seconds": float((await self.read(request))["seconds"])})
+        return self._done()
+
+    # Hosts and their controllers
+
+    def _host_shown(self, host: Document) -> dict[str, Any]:
+        bmc = self.cloud.bmcs.table.get(host["bmc"])
+        return {
+            "id": host["id"],
+            "agent": host["agent"],
+            "state": host["state"],
+            "resourcestate": host["resource"],
+            "storpool": {"cluster": host["storpool"], "client": host["client"]},
+            "bmc": host["bmc"],
+            "power": bmc and bmc["power"],
+            "vms": [vm["name"] for vm in hosts.running(self.cloud, host)],
+            "oobm": host["oobm"] and {key: value for key, value in host["oobm"].items() if key != "password"},
+            "ha": host["ha"],
+        }
+
+    async def hosts(self, request: Request) -> Response:
+        return JSONResponse({host["name"]: self._host_shown(host) for host in self.cloud.living(self.cloud.hosts)})
+
+    async def host(self, request: Request) -> Response:
+        body = await self.read(request)
+        host = _named(self.cloud.hosts, "Host", request.path_params["name"])
+        hosts.set_agent(self.cloud, host, _choice(body, "agent", AGENTS))
+        return self._done()
+
+    async def bmc(self, request: Request) -> Response:
+        """An address that nothing answers at gets a controller."""
+        address, bmcs = request.path_params["address"], self.cloud.bmcs
+        known = bmcs.table.get(address)
+        if request.method == "GET":
+            if known is None:
+                raise missing("BMC", address)
+            return JSONResponse(known)
+        body = await self.read(request)
+        known = known or bmcs.add(address, str(body.get("user", "ADMIN")), str(body.get("password", "")))
+        changes = {key: _choice(body, key, choices) for key, choices in BMC_FIELDS.items() if key in body}
+        changes.update({key: str(body[key]) for key in ("user", "password") if key in body})
+        bmcs.table.change(address, **changes)
+        if "power" in changes:
+            hosts.follow_power(self.cloud, address)
+        return self._done()
+
+    # Instances
+
+    async def vms(self, request: Request) -> Response:
+        return JSONResponse({vm["name"]: vm for vm in self.cloud.living(self.cloud.vms)})
+
+    async def vm(self, request: Request) -> Response:
+        """Puts an instance on a host, or takes it away."""
+        name = request.path_params["name"]
+        if request.method == "DELETE":
+            vm = _named(self.cloud.vms, "Instance", name)
+            self.cloud.vms.change(vm["id"], removed=self.cloud.world.clock.now(), host=None, state="Destroyed")
+            return self._done()
+        body = await self.read(request)
+        host = _named(self.cloud.hosts, "Host", body["host"])
+        pool = _named(self.cloud.pools, "Storage pool", body["pool"]) if "pool" in body else None
+        return self._done({"id": instances.place(self.cloud, name, host, pool, bool(body.get("ha", True)))["id"]})
+
+    # The database
+
+    async def db(self, request: Request) -> Response:
+        """Tables as they are, without secrets of users."""
+        cloud = self.cloud
+        pools = [{**pool, "details": storage.details(cloud, pool)} for pool in cloud.pools.values()]
+        return JSONResponse(
+            {
+                "pools": pools,
+                "configurations": cloud.settings.stored.values(),
+                "hosts": cloud.hosts.values(),
+                "clusters": cloud.clusters.values(),
+                "zones": cloud.zones.values(),
+                "servers": cloud.servers.values(),
+                "vms": cloud.vms.values(),
+                "jobs": cloud.jobs.table.values(),
+            }
+        )

@@ -1,0 +1,138 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Asynchronous jobs: pending for a number of polls, then done or failed; or lost (sheet section 6, plugin sheet 7.2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from . import errors
+from .answers import date
+
+if TYPE_CHECKING:
+    from ..faults import Fault
+    from ..store import Document
+    from .cloud import Cloud
+    from .request import Request
+
+RUNNING, SUCCEEDED, FAILED, CANCELLED = range(4)
+FAULTS = ("job_fails", "job_lost", "job_slow")
+
+
+class Jobs:
+    """A job does its work at the poll that first finds it finished, or by itself a while later when nobody asks."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self.cloud = cloud
+        self.table = cloud.table("job")
+
+    def submit(self, request: Request, id: str, instance: tuple[str, str] | None, java: str, fault: Fault | None) -> Document:
+        assume, kind = self.cloud.assume, fault.kind if fault else None
+        more = fault.more if fault else {}
+        polls = int(more["polls"]) if kind == "job_slow" else assume.job_polls
+        server = next(iter(self.cloud.servers.values()))
+        job = self.cloud.add(
+            "job",
+            id,
+            command=request.command.name,
+            java=java,
+            raw=request.raw,
+            user=request.caller.user["id"],
+            account=request.caller.account["id"],
+            server=server["id"],
+            instance=list(instance) if instance else None,
+            status=RUNNING,
+            polls=polls,
+            due=self.cloud.world.clock.now() + assume.job_seconds * max(1, polls),
+            completed=None,
+            result=None,
+            code=0,
+            lost=kind == "job_lost",
+            fails=errors.ServerError(int(more["code"]), str(more["text"])).result() if kind == "job_fails" else None,
+            effect=not (kind == "job_lost" and not more["effect"]),
+        )
+        return job
+
+    def is_known(self, job: Document) -> bool:
+        """Neither lost nor expired (job.expire.minutes)."""
+        if job["lost"] or job["completed"] is None:
+            return not job["lost"]
+        return job["completed"] > self.cloud.world.clock.now() - self.cloud.settings.number("job.expire.minutes", 1440) * 60
+
+    def pending(self) -> list[Document]:
+        return [one for one in self.table.values() if one["status"] == RUNNING]
+
+    def pending_of(self, kind: str) -> dict[str, Document]:
+        """The running jobs on objects of a kind, by the object's id."""
+        return {one["instance"][1]: one for one in self.pending() if one["instance"] and one["instance"][0] == kind and not one["lost"]}
+
+    def poll(self, id: str) -> Document | None:
+        """The job as a client sees it now; each look brings it nearer to its end."""
+        job = self.table.get(id)
+        if job is None or not self.is_known(job):
+            return None
+        if job["status"] == RUNNING:
+            if job["polls"] <= 0:
+                return self.finish(job)
+            return self.table.change(id, polls=job["polls"] - 1)
+        return job
+
+    def finish(self, job: Document) -> Document:
+        """Do the work, unless a fault says otherwise; what a failing job changed is undone."""
+        if job["fails"] is not None:
+            return self._end(job, FAILED, job["fails"])
+        if not job["effect"]:
+            return self._end(job, FAILED, None)
+        mark = self.cloud.world.store.mark()
+        try:
+            return self._end(job, SUCCEEDED, self.cloud.engine.carry_out(job))
+        except errors.ServerError as error:
+            self.cloud.world.store.rollback(mark)
+            return self._end(job, FAILED, error.result())
+
+    def _end(self, job: Document, status: int, result: dict[str, Any] | None) -> Document:
+        code = 0 if status == SUCCEEDED else (result or {}).get("errorcode", 530)
+        return self.table.change(job["id"], status=status, result=result, code=code, completed=self.cloud.world.clock.now())
+
+    def run_due(self) -> bool:
+        """Finish what nobody polled in time."""
+        now = self.cloud.world.clock.now()
+        due = [job for job in self.pending() if job["due"] <= now]
+        for job in due:
+            self.finish(job)
+        return bool(due)
+
+    def lose(self, server: str) -> None:
+        """The server went down with its jobs: these end as failed with a generic text (plugin sheet 7.2)."""
+        text = self.cloud.assume.lost_job_text
+        for job in self.pending():
+            if job["server"] == server:
+                self._end(job, FAILED, errors.failure(text).result())
+
+    def shown(self, job: Document) -> dict[str, Any]:
+        """As queryAsyncJobResult and listAsyncJobs tell it; jobresult only once there is one."""
+        cloud = self.cloud
+        account = cloud.accounts[job["account"]]
+        domain = cloud.domains[account["domain"]]
+        server = cloud.servers[job["server"]]
+        shown: dict[str, Any] = {
+            "accountid": account["id"],
+            "userid": job["user"],
+            "cmd": job["java"],
+            "jobid": job["id"],
+            "jobstatus": job["status"],
+            "jobprocstatus": 0,
+            "jobresultcode": job["code"],
+            "created": date(job["created"]),
+            "completed": date(job["completed"]),
+            **cloud.since(
+                "4.19.0",
+                {"account": account["name"], "domainid": domain["id"], "domainpath": domain["path"], "managementserverid": server["id"]},
+            ),
+            **cloud.since("4.21.0", {"managementservername": server["name"]}),
+        }
+        if job["result"] is not None:
+            shown.update(jobresulttype="object", jobresult=job["result"])
+        if job["instance"]:
+            shown.update(jobinstancetype=job["instance"][0], jobinstanceid=job["instance"][1])
+        return shown

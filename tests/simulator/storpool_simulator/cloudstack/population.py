@@ -1,0 +1,125 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The CloudStack at first start (README, "The CloudStack server")."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from ..topology import SERVERS
+from . import storage
+from .cloud import identity
+from .facts import ADMIN
+
+if TYPE_CHECKING:
+    from .cloud import Cloud
+
+ZONE, POD = "sofia", "pod1"
+MEMORY, CORES, MHZ = 256 << 30, 64, 2600
+POOL, TEMPLATE = "storpool-nvme", "nvme"
+SECONDARY_BYTES = 20 << 40
+BMC_USER, BMC_PASSWORD = "ADMIN", "bmc-secret"
+# Names and number of the account types (``Account.Type``)
+ROLES = {"admin": (ADMIN, "Root Admin", 1), "ops": ("DomainAdmin", "Domain Admin", 2)}
+
+
+def populate(cloud: Cloud) -> None:
+    _organisation(cloud)
+    _servers(cloud)
+    zone = cloud.add("zone", identity("zone", ZONE), name=ZONE, allocation="Enabled", details={})
+    pod = cloud.add("pod", identity("pod", POD), name=POD, zone=zone["id"], allocation="Enabled")
+    backing = next(iter(cloud.world.clusters.values()))
+    plan = next(one for one in cloud.world.topology.clusters if one.name == backing.name)
+    number = 0
+    for index, clients in enumerate(_chunks(plan.clients, cloud.world.topology.document.get("cloudstack", {})), 1):
+        cluster = _cluster(cloud, zone, pod, f"kvm{index}")
+        for client in clients:
+            number += 1
+            _host(cloud, cluster, f"kvm{client}", number, backing.name, client)
+    cluster = _cluster(cloud, zone, pod, "converged")
+    for node in SERVERS:
+        number += 1
+        _host(cloud, cluster, f"hc{node}", number, backing.name, node)
+    cloud.add(
+        "store",
+        identity("store", "nfs-secondary"),
+        name="nfs-secondary",
+        zone=zone["id"],
+        url="nfs://192.0.2.200/export/secondary",
+        protocol="nfs",
+        provider="NFS",
+        readonly=False,
+        total=SECONDARY_BYTES,
+        used=0,
+    )
+    storage.add_first_pool(cloud, zone["id"], backing, POOL, TEMPLATE)
+
+
+def _chunks(clients: list[int], wish: dict[str, Any]) -> list[list[int]]:
+    size = int(wish.get("hosts_per_cluster", 3 if "clusters" in wish else len(clients) or 1))
+    return [clients[start : start + size] for start in range(0, len(clients), size)]
+
+
+def _organisation(cloud: Cloud) -> None:
+    root = cloud.add("domain", identity("domain", "ROOT"), name="ROOT", path="ROOT", level=0, parent=None)
+    ops = cloud.add("domain", identity("domain", "ops"), name="ops", path="ROOT/ops", level=1, parent=root["id"])
+    keys = cloud.world.recall("keys", {})
+    for name, domain in (("admin", root), ("ops", ops)):
+        role, role_name, kind = ROLES[name]
+        account = cloud.add(
+            "account",
+            identity("account", name),
+            name=name,
+            domain=domain["id"],
+            role=role,
+            role_name=role_name,
+            type=kind,
+            state="enabled",
+            key_access=True,
+        )
+        pair = keys.setdefault(name, [secrets.token_urlsafe(64), secrets.token_urlsafe(64)])
+        cloud.add("user", identity("user", name), name=name, account=account["id"], state="enabled", key=pair[0], secret=pair[1])
+    cloud.world.settings.put("keys", {"value": keys})
+
+
+def _servers(cloud: Cloud) -> None:
+    now = cloud.world.clock.now()
+    for number, name in enumerate(("ms1", "ms2"), 1):
+        cloud.add("server", identity("server", name), name=name, address=f"192.0.2.{240 + number}", started=now, loaded={})
+
+
+def _cluster(cloud: Cloud, zone: dict, pod: dict, name: str) -> dict:
+    return cloud.add("cluster", identity("cluster", name), name=name, zone=zone["id"], pod=pod["id"], allocation="Enabled", details={})
+
+
+def _host(cloud: Cloud, cluster: dict, name: str, number: int, storpool: str, client: int) -> dict:
+    """`storpool` and `client`: the StorPool client that runs on the host."""
+    servers = list(cloud.servers.values())
+    address = f"198.51.{100 + number // 250}.{number % 250}"
+    cloud.bmcs.add(address, BMC_USER, BMC_PASSWORD)
+    return cloud.add(
+        "host",
+        identity("host", name),
+        name=name,
+        zone=cluster["zone"],
+        pod=cluster["pod"],
+        cluster=cluster["id"],
+        address=f"10.1.{number // 250}.{number % 250}",
+        bmc=address,
+        storpool=storpool,
+        client=client,
+        server=servers[number % len(servers)]["id"],
+        agent="up",
+        state="Up",
+        resource="Enabled",
+        degraded=False,
+        disconnected=None,
+        tags="",
+        oobm=None,
+        oobm_enabled=False,
+        ha=None,
+        memory=MEMORY,
+        cores=CORES,
+        mhz=MHZ,
+    )

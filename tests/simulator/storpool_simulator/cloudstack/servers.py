@@ -1,0 +1,21 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Management servers: what a restart does (plugin sheet 1.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..store import Document
+    from .cloud import Cloud
+
+
+def restart(cloud: Cloud, chosen: Iterable[Document], lose_jobs: bool) -> None:
+    """They read the settings anew; their running jobs are lost or go on."""
+    loaded, now = cloud.settings.loaded_at_start(), cloud.world.clock.now()
+    for server in chosen:
+        if lose_jobs:
+            cloud.jobs.lose(server["id"])
+        cloud.servers.change(server["id"], started=now, loaded=loaded)
