@@ -10,10 +10,12 @@ checking the arguments, and the wording of its errors.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Mapping
 from datetime import date, datetime
+from functools import cache
 from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -45,6 +47,15 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
+@cache
+def _spare_what_was_inherited() -> None:
+    """Keep Python's garbage collection away from all that the worker, a fork, got from the controller.
+
+    None of it is ever freed here, yet a task with thousands of objects would have it looked through again and again, and its memory copied.
+    """
+    gc.freeze()
+
+
 class InProcessAction(ActionBase):
     """Base of the action plugins. ``DECLARED`` is what the module of the same name declares."""
 
@@ -68,6 +79,7 @@ class InProcessAction(ActionBase):
             failure = {"failed": True, "msg": message, "invocation": {"module_args": validated.validated_parameters}}
             result.update(remove_values(failure, validated._no_log_values))
             return result
+        _spare_what_was_inherited()
         result.update(execute(self.DECLARED, validated.validated_parameters, bool(self._task.check_mode), bool(self._task.diff), _CLIENTS))
         if validated._warnings:
             result.setdefault("warnings", []).extend(
