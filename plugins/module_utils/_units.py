@@ -35,6 +35,8 @@ _TAG_NAME = re.compile(r"[A-Za-z0-9_\-.:]+")
 _TAG_VALUE = re.compile(r"[A-Za-z0-9_\-.:]*")
 _RESERVED = frozenset({"list", "status"})
 NAME_LENGTH = 199
+_LONGEST = 100 * 365 * 86400  # seconds; sockets and calendars can still hold that
+_LAST_MOMENT = 253402300799  # 9999-12-31T23:59:59Z, the last one a calendar has
 
 
 def _scaled(value: Any, option: str, units: str) -> int:
@@ -137,14 +139,15 @@ def limit_to_api(value: int | str) -> int | str:
 def parse_duration(value: Any, option: str) -> int:
     """Return whole seconds from seconds or a number with s, m, h, d or w (``7d``, ``12h``).
 
-    :raises OptionError: not a duration.
+    :raises OptionError: not a duration, or more than a hundred years.
     """
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
     match = _DURATION.fullmatch(str(value).strip())
     if not match or isinstance(value, bool):
         raise OptionError(option, value, "is not a duration in seconds or like 30m, 12h, 7d, 2w")
-    return int(match.group(1)) * _SECONDS[match.group(2).lower()]
+    seconds = int(match.group(1)) * _SECONDS[match.group(2).lower()]
+    if seconds > _LONGEST:
+        raise OptionError(option, value, "is longer than a hundred years")
+    return seconds
 
 
 def parse_moment(value: Any, option: str, zone: tzinfo) -> int:
@@ -157,13 +160,13 @@ def parse_moment(value: Any, option: str, zone: tzinfo) -> int:
     text = str(value).strip()
     if text.lower() == "never":
         return 0
-    if text.isascii() and text.isdigit() and len(text) <= 12 and not isinstance(value, bool):
-        return int(text)
+    if not isinstance(value, bool) and (seconds := parse_whole(text, 0, _LAST_MOMENT)) is not None:
+        return seconds
     try:
         moment = datetime.fromisoformat(re.sub("[zZ]$", "+00:00", text))
     except ValueError:
         raise OptionError(option, value, "is no time: give UNIX seconds, ISO 8601 as in 2026-12-31T23:00:00Z, or never") from None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp())
+    return min(int((moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()), _LAST_MOMENT)
 
 
 def _parse_name(value: Any, option: str, pattern: re.Pattern, allowed: str) -> str:

@@ -229,13 +229,14 @@ def test_zones():
         ("2026-12-31T23:00:00+02:00", at("2026-12-31T21:00:00")),
         ("2026-12-31 23:00", at("2026-12-31T21:00:00")),
         ("2026-06-30", at("2026-06-29T21:00:00")),
+        ("9999-12-31T23:59:59-05:00", 253402300799),
     ],
 )
 def test_moments(value, expected):
     assert parse_moment(value, "delete_at", SOFIA) == expected
 
 
-@pytest.mark.parametrize("value", ["tomorrow", "2026-13-01", "", "-5", True, "7d"])
+@pytest.mark.parametrize("value", ["tomorrow", "2026-13-01", "", "-5", True, "7d", 999999999999])
 def test_what_is_no_moment(value):
     with pytest.raises(OptionError, match="is no time"):
         parse_moment(value, "delete_at", UTC)
