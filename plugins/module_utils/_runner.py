@@ -90,7 +90,7 @@ def run_module(declared: Manages | Informs) -> None:
         """Refuses wrong arguments without showing what ``hide`` would have hidden."""
 
         def fail_json(self, msg: str, **kwargs: Any) -> None:
-            kwargs.setdefault("invocation", {"module_args": _shown_options(declared, getattr(self, "params", {}))})
+            kwargs.setdefault("invocation", {"module_args": shown_options(declared, getattr(self, "params", {}))})
             super().fail_json(msg, **kwargs)
 
     # no_log keeps the options out of the system log: a token may stand inside an ordinary value.
@@ -131,7 +131,7 @@ def execute(
             "msg": f"unexpected error, a defect of this collection: {type(exc).__name__}: {exc}",
             "exception": traceback.format_exc(),
         }
-    result["invocation"] = {"module_args": _shown_options(declared, options)}
+    result["invocation"] = {"module_args": shown_options(declared, options)}
     return _without(result, secrets)
 
 
@@ -164,7 +164,7 @@ def _failure(exc: CollectionError) -> dict[str, Any]:
     return {"failed": True, "changed": False, "msg": str(exc), "error": exc.as_dict()}
 
 
-def _shown_options(declared: Manages | Informs, options: Mapping[str, Any]) -> dict[str, Any]:
+def shown_options(declared: Manages | Informs, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options for the result's ``invocation``: secrets hidden, long lists only counted."""
     hide = getattr(declared, "hide", None)
     shown = _masked(declared.argument_spec(), hide(options) if hide else options)

@@ -24,7 +24,7 @@ from ansible.module_utils.errors import UnsupportedError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
-from ..module_utils._runner import execute
+from ..module_utils._runner import execute, shown_options
 
 # Clients live as long as the worker: all items of a loop share one connection.
 _CLIENTS: dict[Any, Any] = {}
@@ -76,7 +76,11 @@ class InProcessAction(ActionBase):
             message = validated.errors.msg
             if isinstance(validated.errors[0], UnsupportedError):
                 message = f"Unsupported parameters for ({self._task.action}) module: {message}"
-            failure = {"failed": True, "msg": message, "invocation": {"module_args": validated.validated_parameters}}
+            failure = {
+                "failed": True,
+                "msg": message,
+                "invocation": {"module_args": shown_options(self.DECLARED, validated.validated_parameters)},
+            }
             result.update(remove_values(failure, validated._no_log_values))
             return result
         _spare_what_was_inherited()

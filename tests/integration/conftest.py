@@ -22,6 +22,8 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.storpool.cloudstack.plugins.module_utils import _runner
 from storpool_simulator.testing import Simulator
 
+CLOUDSTACKS = ("4.19.3", "4.20.2", "4.21.0", "4.22.0")
+
 
 @pytest.fixture(scope="session")
 def simulator_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
@@ -29,13 +31,43 @@ def simulator_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simu
         yield sim
 
 
+def as_at_first_start(process: Simulator) -> Simulator:
+    process.clear_faults()
+    process.reset()
+    process.background(True)
+    process.reset_calls()
+    return process
+
+
 @pytest.fixture
 def sim(simulator_process: Simulator) -> Simulator:
-    simulator_process.clear_faults()
-    simulator_process.reset()
-    simulator_process.background(True)
-    simulator_process.reset_calls()
-    return simulator_process
+    return as_at_first_start(simulator_process)
+
+
+@pytest.fixture(scope="session")
+def cloud_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Simulator]]:
+    """`cloud_of(version)` is a simulator with a CloudStack of that version, started when it is first asked for."""
+    running: dict[str, Simulator] = {}
+
+    def get(version: str) -> Simulator:
+        if version not in running:
+            process = Simulator(tmp_path_factory.mktemp("cloud"), devices="link", cloudstack=version)
+            process.start()
+            running[version] = process
+        return as_at_first_start(running[version])
+
+    yield get
+    for process in running.values():
+        process.stop()
+
+
+@pytest.fixture(params=CLOUDSTACKS)
+def cloud(request: pytest.FixtureRequest, cloud_of: Callable[[str], Simulator]) -> Simulator:
+    """A simulator with a CloudStack, as at first start; the test runs with each version.
+
+    A test module that is about CloudStack makes it its `simulator`, and the other fixtures work with it.
+    """
+    return cloud_of(request.param)
 
 
 @pytest.fixture
@@ -93,6 +125,21 @@ def validated(name: str, options: dict[str, Any]) -> dict[str, Any]:
     return result.validated_parameters
 
 
+def connection(simulator: Simulator, name: str) -> dict[str, Any]:
+    """The connection options that a module takes."""
+    every = {
+        "sp_api_http_host": [simulator.host],
+        "sp_api_http_port": simulator.port,
+        "sp_auth_token": simulator.token,
+        "sp_timeout": 20,
+    }
+    if "cloudstack" in simulator.ready:
+        cloud = simulator.cloudstack
+        every.update(cloudstack_url=cloud["url"], cloudstack_key=cloud["key"], cloudstack_secret=cloud["secret"], cloudstack_timeout=20)
+    taken = declared(name).argument_spec()
+    return {option: value for option, value in every.items() if option in taken}
+
+
 @pytest.fixture
 def run_module(simulator: Simulator) -> Callable[..., dict[str, Any]]:
     """`run_module(name, check=False, diff=True, in_process=True, **options)` returns the result of one task against the simulator.
@@ -102,13 +149,7 @@ def run_module(simulator: Simulator) -> Callable[..., dict[str, Any]]:
     clients: dict[Any, Any] = {}
 
     def run(name: str, /, check: bool = False, diff: bool = True, in_process: bool = True, **options: Any) -> dict[str, Any]:
-        options = {
-            "sp_api_http_host": [simulator.host],
-            "sp_api_http_port": simulator.port,
-            "sp_auth_token": simulator.token,
-            "sp_timeout": 20,
-            **options,
-        }
+        options = {**connection(simulator, name), **options}
         if in_process:
             return _runner.execute(declared(name), validated(name, options), check, diff, clients)
         task = {"name": "Module", f"storpool.cloudstack.{name}": options, "ignore_errors": True}

@@ -63,7 +63,11 @@ class Run:
 
 def connection(sim: Any) -> dict[str, str]:
     """The environment variables by which tasks find a simulator."""
-    return {"SP_API_HTTP_HOST": str(sim.host), "SP_API_HTTP_PORT": str(sim.port), "SP_AUTH_TOKEN": str(sim.token)}
+    found = {"SP_API_HTTP_HOST": str(sim.host), "SP_API_HTTP_PORT": str(sim.port), "SP_AUTH_TOKEN": str(sim.token)}
+    if "cloudstack" in sim.ready:
+        cloud = sim.cloudstack
+        found.update(CLOUDSTACK_ENDPOINT=cloud["url"], CLOUDSTACK_KEY=cloud["key"], CLOUDSTACK_SECRET=cloud["secret"])
+    return found
 
 
 def plays(content: list[dict[str, Any]], way: str = "worker") -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from playbooks import Run
 OURS = "storpool.cloudstack."
 
 # What only the server can know before the thing is done, and what is about the run and not about the objects.
-SERVER_KNOWS = {"global_id", "remote_ids"}
+SERVER_KNOWS = {"global_id", "id", "remote_ids"}
 ABOUT_THE_RUN = {"api", "invocation"}
 A_MINUTE = 60
 

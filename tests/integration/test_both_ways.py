@@ -17,6 +17,7 @@ from typing import Any
 
 import playbooks
 import pytest
+from conftest import CLOUDSTACKS
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py") if not path.stem.startswith("_"))
@@ -61,14 +62,54 @@ CONNECTION = [
     failed("option sp_auth_token", sp_auth_token="815815815815 815815"),
 ]
 
+# What every module of CloudStack's has in common.
+CLOUDSTACK_CONNECTION = [
+    failed("Unsupported parameters for", no_such_option=1),
+    failed("refused the credentials", cloudstack_secret=TOKEN),
+    failed("refused the credentials", api_key=TOKEN),
+    failed("cannot be reached", cloudstack_url="http://127.0.0.1:1/client/api", cloudstack_timeout=1),
+    failed("option cloudstack_url", cloudstack_url="cloud.example"),
+    failed("option cloudstack_ca_path", cloudstack_ca_path="/nowhere"),
+    failed("cannot be converted", cloudstack_timeout="x"),
+    failed("unable to convert to bool", cloudstack_validate_certs="perhaps"),
+]
+
 # What a module needs to be told before it speaks to anybody.
 LEAST = {
+    "cloudstack_settings": {"name": "force.ha", "value": True},
     "storpool_volume": {"name": "v"},
     "storpool_snapshot": {"name": "s", "volume": "seed"},
     "storpool_template": {"name": "t"},
 }
 
+ENDPOINT = f"SP_API_HTTP=127.0.0.1:81;SP_AUTH_TOKEN={TOKEN};SP_TEMPLATE=nvme"
+STATS = "storpool.volumes.stats.interval"
+
 CASES: dict[str, list[Case]] = {
+    "cloudstack_settings": [
+        changed(CHECK, name=STATS, value=1800),
+        changed(DIFF, name=STATS, value="1800"),
+        ok("", DIFF, name=STATS, value=1800),
+        ok("", CHECK, name=STATS, value=1800.0),
+        changed(DIFF, settings=[{"name": "force.ha", "value": True, "cluster": "kvm1"}, {"name": STATS, "state": "default"}]),
+        changed(DIFF, name="sp.alternative.endpoint", value=ENDPOINT, storage_pool="storpool-nvme"),
+        ok("", CHECK, name="sp.alternative.endpoint", value=ENDPOINT, storage_pool="storpool-nvme"),
+        changed(None, name="alert.smtp.password", value="hunter2"),
+        ok("stored encrypted", None, name="alert.smtp.password", value="hunter3"),
+        changed({"loop": [5, 6]}, name=STATS, value="{{ item }}"),
+        Case("changed", {"name": "sp.bypass.secondary.storage", "value": "{{ 1 == 1 }}"}, {}, "no effect from CloudStack 4.21"),
+        changed(None, name="ha.tag", value="race"),  # its answer is lost: see the fault of the fixture
+        failed("did you mean force.ha", DIFF, name="force.haa", value=True),
+        failed("does not exist in CloudStack", None, name="force.ha", value=True, cluster="none"),
+        failed("is neither true nor false", None, name="force.ha", value="perhaps"),
+        failed("1 of 2 failed", DIFF, settings=[{"name": "ha.tag", "value": "y"}, {"name": "zzz", "value": 1}], on_error="continue"),
+        failed("1 of 2 failed", CHECK, settings=[{"name": "ha.tag", "value": "z"}, {"name": "zzz", "value": 1}]),
+        failed("cannot be combined with state: default", name="force.ha", value=1, state="default"),
+        failed("is declared twice", settings=[{"name": "force.ha", "value": 1}, {"name": "force.ha", "value": 2}]),
+        failed("value of state must be one of", name="force.ha", state="gone"),
+        failed("Unsupported parameters for", settings=[{"name": "x", "valeu": ENDPOINT}]),
+        failed("unable to convert to bool", name="x", value=ENDPOINT, secret="perhaps"),
+    ],
     "storpool_volume": [
         changed(CHECK, name="v", size="1G", template="nvme", tags={"a": "b"}),
         changed(DIFF, name="v", size="1G", template="nvme", tags={"a": "b"}),
@@ -161,6 +202,8 @@ def seed(simulator):
         assert "error" not in answer, (status, answer)
     # The answer to the creation of this one is lost after it took effect.
     simulator.fault("cut_after", "VolumeCreate", object="race")
+    if "cloudstack" in simulator.ready:
+        simulator.fault("cut_after", "updateConfiguration", object="race")
     simulator.reset_calls()
 
 
@@ -187,11 +230,21 @@ def settled(value: Any, key: str = "") -> Any:
     return value
 
 
+@pytest.fixture
+def simulator(request):
+    """Modules of CloudStack's have one, of the newest version."""
+    callspec = getattr(request.node, "callspec", None)
+    if callspec and str(callspec.params.get("module")).startswith("cloudstack_"):
+        return request.getfixturevalue("cloud_of")(CLOUDSTACKS[-1])
+    return request.getfixturevalue("sim")
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_both_ways(simulator, playbook, calls, module):
     assert module in CASES, f"{module} has no case here"
-    # The code behind the connection is the same for all; one module is put through all of it.
-    common = CONNECTION if module == "storpool_volume" else CONNECTION[:2]
+    common = CLOUDSTACK_CONNECTION if module.startswith("cloudstack_") else CONNECTION
+    # The code behind the connection is the same for all; one module of each system is put through all of it.
+    common = common if module in ("storpool_volume", "cloudstack_settings") else common[:2]
     cases = [*CASES[module], *(Case(case.comes, {**LEAST.get(module, {}), **case.options}, {}, case.says) for case in common)]
     runs, logs = {}, {}
     for in_process in (True, False):

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
+from conftest import CLOUDSTACKS
 from prediction import unlike
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,6 +45,14 @@ def flat(tasks: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             yield from flat(task["block"])
         else:
             yield task
+
+
+@pytest.fixture
+def simulator(request):
+    """Modules of CloudStack's have one, of the newest version."""
+    if request.node.callspec.params["module"].startswith("cloudstack_"):
+        return request.getfixturevalue("cloud_of")(CLOUDSTACKS[-1])
+    return request.getfixturevalue("sim")
 
 
 @pytest.fixture

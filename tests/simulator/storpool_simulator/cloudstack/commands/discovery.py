@@ -7,9 +7,13 @@ from __future__ import annotations
 from typing import Any
 
 from .. import answers, errors
+from ..cloud import Cloud
 from ..facts import Command, Facts, Field, Parameter
 from ..registry import command
 from ..request import Request
+from ..settings import HIDDEN
+
+SNAPSHOTS_OF_RUNNING = "kvm.snapshot.enabled"
 
 
 def _parameter(facts: Facts, one: Parameter) -> dict[str, Any]:
@@ -52,6 +56,12 @@ def list_apis(request: Request) -> dict:
     return answers.listing(request, found, lambda one: _api(facts, one))
 
 
+def _snapshots_of_running(cloud: Cloud) -> bool:
+    """Up to 4.21 ``listCapabilities`` asks the database (``_configDao.getValue``), later the value in force (``ConfigKey.value``)."""
+    known = cloud.settings.known[SNAPSHOTS_OF_RUNNING]
+    return (cloud.settings.value(known) if known.category == HIDDEN else cloud.settings.in_force(known.name)) == "true"
+
+
 @command("listCapabilities", package="user.config")
 def list_capabilities(request: Request) -> dict:
     cloud = request.cloud
@@ -69,7 +79,7 @@ def list_capabilities(request: Request) -> dict:
         "customdiskofferingminsize": int(number("custom.diskoffering.size.min", 1)),
         "customdiskofferingmaxsize": int(number("custom.diskoffering.size.max", 1024)),
         "defaultuipagesize": int(number("default.ui.page.size", 20)),
-        "kvmsnapshotenabled": truth("kvm.snapshot.enabled"),
+        "kvmsnapshotenabled": _snapshots_of_running(cloud),
         "projectinviterequired": truth("project.invite.required"),
         "kubernetesserviceenabled": truth("cloud.kubernetes.service.enabled"),
         "kubernetesclusterexperimentalfeaturesenabled": truth("cloud.kubernetes.cluster.experimental.features.enabled"),
