@@ -88,3 +88,31 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Simulator]]:
     yield begin
     for sim in reversed(running):
         sim.__exit__(None, None, None)
+
+
+# CloudStack
+
+
+@pytest.fixture(scope="session")
+def clouds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Simulator]]:
+    """A simulator with a CloudStack of the given version; each is started once and put back to its first state for each test."""
+    running: dict[str, Simulator] = {}
+
+    def of(version: str) -> Simulator:
+        if version not in running:
+            sim = Simulator(tmp_path_factory.mktemp(f"cloudstack-{version}"), devices="none", cloudstack=version)
+            sim.__enter__()
+            running[version] = sim
+        else:
+            restore(running[version])
+        return running[version]
+
+    yield of
+    for sim in running.values():
+        sim.__exit__(None, None, None)
+
+
+@pytest.fixture
+def cloud(clouds: Callable[[str], Simulator]) -> Simulator:
+    """CloudStack 4.20.2."""
+    return clouds("4.20.2")

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .cloudstack import layout
+
 if TYPE_CHECKING:
     from .cluster import Cluster
 
@@ -24,7 +26,6 @@ TEMPLATES = (
     {"name": "hdd", "replication": 2, "placeAll": "hdd", "placeTail": "hdd"},
 )
 FIRST_NUMBER = 1000
-FIRST_CLIENT = 11
 BUFFER = 256 << 10
 
 BUILT_IN = {
@@ -44,7 +45,7 @@ class ClusterPlan:
     name: str
     id: str
     location: str
-    clients: list[int] = field(default_factory=lambda: [FIRST_CLIENT, FIRST_CLIENT + 1, FIRST_CLIENT + 2])
+    clients: list[int] = field(default_factory=lambda: [11, 12, 13])
 
 
 class Topology:
@@ -65,11 +66,7 @@ class Topology:
                 for location in document["locations"]
                 for one in location["clusters"]
             ]
-            wish = document.get("cloudstack", {})
-            if "clusters" in wish and self.clusters:
-                # As many hosts, so as many compute-only clients of the first cluster
-                number = int(wish["clusters"]) * int(wish.get("hosts_per_cluster", 3))
-                self.clusters[0].clients = list(range(FIRST_CLIENT, FIRST_CLIENT + number))
+            self.kvm_clusters = layout.kvm_clusters(document, self.clusters) if self.clusters else []
         except (KeyError, TypeError, ValueError) as why:
             raise ValueError(f"the topology is not as the README tells: {why!r}") from why
         if not self.clusters:

@@ -5,10 +5,10 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..topology import SERVERS
-from . import storage
+from . import layout, storage
 from .cloud import identity
 from .facts import ADMIN
 
@@ -30,13 +30,12 @@ def populate(cloud: Cloud) -> None:
     zone = cloud.add("zone", identity("zone", ZONE), name=ZONE, allocation="Enabled", details={})
     pod = cloud.add("pod", identity("pod", POD), name=POD, zone=zone["id"], allocation="Enabled")
     backing = next(iter(cloud.world.clusters.values()))
-    plan = next(one for one in cloud.world.topology.clusters if one.name == backing.name)
     number = 0
-    for index, clients in enumerate(_chunks(plan.clients, cloud.world.topology.document.get("cloudstack", {})), 1):
+    for index, places in enumerate(cloud.world.topology.kvm_clusters, 1):
         cluster = _cluster(cloud, zone, pod, f"kvm{index}")
-        for client in clients:
+        for storpool, client in places:
+            _host(cloud, cluster, f"kvm{layout.FIRST_HOST + number}", number + 1, storpool, client)
             number += 1
-            _host(cloud, cluster, f"kvm{client}", number, backing.name, client)
     cluster = _cluster(cloud, zone, pod, "converged")
     for node in SERVERS:
         number += 1
@@ -54,11 +53,6 @@ def populate(cloud: Cloud) -> None:
         used=0,
     )
     storage.add_first_pool(cloud, zone["id"], backing, POOL, TEMPLATE)
-
-
-def _chunks(clients: list[int], wish: dict[str, Any]) -> list[list[int]]:
-    size = int(wish.get("hosts_per_cluster", 3 if "clusters" in wish else len(clients) or 1))
-    return [clients[start : start + size] for start in range(0, len(clients), size)]
 
 
 def _organisation(cloud: Cloud) -> None:

@@ -13,6 +13,7 @@ from datetime import datetime
 from urllib.parse import quote
 
 SIGNATURE = "signature"
+ENFORCED_AHEAD = 15 * 60  # seconds that `expires` may lie ahead while posts and timestamps are enforced
 _MOMENT = re.compile(r"\d+-\d\d?-\d\d?T\d\d?:\d\d?:\d\d?[+-]\d{4}\Z")
 
 
