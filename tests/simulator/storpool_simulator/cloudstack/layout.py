@@ -21,8 +21,8 @@ Place = tuple[str, int]
 def kvm_clusters(document: dict, plans: list[ClusterPlan]) -> list[list[Place]]:
     """The hosts of each KVM cluster, by the wish {"clusters": N, "hosts_per_cluster": N} of the topology.
 
-    Without a wish all compute-only clients of the first StorPool cluster are one KVM cluster. With a number of clusters, the StorPool clusters
-    of the first location take turns, a KVM cluster each; they get as many compute-only clients as that takes.
+    Without a wish all compute-only clients of the first StorPool cluster are one KVM cluster. With a number of clusters, the StorPool
+    clusters of the first location take turns, a KVM cluster each; they get as many compute-only clients as that takes.
     """
     wish = document.get("cloudstack", {})
     size = int(wish.get("hosts_per_cluster", DEFAULT_HOSTS))

@@ -42,8 +42,7 @@ def _scope(request: Request) -> tuple[str, str] | None:
 
 def _shown(cloud: Cloud, setting: Setting, value: str | None, scope: str | None) -> dict[str, Any]:
     """The scope is told only when it was asked for by an id, and in lower case (``ListCfgsByCmd.setScope``)."""
-    if scope is None and cloud.assume.setting_scope_shown == "always":
-        scope = setting.scope
+    shown_scope = scope.lower() if scope is not None else setting.scope if cloud.assume.setting_scope_shown == "always" else None
     return {
         "name": setting.name,
         "category": setting.category,
@@ -56,7 +55,7 @@ def _shown(cloud: Cloud, setting: Setting, value: str | None, scope: str | None)
         "isdynamic": setting.dynamic,
         "defaultvalue": setting.default,
         "value": cloud.settings.shown(setting, value),
-        "scope": scope and scope.lower(),
+        "scope": shown_scope,
     }
 
 
