@@ -14,6 +14,7 @@ import configparser
 import glob
 import os
 import platform
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +54,7 @@ STORPOOL_CONF = "/etc/storpool.conf"
 
 DEFAULT_JOB_TIMEOUT = 3600
 
+_CLUSTER_ID = re.compile(r"~[A-Za-z0-9]+(\.[A-Za-z0-9]+)?")
 _CONF = {"sp_api_http_host": "SP_API_HTTP_HOST", "sp_api_http_port": "SP_API_HTTP_PORT", "sp_auth_token": "SP_AUTH_TOKEN"}
 _ENVIRONMENT = {
     **_CONF,  # storpool.conf and the environment use the same names
@@ -297,7 +299,7 @@ def cloudstack_connection(options: Mapping[str, Any], environ: Mapping[str, str]
 
 def _cluster(value: str) -> str:
     """Return the name of a cluster, or ``~`` and its id (both forms follow ``RemoteCommand/``)."""
-    return value if value.startswith("~") and value[1:].replace(".", "", 1).isalnum() else parse_remote_name(value, "sp_cluster")
+    return value if _CLUSTER_ID.fullmatch(value) else parse_remote_name(value, "sp_cluster")
 
 
 def _number(setting: Setting | None, name: str, default: int, highest: int) -> int:

@@ -212,8 +212,9 @@ class StorPool:
             self._decode,
             pool=parallel,
         )
-        remote = f"RemoteCommand/{connection.cluster}/" if connection.cluster else ""
+        remote = f"RemoteCommand/{_in_path(connection.cluster)}/" if connection.cluster else ""
         self._prefix = f"/ctrl/1.0/{remote}"
+        self._cluster_found = not connection.cluster
 
     def begin(self, stats: Stats, read_only: bool) -> None:
         """Start a task: count into ``stats`` and, in check mode, refuse to write."""
@@ -233,6 +234,8 @@ class StorPool:
             answer = self.http.post(self._path(write.call, write.on), _encoded(write.body), waits=write.waits)
         except ApiError as exc:
             raise about(exc, write.call, write.about) from exc.__cause__
+        except Unreachable as exc:
+            raise self._with_way_out(exc) from exc.__cause__
         if write.waits and time.monotonic() - started >= write.waits:
             self._confirm_clients(write)
         return answer
@@ -266,7 +269,7 @@ class StorPool:
         try:
             return self._get("VolumeListSnapshots", name)
         except ApiError as exc:
-            if exc.name == NOT_THERE:
+            if self._is_missing(exc):
                 return []
             raise
 
@@ -352,14 +355,41 @@ class StorPool:
         try:
             return self.http.get(self._path(call, on))
         except ApiError as exc:
-            raise about(exc, call, on or "") from exc.__cause__
+            failure = about(exc, call, on or "")
+            if on is None and exc.name == NOT_THERE:
+                failure.hint = f"check sp_cluster (from {self.connection.sources.get('sp_cluster')})"
+            raise failure from exc.__cause__
+        except Unreachable as exc:
+            raise self._with_way_out(exc) from exc.__cause__
+
+    def _with_way_out(self, exc: Unreachable) -> Unreachable:
+        """Return the same error, saying which options are to be looked at and where their values are from."""
+        sources = self.connection.sources
+        exc.hint = exc.hint or (
+            f"check sp_api_http_port (from {sources.get('sp_api_http_port', 'the default, 81')}) "
+            f"and sp_api_http_host (from {sources.get('sp_api_http_host')})"
+        )
+        return exc
+
+    def _is_missing(self, exc: ApiError) -> bool:
+        """Tell whether the error means that the object is not there. What is not there may be the cluster of ``RemoteCommand/`` instead."""
+        if exc.name != NOT_THERE:
+            return False
+        if not self._cluster_found:
+            try:
+                self.maintenance()  # names nothing but the cluster
+            except ApiError as failure:
+                exc.hint = failure.hint
+                return False
+            self._cluster_found = True
+        return True
 
     def _one(self, call: str, name: str) -> dict[str, Any] | None:
         """Return the only element of the list that ``Volume/{name}`` and ``Snapshot/{name}`` answer with."""
         try:
             found = self._get(call, name)
         except ApiError as exc:
-            if exc.name == NOT_THERE:
+            if self._is_missing(exc):
                 return None
             raise
         return found[0] if found else None
@@ -367,7 +397,7 @@ class StorPool:
     def _path(self, call: str, on: str | None) -> str:
         multi = "MultiCluster/" if self.connection.multi_cluster and call in _MULTI_CLUSTER else ""
         path = f"{self._prefix}{multi}{call}"
-        return path if on is None else f"{path}/{quote(on, safe='~:@')}"
+        return path if on is None else f"{path}/{_in_path(on)}"
 
     def _decode(self, reply: Reply) -> Any:
         """Return ``data`` of an answer; an error object counts whatever the HTTP status is (rule ``http-status``)."""
@@ -393,18 +423,14 @@ class StorPool:
 
     def _no_json(self, reply: Reply) -> Exception:
         """Return what to raise for a body that is not JSON: a passing fault, or another service on that port."""
-        status, label, sources = reply.status, reply.endpoint.label, self.connection.sources
+        status, label = reply.status, reply.endpoint.label
         if status == 429:
             return Transient(ApiError("HTTP 429", "too many requests", transient=True, status=status))
         if status in (401, 403):
             return self._refused(reply)
         if 300 <= status < 400 or (status < 500 and reply.body.lstrip()[:1] == b"<"):
             what = "a redirect" if 300 <= status < 400 else "an HTML page"
-            return Unreachable(
-                f"{label} answered with {what} (HTTP {status}): this is not the StorPool API",
-                hint=f"check sp_api_http_port (from {sources.get('sp_api_http_port', 'the default, 81')}) "
-                f"and sp_api_http_host (from {sources.get('sp_api_http_host')})",
-            )
+            return Unreachable(f"{label} answered with {what} (HTTP {status}): this is not the StorPool API")
         return ValueError(f"HTTP {status}, {len(reply.body)} bytes that are not JSON")
 
     def _refused(self, reply: Reply) -> Unauthorized:
@@ -415,6 +441,10 @@ class StorPool:
 
     def _redacted(self, text: str) -> str:
         return text.replace(self.connection.token, "(token)")
+
+
+def _in_path(name: str) -> str:
+    return quote(name, safe="~:@")
 
 
 def _encoded(body: Any) -> bytes:

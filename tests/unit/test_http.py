@@ -249,6 +249,7 @@ def test_nobody_listens(clock):
         client.volumes()
     assert caught.value.parts["attempts"] == _http.CONNECT_ATTEMPTS
     assert "cannot be reached: Connection refused; gave up after 6 attempts" in str(caught.value)
+    assert "check sp_api_http_port (from option sp_api_http_port) and sp_api_http_host (from profile lab of /x.ini)" in str(caught.value)
     assert f"StorPool at 127.0.0.1:{client.connection.hosts[0][1]}" in str(caught.value)
 
 

@@ -300,7 +300,7 @@ def test_clusters(place, cluster):
     assert place.connect(sp_api_http_host=["h"], sp_auth_token=TOKEN, sp_cluster=cluster).cluster == cluster
 
 
-@pytest.mark.parametrize("cluster", ["a/b", "~../x", "~", "~a.b.c", "a b", "list", "a\n"])
+@pytest.mark.parametrize("cluster", ["a/b", "~../x", "~", "~a.b.c", "~ä.b", "~a.", "a b", "list", "a\n"])
 def test_clusters_that_cannot_be_meant(place, cluster):
     assert "option sp_cluster" in place.refused(sp_api_http_host=["h"], sp_auth_token=TOKEN, sp_cluster=cluster)
 

@@ -41,6 +41,7 @@ def test_names_in_paths(name, path):
         (None, True, "/ctrl/1.0/MultiCluster/", "/ctrl/1.0/"),
         ("sofia-b", False, "/ctrl/1.0/RemoteCommand/sofia-b/", "/ctrl/1.0/RemoteCommand/sofia-b/"),
         ("~sf.b", True, "/ctrl/1.0/RemoteCommand/~sf.b/MultiCluster/", "/ctrl/1.0/RemoteCommand/~sf.b/"),
+        ("#far", False, "/ctrl/1.0/RemoteCommand/%23far/", "/ctrl/1.0/RemoteCommand/%23far/"),
     ],
 )
 def test_prefixes(cluster, multi, prefix, unmarked):
@@ -73,6 +74,28 @@ def test_one_object_that_is_not_there():
         assert client.volume("w") is None
         with pytest.raises(ApiError, match="Volume on x failed: busy: no"):
             client.volume("x")
+
+
+def test_a_cluster_that_is_not_there_is_no_missing_object():
+    far, gone = "/ctrl/1.0/RemoteCommand/far", {"name": "objectDoesNotExist", "descr": "no such cluster"}
+    with Server(
+        GET(f"{far}/Volume/v", error=gone),
+        GET(f"{far}/MaintenanceList", error=gone),
+        GET(f"{far}/Snapshot/s", error=gone),
+        GET(f"{far}/MaintenanceList", error=gone),
+        GET(f"{far}/VolumesList", error=gone),
+    ) as server:
+        client = connect(server, cluster="far")
+        for read in (lambda: client.volume("v"), lambda: client.snapshot("s"), client.volumes):
+            with pytest.raises(ApiError, match=r"no such cluster \(check sp_cluster"):
+                read()
+    with Server(
+        GET(f"{far}/Volume/v", error=NOT_THERE),
+        GET(f"{far}/MaintenanceList", data={"nodes": []}),
+        GET(f"{far}/Volume/w", error=NOT_THERE),
+    ) as server:
+        client = connect(server, cluster="far")
+        assert (client.volume("v"), client.volume("w")) == (None, None)
 
 
 @pytest.mark.parametrize(
