@@ -16,7 +16,7 @@ import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPException, HTTPResponse
 from ssl import SSLError
 from typing import Any, Callable
 from urllib.parse import urlsplit
@@ -26,12 +26,14 @@ from ._errors import AnswerLost, CollectionError, Unreachable, WriteInCheckMode
 try:
     from requests.adapters import HTTPAdapter
     from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+    from urllib3.util import is_connection_dropped
 
     REQUESTS_ERROR = None
 except ImportError:  # reported by the runner with Ansible's own text for missing libraries
     REQUESTS_ERROR = traceback.format_exc()
 
 CONNECT_TIMEOUT = 5.0  # seconds for one TCP connection
+RESTED = 0.02  # seconds after which a kept connection may have been closed by the server
 CONNECT_ATTEMPTS = 6  # as many as the official bindings make, over all endpoints
 BACKOFF_FIRST, BACKOFF_LONGEST = 0.25, 5.0  # seconds
 _PIECE = 1 << 20  # bytes read at a time
@@ -84,7 +86,9 @@ class Endpoint:
     def __init__(self, base: str, label: str) -> None:
         self.base = base.rstrip("/")
         self.label = label
-        self._path = urlsplit(self.base).path
+        address = urlsplit(self.base)
+        self.host = address.netloc
+        self._path = address.path
 
     def target(self, path: str) -> str:
         """Return what a request line asks for: ``path`` (which may be only a query) below the address."""
@@ -127,17 +131,18 @@ class Http:
         self.stats = Stats()
         self.read_only = False
         self._decode = decode
-        self._headers = headers
-        self._adapter = HTTPAdapter(pool_connections=len(endpoints), pool_maxsize=pool, max_retries=0)
+        self._headers = "".join(f"{name}: {value}\r\n" for name, value in {"Accept-Encoding": "identity", **headers}.items())
+        self._pool = pool
         self._verify = verify
-        self._pools: dict[Endpoint, Any] = {}
+        self._kept: dict[Endpoint, _Connections] = {}
         self._preferred = 0
         self._clock = time.monotonic
         self._sleep = time.sleep
 
     def close(self) -> None:
         """Close the kept connections."""
-        self._adapter.close()
+        for connections in self._kept.values():
+            connections.close()
 
     def get(self, path: str) -> Any:
         """Read. Repeated until it is answered, the deadline passes or all endpoints failed six times.
@@ -212,15 +217,13 @@ class Http:
     def _send(self, method: str, endpoint: Endpoint, path: str, data: bytes | None, deadline: float) -> Reply:
         """Send one request and return its answer; tells apart what never left (:class:`_NotSent`) from what was cut off (:class:`_Cut`)."""
         remaining = max(0.1, deadline - self._clock())
-        pool = self._pool(endpoint)
-        connection = pool._get_conn()
+        connections = self._connections(endpoint)
+        connection = connections.take(remaining)
         try:
-            if connection.sock is None:
-                _connect(connection, min(CONNECT_TIMEOUT, remaining))
-            connection.sock.settimeout(remaining)
-            connection.request(method, endpoint.target(path), data, self._headers)
-            answer = connection.getresponse()
-            reply = Reply(endpoint, answer.status, self._body(answer, deadline), answer.headers)
+            connection.sock.sendall(self._request(method, endpoint, path, data))
+            answer = HTTPResponse(connection.sock, method=method)
+            answer.begin()
+            body = self._body(answer, deadline)
         except BaseException as exc:
             connection.close()
             if isinstance(exc, socket.timeout):
@@ -228,25 +231,25 @@ class Http:
             if isinstance(exc, (HTTPException, OSError)):
                 raise _Cut(f"closed the connection ({_plain(exc)})") from exc
             raise
-        pool._put_conn(connection)
-        return reply
+        if answer.will_close:
+            connection.close()
+        else:
+            connections.give_back(connection)
+        return Reply(endpoint, answer.status, body, answer.headers)
 
-    def _pool(self, endpoint: Endpoint) -> Any:
-        """Return the kept connections to an endpoint, as ``requests`` makes them (how certificates are verified among other things).
+    def _request(self, method: str, endpoint: Endpoint, path: str, data: bytes | None) -> bytes:
+        """Return a request in one piece: sent in two, as the standard library does it, it takes one more switch of threads."""
+        length = f"Content-Length: {len(data)}\r\n" if data is not None else ""
+        head = f"{method} {endpoint.target(path)} HTTP/1.1\r\nHost: {endpoint.host}\r\n{self._headers}{length}\r\n"
+        return head.encode("ascii") + (data or b"")
 
-        They are used directly: what ``Session`` and ``HTTPAdapter.send`` do for each call (merging cookies, proxies and ``.netrc``, which
-        an API client must not have, and building a ``Response``) costs several times what the call itself does.
-        """
-        pool = self._pools.get(endpoint)
-        if pool is None:
-            pool = self._adapter.poolmanager.connection_from_url(endpoint.base)
+    def _connections(self, endpoint: Endpoint) -> _Connections:
+        if endpoint not in self._kept:
             try:
-                self._adapter.cert_verify(pool, endpoint.base, self._verify, None)
+                self._kept.setdefault(endpoint, _Connections(endpoint, self._pool, self._verify))
             except OSError as exc:
                 raise Unreachable(f"{endpoint.label} cannot be verified: {exc}") from exc
-            pool.ConnectionCls = type("Connection", (_Standard, pool.ConnectionCls), {})
-            self._pools[endpoint] = pool
-        return pool
+        return self._kept[endpoint]
 
     def _body(self, answer: Any, deadline: float) -> bytes:
         """Return the body of an answer; neither one without an end nor one that drips may outlast our limits."""
@@ -269,28 +272,68 @@ class Http:
         return b"".join(pieces)
 
 
-class _Standard:
-    """Lets a connection of ``urllib3`` speak as the standard library's does: alike in all versions, and at a third of the cost."""
+class _Connections:
+    """The kept connections to one endpoint: made as ``requests`` makes them (TCP options, TLS, verification), then used directly.
 
-    putrequest = HTTPConnection.putrequest
-    putheader = HTTPConnection.putheader
-    request = HTTPConnection.request
-    getresponse = HTTPConnection.getresponse
+    What ``Session`` and ``HTTPAdapter.send`` do for each call (merging cookies, proxies and ``.netrc``, which an API client must not have,
+    and building a ``Response``) costs several times what the call itself does.
+    """
 
+    def __init__(self, endpoint: Endpoint, most: int, verify: bool | str) -> None:
+        adapter = HTTPAdapter()
+        self._pool = adapter.poolmanager.connection_from_url(endpoint.base)
+        adapter.cert_verify(self._pool, endpoint.base, verify, None)
+        self._most = most
+        self._idle: list[tuple[Any, float]] = []
 
-def _connect(connection: Any, seconds: float) -> None:
-    """Connect. :raises _NotSent: whatever goes wrong here, TLS included, nothing was sent."""
-    connection.timeout = seconds
-    try:
-        connection.connect()
-    except NewConnectionError as exc:
-        raise _NotSent(_plain(exc)) from exc
-    except (ConnectTimeoutError, socket.timeout) as exc:
-        raise _NotSent(f"no connection within {seconds:.0f} s") from exc
-    except SSLError as exc:
-        raise _NotSent(f"TLS: {_plain(exc)}") from exc
-    except (HTTPError, OSError) as exc:
-        raise _NotSent(_plain(exc)) from exc
+    def take(self, seconds: float) -> Any:
+        """Return a connection on which nothing may take longer than ``seconds``.
+
+        :raises _NotSent: there is none to be had; whatever goes wrong here, TLS included, nothing was sent.
+        """
+        connection = self._used() or self._new(min(CONNECT_TIMEOUT, seconds))
+        seconds = round(seconds + 0.05, 1)  # the same for call after call, so that it is set once
+        if connection.sock.gettimeout() != seconds:
+            connection.sock.settimeout(seconds)
+        return connection
+
+    def give_back(self, connection: Any) -> None:
+        """Keep a connection, on which everything was read, for the next call."""
+        if len(self._idle) < self._most:
+            self._idle.append((connection, time.monotonic()))
+        else:
+            connection.close()
+
+    def close(self) -> None:
+        """Close what is kept."""
+        while self._idle:
+            self._idle.pop()[0].close()
+
+    def _used(self) -> Any:
+        """Return a kept connection that the server has not closed, or ``None``."""
+        while True:
+            try:
+                connection, since = self._idle.pop()
+            except IndexError:
+                return None
+            if time.monotonic() - since < RESTED or not is_connection_dropped(connection):
+                return connection
+            connection.close()
+
+    def _new(self, seconds: float) -> Any:
+        connection = self._pool._new_conn()
+        connection.timeout = seconds
+        try:
+            connection.connect()
+        except NewConnectionError as exc:
+            raise _NotSent(_plain(exc)) from exc
+        except (ConnectTimeoutError, socket.timeout) as exc:
+            raise _NotSent(f"no connection within {seconds:.0f} s") from exc
+        except SSLError as exc:
+            raise _NotSent(f"TLS: {_plain(exc)}") from exc
+        except (HTTPError, OSError) as exc:
+            raise _NotSent(_plain(exc)) from exc
+        return connection
 
 
 class _NotSent(Exception):
