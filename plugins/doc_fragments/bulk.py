@@ -28,7 +28,7 @@ options:
     choices: [changed, all, none]
   parallel:
     description:
-      - How many changes that do not depend on each other are sent at once.
+      - How many changes that do not depend on each other are sent at once, from 1 to 256.
     type: int
     default: 8
 """

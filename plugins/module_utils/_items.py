@@ -26,6 +26,8 @@ BULK_SPEC: dict[str, dict[str, Any]] = dict(
     parallel=dict(type="int", default=8),
 )
 
+MOST_PARALLEL = 256  # each takes a thread and a connection
+
 _EXACT = {"str": str, "int": int, "bool": bool, "dict": dict, "list": list}
 
 
@@ -43,6 +45,8 @@ def expand(options: Mapping[str, Any], item: Mapping[str, dict[str, Any]], plura
 
     :raises OptionError: more than one way of declaring at once, a file that cannot be read, an entry with a wrong option.
     """
+    if not 1 <= options["parallel"] <= MOST_PARALLEL:
+        raise OptionError("parallel", options["parallel"], f"is not a number from 1 to {MOST_PARALLEL}")
     shared = {name: options[name] for name in item}
     lists = [name for name in (plural, f"{plural}_src", "names") if options.get(name) is not None]
     if len(lists) > 1:
@@ -75,7 +79,12 @@ def read_file(path: str, option: str, plural: str) -> list[Any]:
                 found = _load_yaml(stream, option, path)
             elif ending == ".csv":
                 rows = csv.DictReader(stream, restkey="(beyond the columns of the first line)")
+                columns = rows.fieldnames or ()
+                if len(set(columns)) < len(columns):
+                    raise ValueError("its first line names a column twice")
                 found = [{key: value for key, value in row.items() if value not in (None, "")} for row in rows]
+                while found and not found[-1]:
+                    del found[-1]  # spreadsheets leave rows of mere commas below the last one
             else:
                 raise OptionError(option, path, "must end in .json, .yml, .yaml or .csv")
     except OSError as exc:

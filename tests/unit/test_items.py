@@ -103,6 +103,18 @@ def test_lists_and_maps_in_a_file(tmp_path):
     ]
 
 
+def test_empty_rows_of_a_spreadsheet(tmp_path):
+    path = tmp_path / "things.csv"
+    path.write_text("name,value\na,1\n\nb,2\n,\n,\n")
+    assert expand(things_src=str(path)) == ([{"name": "a", "value": 1}, {"name": "b", "value": 2}], False)
+
+
+@pytest.mark.parametrize("parallel", [0, -1, 257])
+def test_parallel_that_cannot_be_meant(parallel):
+    with pytest.raises(OptionError, match=r"option parallel: .* is not a number from 1 to 256"):
+        expand(name="a", parallel=parallel)
+
+
 def test_home_in_a_path(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "things.json").write_text("[]")
@@ -120,6 +132,7 @@ def test_home_in_a_path(tmp_path, monkeypatch):
         ("things.yml", "a: [", "is not valid YML: "),
         ("things.yml", "!!python/object/apply:os.system ['true']", "is not valid YML: "),
         ("things.csv", b"\xff\xfe\x00", "is not valid CSV: "),
+        ("things.csv", "name,value,name\na,1,b\n", "names a column twice"),
         ("things.json", "{}", "holds neither a list nor a map with the list things"),
         ("things.json", '{"volumes": []}', "holds neither a list nor a map with the list things"),
         ("things.yml", "", "holds neither a list"),
