@@ -113,9 +113,9 @@ def waves(wanted: Sequence[Wanted], option: str) -> list[list[int]]:
                 raise OptionError(
                     option, name, f"is declared twice (entries {owner[name] + 1} and {position + 1}); declare each object once"
                 )
+    if not any(one.needs() for one in wanted):
+        return [list(range(len(wanted)))] if wanted else []
     waiting = {position: {owner[name] for name in one.needs() if name in owner} - {position} for position, one in enumerate(wanted)}
-    if not any(waiting.values()):
-        return [list(waiting)] if waiting else []
     groups = []
     while waiting:
         ready = [position for position, needs in waiting.items() if not needs & waiting.keys()]
