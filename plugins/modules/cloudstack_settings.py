@@ -107,8 +107,9 @@ notes:
   - C(kvm.snapshot.enabled) is not among the settings that CloudStack lists before 4.22. This module reads it from the capabilities.
   - A scope given by its id costs no call to find it; settings of one scope cost one listing, however many there are.
 seealso:
-  - module: ngine_io.cloudstack.configuration
-    description: Sets one setting a task.
+  - name: StorPool's CloudStack plugin
+    description: What its settings do.
+    link: https://kb.storpool.com/storpool_integrations/github/cloudstack.html
 """
 
 EXAMPLES = r"""
