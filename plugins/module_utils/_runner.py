@@ -167,8 +167,9 @@ def _failure(exc: CollectionError) -> dict[str, Any]:
 def shown_options(declared: Manages | Informs, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options for the result's ``invocation``: secrets hidden, long lists only counted."""
     hide = getattr(declared, "hide", None)
-    shown = _masked(declared.argument_spec(), hide(options) if hide else options)
-    return {name: f"<{len(value)} entries>" if isinstance(value, list) and len(value) > _LONG else value for name, value in shown.items()}
+    shown = (hide(options) if hide else options).items()
+    counted = {name: f"<{len(value)} entries>" if isinstance(value, list) and len(value) > _LONG else value for name, value in shown}
+    return _masked(declared.argument_spec(), counted)
 
 
 def _by_alias(spec: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -196,7 +197,7 @@ def _secrets(spec: Mapping[str, dict[str, Any]], options: Mapping[str, Any]) -> 
         value = options.get(name)
         if one.get("no_log") and value:
             yield str(value)
-        elif one.get("options") and isinstance(value, list):
+        elif isinstance(value, list) and any(inner.get("no_log") for inner in one.get("options", {}).values()):
             for entry in value:
                 yield from _secrets(one["options"], entry)
 
