@@ -11,9 +11,11 @@ checking the arguments, and the wording of its errors.
 from __future__ import annotations
 
 import gc
+import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date, datetime
 from functools import cache
 from typing import Any
@@ -36,7 +38,7 @@ def _plain(value: Any) -> Any:
     if value is None or kind in (str, bool, int, float):
         return value
     if isinstance(value, Mapping):
-        return {_plain(key): _plain(inner) for key, inner in value.items()}
+        return {str(key) if isinstance(key, str) else json.dumps(_plain(key)): _plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple, set)):
         return [_plain(inner) for inner in value]
     if isinstance(value, (date, datetime)):
@@ -45,6 +47,17 @@ def _plain(value: Any) -> Any:
         if isinstance(value, plain):
             return plain(value)
     return str(value)
+
+
+@contextmanager
+def _working_in(directory: str) -> Iterator[None]:
+    """Let a relative path begin where it does for a module on a local connection."""
+    before = os.getcwd()
+    os.chdir(directory)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 @cache
@@ -84,7 +97,10 @@ class InProcessAction(ActionBase):
             result.update(remove_values(failure, validated._no_log_values))
             return result
         _spare_what_was_inherited()
-        result.update(execute(self.DECLARED, validated.validated_parameters, bool(self._task.check_mode), bool(self._task.diff), _CLIENTS))
+        with _working_in(self._loader.get_basedir()):
+            result.update(
+                execute(self.DECLARED, validated.validated_parameters, bool(self._task.check_mode), bool(self._task.diff), _CLIENTS)
+            )
         if validated._warnings:
             result.setdefault("warnings", []).extend(
                 f"Both option {one['option']} and its alias {one['alias']} are set." for one in validated._warnings

@@ -17,6 +17,7 @@ from typing import Any
 
 import playbooks
 import pytest
+import yaml
 from conftest import CLOUDSTACKS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -400,6 +401,26 @@ def test_conditions(simulator, playbook, tmp_path):
     assert sent == {*aside, "environment of the play", "become of the play"}
     results = [record["result"] for record in run.tasks]
     assert [result["changed"] for result in results] == [True] + [False] * (len(results) - 1)
+
+
+@pytest.mark.parametrize("in_process", [True, False])
+def test_relative_paths_begin_at_the_playbook(simulator, tmp_path, in_process):
+    (tmp_path / "volumes.csv").write_text("name,size\nv,1M\n")
+    path = tmp_path / "play.yml"
+    tasks = [{"name": "From a file", "storpool.cloudstack.storpool_volume": {"volumes_src": "volumes.csv"}}]
+    path.write_text(yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
+    run = playbooks.run(path, env=playbooks.connection(simulator), variables={"storpool_in_process": in_process})
+    assert run.result("From a file")["summary"]["changed"] == 1, run.output
+
+
+@pytest.mark.parametrize("in_process", [True, False])
+def test_keys_that_yaml_makes_numbers_of(simulator, playbook, in_process):
+    content = """
+    - {name: Tag, storpool.cloudstack.storpool_volume: {name: v, size: 1M, tags: {2026: x, true: y}}}
+    - {name: Find, storpool.cloudstack.storpool_volume_info: {tags: {2026: x, true: y}}}
+    """
+    run = playbook(content, in_process=in_process)
+    assert [one["tags"] for one in run.result("Find")["volumes"]] == [{"2026": "x", "true": "y"}], run.output
 
 
 def test_other_hosts(simulator, tmp_path):
