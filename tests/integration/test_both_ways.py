@@ -216,12 +216,12 @@ def tasks(module, cases):
 
 
 def settled(value: Any, key: str = "") -> Any:
-    """A result without what differs between any two runs: moments, and how often chance let something be tried."""
+    """A result without what differs between any two runs: moments, and what chance decides (attempts; which of several gets which id)."""
     if isinstance(value, dict):
         return {name: settled(one, name) for name, one in value.items() if name != "ansible_facts"}
     if isinstance(value, list):
         return [settled(one, key) for one in value]
-    if key in ("attempts", "waited"):
+    if key in ("attempts", "waited") or (key == "global_id" and value):
         return "some"
     if isinstance(value, int) and not isinstance(value, bool) and value > 1_500_000_000 and key not in ("size", "free", "capacity"):
         return "a moment" if value < 1 << 31 else value
