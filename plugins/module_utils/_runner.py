@@ -271,9 +271,9 @@ class _Run:
                 outcome.done, outcome.not_done = outcome.not_done, []
         else:
             for group in groups:
-                self._apply(
-                    [(wanted[position], outcomes[position]) for position in group if plans[position].changes or plans[position].waits]
-                )
+                work = [(wanted[position], outcomes[position]) for position in group if plans[position].changes or plans[position].waits]
+                self._apply(work)
+                self._read_back([(one, outcome) for one, outcome in work if outcome.plan.read_back and outcome.done and not outcome.error])
         return self._result(outcomes)
 
     # -- apply
@@ -326,9 +326,6 @@ class _Run:
                     del changes[0]
             for wait in outcome.plan.waits:
                 self._wait(wait)
-            if outcome.plan.read_back and outcome.plan.after is not None:
-                present = self._what_is_there(wanted) or {}
-                outcome.plan.after.update({key: value for key, value in present.items() if value is not None})
         except CollectionError as exc:
             outcome.error = exc
             if self.options["on_error"] == "stop":
@@ -341,14 +338,22 @@ class _Run:
         outcome.not_done = [change.action for change in changes]
         if outcome.error and outcome.done:
             # A half-done object is reported as it is, not as it was to become.
-            outcome.plan.after = self._what_is_there(wanted)
+            outcome.plan.after = self._what_is_there([wanted])[0]
 
-    def _what_is_there(self, wanted: Any) -> dict[str, Any] | None:
-        """Return the object as it is now; ``None`` also when it cannot be read."""
+    def _read_back(self, work: list[tuple[Any, _Outcome]]) -> None:
+        """Complete what the answers did not tell of the objects that were made, with as few reads as possible."""
+        if work:
+            for (_wanted, outcome), present in zip(work, self._what_is_there([wanted for wanted, _outcome in work])):
+                if present and outcome.plan.after:
+                    outcome.plan.after.update({key: value for key, value in present.items() if value is not None})
+
+    def _what_is_there(self, wanted: Sequence[Any]) -> list[dict[str, Any] | None]:
+        """Return the objects as they are now; ``None`` also for what cannot be read."""
         try:
-            return self.resource.plan(wanted, self.resource.observe(self.client, [wanted])).before
+            world = self.resource.observe(self.client, wanted)
+            return [self.resource.plan(one, world).before for one in wanted]
         except CollectionError:
-            return None
+            return [None] * len(wanted)
 
     def _wait(self, wait: Wait) -> None:
         """Read again and again until it is done. :raises DeadlineExceeded: it takes longer than it may."""

@@ -1,0 +1,187 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a task may ask of StorPool: however many objects it declares, a handful of listings, and a write for each change.
+
+Time is noise, calls are not: a budget that is exceeded here is what would be slow on a cluster. Each case runs in check mode (the same
+reads, no write), for real, and again (no write).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+MIB = 1 << 20
+MANY = 40
+NAMES = [f"v{number:02}" for number in range(MANY)]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """One task: what it reads first and, when it writes, `after`; how many writes it makes; what it reads when nothing is left to do."""
+
+    module: str
+    options: dict[str, Any]
+    reads: list[str]
+    writes: int
+    again: list[str]
+    before: list[tuple[str, Any]] = field(default_factory=list)
+    after: list[str] = field(default_factory=list)
+
+
+def volumes(**more: Any) -> list[tuple[str, Any]]:
+    return [("VolumeCreate", {"name": name, "size": MIB, "template": "hdd", **more}) for name in NAMES]
+
+
+def snapshots() -> list[tuple[str, Any]]:
+    return [*volumes(), *((f"VolumeSnapshot/{name}", {"name": f"{name}-s"}) for name in NAMES)]
+
+
+ONE = "one"
+A_VOLUME = [("VolumeCreate", {"name": ONE, "size": MIB, "template": "hdd"})]
+
+BUDGETS = {
+    # Without a template nothing tells how many copies the volume will have, so it is read back.
+    "create one volume": Budget("storpool_volume", {"name": ONE, "size": "1M"}, ["Volume"], 1, ["Volume"], after=["Volume"]),
+    "create one volume on a template": Budget(
+        "storpool_volume", {"name": ONE, "size": "1M", "template": "hdd"}, ["Volume", "VolumeTemplatesList"], 1, ["Volume"]
+    ),
+    "change one volume": Budget("storpool_volume", {"name": ONE, "size": "2M", "iops": 50}, ["Volume"], 1, ["Volume"], A_VOLUME),
+    "attach one volume": Budget(
+        "storpool_volume", {"name": ONE, "attach_to": [11]}, ["Volume", "AttachmentsList"], 1, ["Volume", "AttachmentsList"], A_VOLUME
+    ),
+    "delete one volume": Budget(
+        "storpool_volume", {"name": ONE, "state": "absent"}, ["Volume", "AttachmentsList"], 1, ["Volume"], A_VOLUME
+    ),
+    "create many volumes": Budget(
+        "storpool_volume", {"names": NAMES, "size": "1M"}, ["VolumesList"], MANY, ["VolumesList"], after=["VolumesList"]
+    ),
+    "create many volumes on a template": Budget(
+        "storpool_volume",
+        {"names": NAMES, "size": "1M", "template": "hdd"},
+        ["VolumesList", "VolumeTemplatesList"],
+        MANY,
+        ["VolumesList"],
+    ),
+    "change many volumes": Budget(
+        "storpool_volume", {"names": NAMES, "size": "2M", "tags": {"a": "b"}}, ["VolumesList"], MANY, ["VolumesList"], volumes()
+    ),
+    "change few of many volumes": Budget(
+        "storpool_volume",
+        {"volumes": [{"name": name, "size": "2M" if name < "v03" else "1M"} for name in NAMES]},
+        ["VolumesList"],
+        3,
+        ["VolumesList"],
+        volumes(),
+    ),
+    "delete many volumes": Budget(
+        "storpool_volume",
+        {"names": NAMES, "state": "absent"},
+        ["VolumesList", "AttachmentsList"],
+        MANY,
+        ["VolumesList"],
+        volumes(),
+    ),
+    "find many volumes by their tags": Budget(
+        "storpool_volume",
+        {"volumes": [{"match_tags": {"n": name}, "size": "2M"} for name in NAMES]},
+        ["VolumesList"],
+        MANY,
+        ["VolumesList"],
+        [("VolumeCreate", {"size": MIB, "template": "hdd", "tags": {"n": name}}) for name in NAMES],
+    ),
+    "snapshot many volumes, each by itself": Budget(
+        "storpool_snapshot",
+        {"snapshots": [{"name": f"{name}-s", "volume": name} for name in NAMES]},
+        ["SnapshotsList", "VolumesList"],
+        MANY,
+        ["SnapshotsList"],
+        volumes(),
+    ),
+    "change many snapshots": Budget(
+        "storpool_snapshot",
+        {"names": [f"{name}-s" for name in NAMES], "tags": {"a": "b"}},
+        ["SnapshotsList"],
+        MANY,
+        ["SnapshotsList"],
+        snapshots(),
+    ),
+    "delete many snapshots": Budget(
+        "storpool_snapshot",
+        {"names": [f"{name}-s" for name in NAMES], "state": "absent"},
+        ["SnapshotsList", "AttachmentsList", "ExportsList"],
+        MANY,
+        ["SnapshotsList"],
+        snapshots(),
+    ),
+    "create many templates": Budget(
+        "storpool_template",
+        {"templates": [{"name": name, "replication": 3, "place_all": "ssd"} for name in NAMES]},
+        ["VolumeTemplatesList", "PlacementGroupsList"],
+        MANY,
+        ["VolumeTemplatesList"],
+    ),
+}
+
+READERS = {
+    "volumes": ("storpool_volume_info", {}, ["VolumesList", "AttachmentsList"]),
+    "one volume": ("storpool_volume_info", {"name": "v03"}, ["Volume", "AttachmentsList"]),
+    "snapshots": ("storpool_snapshot_info", {}, ["SnapshotsList", "AttachmentsList"]),
+}
+
+
+@pytest.mark.parametrize("budget", BUDGETS.values(), ids=BUDGETS)
+def test_a_task_keeps_to_its_budget(budget, run_module, do, calls):
+    for call, body in budget.before:
+        do(call, body)
+    calls()
+    said = run_module(budget.module, check=True, **budget.options)
+    spent = calls()
+    assert (said.get("failed"), spent.reads, spent.writes) == (None, budget.reads, []), said.get("msg")
+    done = run_module(budget.module, **budget.options)
+    spent = calls()
+    assert (spent.reads, len(spent.writes)) == (budget.reads + budget.after, budget.writes), done.get("msg")
+    assert done["api"] == {"reads": len(spent.reads), "writes": budget.writes, "attempts": len(spent.entries), "waited": 0.0}
+    again = run_module(budget.module, **budget.options)
+    spent = calls()
+    assert (again["changed"], spent.reads, spent.writes) == (False, budget.again, [])
+
+
+@pytest.mark.parametrize(("module", "options", "reads"), READERS.values(), ids=READERS)
+def test_a_question_keeps_to_its_budget(module, options, reads, run_module, do, calls):
+    for call, body in snapshots():
+        do(call, body)
+    calls()
+    assert "failed" not in run_module(module, **options)
+    spent = calls()
+    assert (spent.reads, spent.writes) == (reads, [])
+
+
+@pytest.mark.parametrize("source", ["list", "names", "json", "csv"])
+def test_the_way_of_declaring_costs_no_calls(source, run_module, do, calls, tmp_path):
+    for call, body in volumes():
+        do(call, body)
+    entries = [{"name": name, "size": "1M"} for name in NAMES]
+    ways = {"list": {"volumes": entries}, "names": {"names": NAMES, "size": "1M"}}
+    if source == "json":
+        (tmp_path / "v.json").write_text(json.dumps(entries))
+    if source == "csv":
+        (tmp_path / "v.csv").write_text("name,size\n" + "".join(f"{one['name']},{one['size']}\n" for one in entries))
+    calls()
+    result = run_module("storpool_volume", **ways.get(source, {"volumes_src": str(tmp_path / f"v.{source}")}))
+    spent = calls()
+    assert (result["changed"], spent.reads, spent.writes) == (False, ["VolumesList"], [])
+
+
+def test_a_loop_reads_once_for_each_item(playbook, do, calls):
+    for call, body in volumes():
+        do(call, body)
+    calls()
+    task = {"storpool.cloudstack.storpool_volume": {"name": "{{ item }}", "size": "1M"}, "loop": NAMES}
+    assert playbook([task]).changed == 0
+    spent = calls()
+    assert (spent.reads, spent.writes) == (["Volume"] * MANY, [])
