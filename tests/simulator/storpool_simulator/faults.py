@@ -24,6 +24,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "job_lost": {"effect": True},
     "job_slow": {"polls": ...},
 }
+JOB_KINDS = frozenset(kind for kind in KINDS if kind.startswith("job_"))
 COMMON = {"call": "*", "skip": 0, "count": 1, "object": None, "cluster": None}
 
 
@@ -74,11 +75,11 @@ class Faults:
         self._faults[self._last] = Fault(id=self._last, kind=kind, more=more, **common)
         return self._last
 
-    def take(self, cluster: str, call: str, write: bool, objects: set[str]) -> Fault | None:
-        """The fault for this call; every matching fault counts it, the first that is due acts."""
+    def take(self, cluster: str, call: str, write: bool, objects: set[str], job: bool = False) -> Fault | None:
+        """The fault for this call; every matching fault counts it, the first that is due acts. `job`: the call begins one."""
         acting = None
         for fault in self._faults.values():
-            if not fault.matches(cluster, call, write, objects):
+            if not fault.matches(cluster, call, write, objects) or (fault.kind in JOB_KINDS and not job):
                 continue
             if fault.skip > 0:
                 fault.skip -= 1

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from ..calllog import Entry
+from ..faults import JOB_KINDS
 from ..transport import Answer, cut, deliver, read_body
 from . import answers, errors, parameters, signing
 from .facts import ADMIN, Command, changes
-from .jobs import FAULTS as JOB_FAULTS
 from .request import Caller
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Api:
         try:
             caller = self._system(command) if unsigned else self._caller(scope["method"], command, raw)
             assert command is not None
-            fault = self.world.faults.take(NAME, name, entry.write, set(raw.values())) if self.world.faults else None
+            fault = self.world.faults.take(NAME, name, entry.write, set(raw.values()), command.is_async) if self.world.faults else None
             if fault is not None:
                 entry.fault = fault.kind
                 if await self._acts_before(fault, scope):
@@ -143,7 +143,7 @@ class Api:
                 raise _demanded(fault)
             parameters.refuse_control_characters(raw)
             request = self.cloud.engine.request(command, caller, raw)
-            content = self.cloud.engine.run(request, fault if fault is not None and fault.kind in JOB_FAULTS else None)
+            content = self.cloud.engine.run(request, fault if fault is not None and fault.kind in JOB_KINDS else None)
             self.world.commit()
             return content
         except errors.ServerError:

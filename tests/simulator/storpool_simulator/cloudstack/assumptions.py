@@ -31,5 +31,28 @@ class CloudAssumptions(Switches):
     job_seconds: float = switch(1.0, "seconds until a job that nobody looks at is finished, for each such look")
     lost_job_text: str = switch("job cancelled because of management server restart", "text of a job that its management server lost")
 
+    # Hosts, in seconds of the simulator's clock
+    poll_seconds: float = switch(
+        4.0, "how often background work looks at hosts, power states and host HA (plugin sheet 3.3: about every 4 s)"
+    )
+    boot_seconds: float = switch(
+        120.0, "how long a host takes from a reset or power-on until agent and StorPool client run, if it comes back"
+    )
+    maintenance_seconds: float = switch(4.0, "how long a host is in PrepareForMaintenance")
+    investigate_seconds: float = switch(
+        150.0, "how long a host without host HA is Disconnected before its heartbeat decides that it is Down (ping.interval x ping.timeout)"
+    )
+
+    # Storage pools
+    servers_have_storpool_conf: bool = switch(
+        True, "management servers have /etc/storpool.conf of the first cluster, for a url that is a template name"
+    )
+    pool_details_update: str = switch(
+        "overlay",
+        "details of updateStoragePool: laid over the stored ones (the generic code), or ignored (the plugin)",
+        "overlay",
+        "ignored",
+    )
+
     # Commands
     unsupported_command_status: int = switch(501, "a command that the simulator does not have: HTTP status and error code")

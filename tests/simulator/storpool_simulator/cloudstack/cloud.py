@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING, Any
 
 from .bmc import Bmcs
@@ -12,6 +11,7 @@ from .engine import Engine
 from .facts import Facts
 from .jobs import Jobs
 from .settings import Settings
+from .timeline import Timeline
 
 if TYPE_CHECKING:
     from ..store import Document, Table
@@ -34,16 +34,6 @@ RELATED = {
     "ManagementServerResponse": "server",
     "AsyncJobResponse": "job",
 }
-_NAMESPACE = uuid.UUID("5f0e5a0c-0f5e-4b4e-8a43-6a7a3a3c1d2e")
-
-
-def identity(kind: str, name: str) -> str:
-    """The id of an object that is there from the start: the same after a reset."""
-    return str(uuid.uuid5(_NAMESPACE, f"{kind}/{name}"))
-
-
-def new_id() -> str:
-    return str(uuid.uuid4())
 
 
 class Cloud:
@@ -69,6 +59,8 @@ class Cloud:
         self.settings = Settings(self)
         self.jobs = Jobs(self)
         self.engine = Engine(self)
+        self.timeline = Timeline(self)
+        world.background.others += [self.jobs.run_due, self.timeline.run_due]
 
     def table(self, kind: str) -> Table:
         return self.world.store.table(SPACE, kind)
@@ -99,6 +91,11 @@ class Cloud:
 
     # Objects
 
+    def set_switch(self, kind: str, id: str, name: str, on: bool) -> None:
+        """One of the details of a cluster or zone that say enabled or not."""
+        table = self.table(kind)
+        table.change(id, details={**table[id]["details"], name: str(on).lower()})
+
     def add(self, kind: str, id: str, **fields: Any) -> Document:
         """A new object; it also gets an internal number and the time."""
         table = self.table(kind)
@@ -124,6 +121,11 @@ class Cloud:
         if text.isdigit():
             return next((key for key, one in table.items() if one["dbid"] == int(text)), None)
         return None
+
+    @staticmethod
+    def takes_part(host: Document) -> bool:
+        """Its agent answers and nothing keeps instances away."""
+        return host["state"] == "Up" and host["resource"] == "Enabled"
 
     def hosts_of(self, *, cluster: str | None = None, zone: str | None = None) -> list[Document]:
         return [one for one in self.living(self.hosts) if cluster in (None, one["cluster"]) and zone in (None, one["zone"])]

@@ -13,12 +13,13 @@ from starlette.routing import Route
 
 from ..errors import missing
 from ..store import Document, Table
-from . import hosts, instances, servers, storage
+from . import hosts, instances, outofband, servers, storage
 from .cloud import Cloud
 
 Handler = Callable[[Request], Awaitable[Response]]
 BMC_FIELDS = {"power": ("on", "off"), "broken": (True, False)}
 AGENTS = ("up", "down")
+POOL_FIELDS = {"allocated", "volumes", "snapshots", "template_snapshots"}
 
 
 def _named(table: Table, what: str, name: str) -> Document:
@@ -47,6 +48,7 @@ class CloudControl:
             route("/cloudstack/hosts", self.hosts, "GET"),
             route("/cloudstack/hosts/{name}", self.host, "PUT"),
             route("/cloudstack/bmc/{address}", self.bmc, "GET", "PUT"),
+            route("/cloudstack/pools/{name}", self.pool, "PUT"),
             route("/cloudstack/vms", self.vms, "GET"),
             route("/cloudstack/vms/{name}", self.vm, "PUT", "DELETE"),
             route("/cloudstack/db", self.db, "GET"),
@@ -83,7 +85,8 @@ class CloudControl:
             "storpool": {"cluster": host["storpool"], "client": host["client"]},
             "bmc": host["bmc"],
             "power": bmc and bmc["power"],
-            "vms": [vm["name"] for vm in hosts.running(self.cloud, host)],
+            "vms": [vm["name"] for vm in instances.running_on(self.cloud, host)],
+            "boots": host["boots"],
             "oobm": host["oobm"] and {key: value for key, value in host["oobm"].items() if key != "password"},
             "ha": host["ha"],
         }
@@ -94,7 +97,10 @@ class CloudControl:
     async def host(self, request: Request) -> Response:
         body = await self.read(request)
         host = _named(self.cloud.hosts, "Host", request.path_params["name"])
-        hosts.set_agent(self.cloud, host, _choice(body, "agent", AGENTS))
+        if "boots" in body:
+            host = self.cloud.hosts.change(host["id"], boots=_choice(body, "boots", (True, False)))
+        if "agent" in body:
+            hosts.set_agent(self.cloud, host, _choice(body, "agent", AGENTS))
         return self._done()
 
     async def bmc(self, request: Request) -> Response:
@@ -110,8 +116,18 @@ class CloudControl:
         changes = {key: _choice(body, key, choices) for key, choices in BMC_FIELDS.items() if key in body}
         changes.update({key: str(body[key]) for key in ("user", "password") if key in body})
         bmcs.table.change(address, **changes)
-        if "power" in changes:
-            hosts.follow_power(self.cloud, address)
+        if changes.get("power", known["power"]) != known["power"]:
+            outofband.power_changed(self.cloud, address, changes["power"])
+        return self._done()
+
+    async def pool(self, request: Request) -> Response:
+        """What lies on a pool, for its refusals: numbers of volumes, snapshots, cached templates, bytes given away."""
+        pool = _named(self.cloud.pools, "Storage pool", request.path_params["name"])
+        body = await self.read(request)
+        unknown = body.keys() - POOL_FIELDS
+        if unknown:
+            raise ValueError(f"a pool has no {', '.join(sorted(unknown))}")
+        self.cloud.pools.change(pool["id"], **{key: int(value) for key, value in body.items()})
         return self._done()
 
     # Instances

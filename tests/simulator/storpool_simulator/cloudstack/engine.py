@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import errors, parameters
 from .facts import Command
+from .ids import new_id
 from .registry import Deed, deeds
 from .request import Caller, Request
 
@@ -43,8 +44,6 @@ class Engine:
         return self._begin(request, deed, fault) if request.command.is_async else deed.work(request)
 
     def _begin(self, request: Request, deed: Deed, fault: Fault | None) -> dict[str, Any]:
-        from .cloud import new_id
-
         wanted = request.raw.get("injectedjobid")
         if wanted and wanted in self.cloud.jobs.table:
             raise errors.invalid(f"UUID {wanted} already exists")

@@ -9,6 +9,7 @@ API_EXCEPTION = 9999  # ServerApiException
 INVALID_VALUE = 4350  # InvalidParameterValueException
 RUNTIME = 4250  # CloudRuntimeException
 PERMISSION_DENIED = 4365
+INTERNAL = 530
 
 CREDENTIALS = "unable to verify user credentials and/or request signature"
 
@@ -29,8 +30,8 @@ class ServerError(Exception):
         return {**shown, "errortext": self.text}
 
     def result(self) -> dict:
-        """What a failed job holds: no more than these two (sheet section 6)."""
-        return {"errorcode": self.status, "errortext": self.text}
+        """What a failed job holds: no more than these two; only a ServerApiException keeps its code (sheet section 6)."""
+        return {"errorcode": self.status if self.code == API_EXCEPTION else INTERNAL, "errortext": self.text}
 
 
 def unauthorized() -> ServerError:
@@ -50,7 +51,7 @@ def invalid(text: str) -> ServerError:
 
 def failure(text: str) -> ServerError:
     """A run-time error of the server."""
-    return ServerError(530, text, RUNTIME)
+    return ServerError(INTERNAL, text, RUNTIME)
 
 
 def denied(text: str) -> ServerError:

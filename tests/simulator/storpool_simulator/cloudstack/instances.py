@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .cloud import new_id
+from .ids import new_id
 
 if TYPE_CHECKING:
     from ..store import Document
     from .cloud import Cloud
 
-RUNNING = "Running"
+RUNNING, STOPPED = "Running", "Stopped"
 
 
 def place(cloud: Cloud, name: str, host: Document, pool: Document | None, ha: bool) -> Document:
@@ -24,3 +24,37 @@ def place(cloud: Cloud, name: str, host: Document, pool: Document | None, ha: bo
     if known is not None:
         return cloud.vms.change(known["id"], **fields)
     return cloud.add("vm", new_id(), name=name, account=account["id"], **fields)
+
+
+def running_on(cloud: Cloud, host: Document) -> list[Document]:
+    return [vm for vm in cloud.living(cloud.vms) if vm["host"] == host["id"]]
+
+
+def stop_on_pool(cloud: Cloud, pool: Document) -> None:
+    for vm in cloud.living(cloud.vms):
+        if vm["pool"] == pool["id"]:
+            cloud.vms.change(vm["id"], host=None, state=STOPPED)
+
+
+def _other_hosts(cloud: Cloud, host: Document) -> list[Document]:
+    """Where the instances of a host can go: hosts of its cluster that are up and take part, the emptiest first."""
+    others = [one for one in cloud.hosts_of(cluster=host["cluster"]) if one["id"] != host["id"] and cloud.takes_part(one)]
+    return sorted(others, key=lambda one: len(running_on(cloud, one)))
+
+
+def migrate_away(cloud: Cloud, host: Document) -> bool:
+    """For maintenance; False: some have nowhere to go."""
+    for vm in running_on(cloud, host):
+        others = _other_hosts(cloud, host)
+        if not others:
+            return False
+        cloud.vms.change(vm["id"], host=others[0]["id"])
+    return True
+
+
+def restart_elsewhere(cloud: Cloud, host: Document) -> None:
+    """After their host is gone: those with HA run on another host of the cluster, the rest, and those without a place, are stopped."""
+    forced = cloud.settings.effective(cloud.settings.known["force.ha"], host["cluster"]) == "true"
+    for vm in running_on(cloud, host):
+        others = _other_hosts(cloud, host) if vm["ha"] or forced else []
+        cloud.vms.change(vm["id"], host=others[0]["id"] if others else None, state=RUNNING if others else STOPPED)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from .request import Request
 
 RUNNING, SUCCEEDED, FAILED, CANCELLED = range(4)
-FAULTS = ("job_fails", "job_lost", "job_slow")
 
 
 class Jobs:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from ..topology import SERVERS
 from . import layout, storage
-from .cloud import identity
 from .facts import ADMIN
+from .ids import identity
 
 if TYPE_CHECKING:
     from .cloud import Cloud
@@ -32,11 +32,11 @@ def populate(cloud: Cloud) -> None:
     backing = next(iter(cloud.world.clusters.values()))
     number = 0
     for index, places in enumerate(cloud.world.topology.kvm_clusters, 1):
-        cluster = _cluster(cloud, zone, pod, f"kvm{index}")
+        cluster = _cluster(cloud, zone, pod, f"kvm{index}", places[0][0])
         for storpool, client in places:
             _host(cloud, cluster, f"kvm{layout.FIRST_HOST + number}", number + 1, storpool, client)
             number += 1
-    cluster = _cluster(cloud, zone, pod, "converged")
+    cluster = _cluster(cloud, zone, pod, "converged", backing.name)
     for node in SERVERS:
         number += 1
         _host(cloud, cluster, f"hc{node}", number, backing.name, node)
@@ -83,8 +83,11 @@ def _servers(cloud: Cloud) -> None:
         cloud.add("server", identity("server", name), name=name, address=f"192.0.2.{240 + number}", started=now, loaded={})
 
 
-def _cluster(cloud: Cloud, zone: dict, pod: dict, name: str) -> dict:
-    return cloud.add("cluster", identity("cluster", name), name=name, zone=zone["id"], pod=pod["id"], allocation="Enabled", details={})
+def _cluster(cloud: Cloud, zone: dict, pod: dict, name: str, storpool: str) -> dict:
+    """CloudStack itself notes the id of the StorPool cluster when a host connects (plugin sheet 1.1)."""
+    id = identity("cluster", name)
+    cloud.settings.store(cloud.settings.known["sp.cluster.id"], cloud.world.clusters[storpool].id, id)
+    return cloud.add("cluster", id, name=name, zone=zone["id"], pod=pod["id"], allocation="Enabled", details={})
 
 
 def _host(cloud: Cloud, cluster: dict, name: str, number: int, storpool: str, client: int) -> dict:
@@ -107,8 +110,11 @@ def _host(cloud: Cloud, cluster: dict, name: str, number: int, storpool: str, cl
         agent="up",
         state="Up",
         resource="Enabled",
-        degraded=False,
         disconnected=None,
+        # When it will have booted, or gone into maintenance; whether it comes back by itself after a power-on or a reset
+        booting=None,
+        leaving=None,
+        boots=False,
         tags="",
         oobm=None,
         oobm_enabled=False,

@@ -14,7 +14,7 @@ from .request import Request
 Work = Callable[[Request], dict]
 Check = Callable[[Request], None]
 
-_MODULES = ("discovery", "jobs", "infrastructure", "hosts", "organisation", "configuration", "pools")
+_MODULES = ("discovery", "jobs", "infrastructure", "hosts", "organisation", "configuration", "pools", "outofband", "hostha")
 
 
 @dataclass(frozen=True)

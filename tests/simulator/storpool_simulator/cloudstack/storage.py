@@ -1,14 +1,18 @@
 # Copyright (c) 2026, the storpool.cloudstack authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""StorPool primary storage as the server records it (plugin sheet 1.3)."""
+"""StorPool primary storage: what the server records and what the StorPool provider checks (plugin sheet 1.3)."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from ..calls import templates
+from . import errors
 from .answers import date
-from .cloud import identity
+from .ids import identity, new_id
 
 if TYPE_CHECKING:
     from ..cluster import Cluster
@@ -18,25 +22,92 @@ if TYPE_CHECKING:
 PROVIDER, KIND = "StorPool", "StorPool"
 DEVICES = "/dev/storpool-byid/"
 TOKEN, ADDRESS, TEMPLATE = "SP_AUTH_TOKEN", "SP_API_HTTP_HOST", "SP_TEMPLATE"
-DETAILS = (TOKEN, ADDRESS, TEMPLATE)
+URL_ADDRESS = "SP_API_HTTP"
+UP, MAINTENANCE, DISABLED = "Up", "Maintenance", "Disabled"
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+_URI = re.compile(r"storpool://(?P<token>[^@]*)@(?P<address>[^/]+)/(?P<template>.+)\Z")
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Where a pool's StorPool is, as its url tells (``SpConnectionDesc``)."""
+
+    address: str | None
+    token: str | None
+    template: str | None
+
+
+def connection(cloud: Cloud, url: str) -> Connection:
+    """The three forms of the url; a plain template name takes the rest from /etc/storpool.conf of the management server."""
+    uri = _URI.match(url)
+    if uri:
+        return Connection(uri["address"], unquote(uri["token"]) or None, uri["template"])
+    if "=" in url:
+        given = dict(part.split("=", 1) for part in url.split(";") if "=" in part)
+        return Connection(given.get(URL_ADDRESS), given.get(TOKEN), given.get(TEMPLATE))
+    if not cloud.assume.servers_have_storpool_conf:
+        return Connection(None, None, url)
+    return Connection(next(iter(cloud.addresses.values()), None), cloud.world.token, url)
+
+
+def cluster_at(cloud: Cloud, address: str) -> Cluster | None:
+    """The StorPool cluster of this process that answers there."""
+    host, _, port = address.rpartition(":")
+    for name, known in cloud.addresses.items():
+        known_host, _, known_port = known.rpartition(":")
+        if port == known_port and (host == known_host or host in LOOPBACK):
+            return cloud.world.clusters[name]
+    return None
+
+
+def initialize(cloud: Cloud, name: str, url: str, capacity: int | None, tags: str | None) -> dict[str, Any]:
+    """The checks of the provider in their order, with its texts (``StorPoolPrimaryDataStoreLifeCycle.initialize``); the pool's fields."""
+    wanted = connection(cloud, url)
+    if not wanted.address:
+        raise errors.failure(f"No {URL_ADDRESS}")
+    if not wanted.token:
+        raise errors.failure(f"No {TOKEN}")
+    if not wanted.template:
+        raise errors.failure(f"No {TEMPLATE}")
+    cluster = cluster_at(cloud, wanted.address)
+    if cluster is None or wanted.token != cloud.world.token or wanted.template not in cluster.template_names:
+        raise errors.failure(f"No such storpool template {wanted.template} or credentials are invalid")
+    for pool in cloud.living(cloud.pools):
+        known = details(cloud, pool)
+        if (known.get(ADDRESS), known.get(TEMPLATE)) == (wanted.address, wanted.template):
+            raise errors.failure(f"StorPool cluster and template already in use by pool {pool['name']}")
+    if capacity is None:
+        raise errors.failure("Capcity bytes is required")
+    return {
+        "id": f"{wanted.template};{new_id()}",
+        "name": name,
+        "capacity": capacity,
+        "tags": tags or name,
+        "storpool": cluster.name,
+        "details": {TOKEN: wanted.token, ADDRESS: wanted.address, TEMPLATE: wanted.template},
+    }
 
 
 def add_pool(cloud: Cloud, id: str, **fields: Any) -> Document:
-    """`details` are those of the plugin; `cluster` is the StorPool cluster of this process behind it."""
+    """A pool; at the first connect of a host CloudStack also notes where its StorPool is (plugin sheet 1.1)."""
     document = {
-        "state": "Up",
-        "capacity": 0,
+        "state": UP,
         "iops": None,
-        "tags": "",
         "tag_rule": False,
-        "details": {},
+        # Keys of details that are not for display
         "hidden": [],
+        # What a test says lies on it: bytes given to volumes, numbers of volumes, snapshots, cached templates
+        "allocated": 0,
         "volumes": 0,
         "snapshots": 0,
         "template_snapshots": 0,
         **fields,
     }
-    return cloud.add("pool", id, **document)
+    pool = cloud.add("pool", id, **document)
+    location = cloud.settings.known.get("sp.cluster.location")
+    if location is not None:
+        cloud.settings.store(location, cloud.world.clusters[pool["storpool"]].location, pool["id"])
+    return pool
 
 
 def add_first_pool(cloud: Cloud, zone: str, backing: Cluster, name: str, template: str) -> None:
@@ -64,15 +135,14 @@ def space(cluster: Cluster, template: str) -> tuple[int, int]:
 
 
 def details(cloud: Cloud, pool: Document) -> dict[str, str]:
-    """All details, the token in the clear; those of the first pool that name the StorPool side are those of the present start."""
+    """All details, the token in the clear."""
     present = {TOKEN: cloud.world.token, ADDRESS: cloud.addresses.get(pool["storpool"], "")}
     return {key: present[key] if value is None else value for key, value in pool["details"].items()}
 
 
 def shown(cloud: Cloud, pool: Document, job: Document | None = None) -> dict[str, Any]:
     """`job`: the running one on the pool, if there is one."""
-    backing = cloud.world.clusters.get(pool["storpool"])
-    total, used = space(backing, pool["details"].get(TEMPLATE, "")) if backing else (pool["capacity"], 0)
+    total, used = space(cloud.world.clusters[pool["storpool"]], pool["details"].get(TEMPLATE) or "")
     return {
         "id": pool["id"],
         "name": pool["name"],
@@ -89,9 +159,9 @@ def shown(cloud: Cloud, pool: Document, job: Document | None = None) -> dict[str
         "tags": pool["tags"] or None,
         "disksizetotal": total,
         "disksizeused": used,
-        "disksizeallocated": pool["volumes"],
+        "disksizeallocated": pool["allocated"],
         "capacityiops": pool["iops"],
-        "overprovisionfactor": cloud.settings.effective(cloud.settings.known["storage.overprovisioning.factor"], pool["id"]),
+        "overprovisionfactor": "1",
         "storagecapabilities": {"VOLUME_SNAPSHOT_QUIESCEVM": "false"},
         "hasannotations": False,
         "jobid": job and job["id"],

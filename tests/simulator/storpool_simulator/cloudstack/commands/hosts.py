@@ -7,11 +7,13 @@ from __future__ import annotations
 from typing import Any
 
 from ...store import Document
-from .. import answers, errors, hosts
+from .. import answers, errors, hosts, hostviews, maintenance, outofband
 from ..answers import date
 from ..cloud import Cloud
 from ..registry import command
 from ..request import Request
+
+ABOUT_HOST = ("Host", "id")
 
 
 def _wanted(request: Request, host: Document) -> bool:
@@ -29,7 +31,7 @@ def _wanted(request: Request, host: Document) -> bool:
         and request.same("managementserverid", hosts.server_of(request.cloud, host))
         and request.same("arch", "x86_64")
         and request.same("outofbandmanagementenabled", host["oobm"] is not None and host["oobm_enabled"])
-        and (powered is None or powered.lower() == hosts.power_state(request.cloud, host).lower())
+        and (powered is None or powered.lower() == outofband.power_state(host).lower())
         and request.has_keyword(host["name"], host["state"], "Routing")
     )
 
@@ -40,7 +42,7 @@ def list_hosts(request: Request) -> dict:
     cloud = request.cloud
     pending = cloud.jobs.pending_of("Host")
     found = [host for host in cloud.living(cloud.hosts) if _wanted(request, host)]
-    return answers.listing(request, found, lambda host: hosts.shown(cloud, host, pending.get(host["id"])))
+    return answers.listing(request, found, lambda host: hostviews.shown(cloud, host, pending.get(host["id"])))
 
 
 @command("updateHost", package="admin.host")
@@ -60,7 +62,54 @@ def update_host(request: Request) -> dict:
         fields["tags"] = ",".join(request.params["hosttags"])
     if "name" in request.params:
         fields["name"] = request.params["name"]
-    return answers.single(request, hosts.shown(cloud, cloud.hosts.change(host["id"], **fields)))
+    return answers.single(request, hostviews.shown(cloud, cloud.hosts.change(host["id"], **fields)))
+
+
+# Maintenance
+
+
+def _host_answer(request: Request, host: Document) -> dict:
+    return answers.single(request, hostviews.shown(request.cloud, host))
+
+
+@command("prepareHostForMaintenance", instance=ABOUT_HOST, package="admin.host")
+def prepare_host_for_maintenance(request: Request) -> dict:
+    """The job is done when instances have been told to leave; the host reaches Maintenance later."""
+    return _host_answer(request, maintenance.prepare(request.cloud, request.cloud.hosts[request.params["id"]]))
+
+
+@command("cancelHostMaintenance", instance=ABOUT_HOST, package="admin.host")
+def cancel_host_maintenance(request: Request) -> dict:
+    return _host_answer(request, maintenance.cancel(request.cloud, request.cloud.hosts[request.params["id"]]))
+
+
+@command("reconnectHost", instance=ABOUT_HOST, package="admin.host")
+def reconnect_host(request: Request) -> dict:
+    """Only an agent that is connected can be told to connect anew."""
+    host = request.cloud.hosts[request.params["id"]]
+    if host["agent"] != "up":
+        raise errors.failure(f"Unable to reconnect host because it is not in the correct state: {host['dbid']}; state={host['state']}")
+    return _host_answer(request, host)
+
+
+@command("declareHostAsDegraded", instance=ABOUT_HOST, package="admin.host")
+def declare_host_as_degraded(request: Request) -> dict:
+    """For a host that is out of reach; out-of-band management then counts as disabled for it."""
+    host = request.cloud.hosts[request.params["id"]]
+    if host["state"] not in (hosts.DISCONNECTED, hosts.DOWN, "Alert") or host["resource"] == maintenance.DEGRADED:
+        raise errors.failure(f"Host can be declared as degraded only in state Alert or Disconnected, not {host['state']}")
+    return _host_answer(request, request.cloud.hosts.change(host["id"], resource=maintenance.DEGRADED))
+
+
+@command("cancelHostAsDegraded", instance=ABOUT_HOST, package="admin.host")
+def cancel_host_as_degraded(request: Request) -> dict:
+    host = request.cloud.hosts[request.params["id"]]
+    if host["resource"] != maintenance.DEGRADED:
+        raise errors.failure(f"Cannot perform cancelHostAsDegraded when resource state is {host['resource']}")
+    return _host_answer(request, request.cloud.hosts.change(host["id"], resource=maintenance.ENABLED))
+
+
+# Instances
 
 
 def _vm_shown(cloud: Cloud, vm: Document) -> dict[str, Any]:

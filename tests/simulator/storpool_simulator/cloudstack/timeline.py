@@ -1,0 +1,52 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What goes on by itself, look by look, also through a time that the clock skips."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import hostha, hosts, instances, maintenance, outofband
+
+if TYPE_CHECKING:
+    from ..store import Document
+    from .cloud import Cloud
+
+
+class Timeline:
+    def __init__(self, cloud: Cloud) -> None:
+        self.cloud = cloud
+        self._next: float | None = None
+
+    def run_due(self) -> bool:
+        """All looks that are due; each happens at its own moment, so skipped minutes are lived through."""
+        clock, period = self.cloud.world.clock, self.cloud.assume.poll_seconds
+        now = clock.now()
+        # The clock goes back with a reset.
+        if self._next is None or self._next > now + period:
+            self._next = now
+        did = False
+        while self._next <= now:
+            with clock.at(self._next):
+                self.look(self._next)
+            self._next += period
+            did = True
+        return did
+
+    def look(self, now: float) -> None:
+        for host in self.cloud.living(self.cloud.hosts):
+            if host["booting"] is not None and host["booting"] <= now:
+                hosts.finish_boot(self.cloud, host)
+            maintenance.proceed(self.cloud, host, now)
+            outofband.look(self.cloud, self.cloud.hosts[host["id"]])
+            self._investigate(self.cloud.hosts[host["id"]], now)
+        hostha.poll(self.cloud, now)
+
+    def _investigate(self, host: Document, now: float) -> None:
+        """Without host HA the neighbours' view of the StorPool client decides whether a silent host is Down (plugin sheet 3.4)."""
+        if host["state"] != hosts.DISCONNECTED or now - host["disconnected"] < self.cloud.assume.investigate_seconds:
+            return
+        guarded = host["ha"] is not None and host["ha"]["state"] not in (hostha.DISABLED, hostha.INELIGIBLE)
+        if guarded or hosts.client_runs(self.cloud, host) or not hosts.neighbours(self.cloud, host):
+            return
+        instances.restart_elsewhere(self.cloud, self.cloud.hosts.change(host["id"], state=hosts.DOWN))
