@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Callable, Protocol
 
-from ._errors import CollectionError, OptionError
+from ._errors import ChangeRefused, CollectionError, OptionError
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,20 @@ def plan_all(resource: Resource, wanted: Sequence[Any], groups: Sequence[Sequenc
             made = plans[position] = plan(one, world)
             if made.changes:
                 predict(world, one, made)
+    _refuse_doubles(plans)
     return plans
+
+
+def _refuse_doubles(plans: Sequence[Plan]) -> None:
+    """Refuse what turned out to be one object under two names, as by name and by id: the two would undo each other's changes."""
+    owner: dict[str, Plan] = {}
+    for plan in plans:
+        identity = plan.before and plan.before.get("global_id")
+        first = owner.setdefault(identity, plan) if identity else plan
+        if first is not plan:
+            for one in (first, plan):
+                one.changes, one.waits = (), ()
+                one.refused = ChangeRefused(f"{plan.before['name']} is declared twice, under two names", hint="declare each object once")
 
 
 def diff_of(plan: Plan, show: Callable[[dict[str, Any]], dict[str, Any]], kind: str) -> dict[str, Any]:

@@ -736,6 +736,15 @@ def test_revert_of_an_unknown_volume():
     assert "there is no volume v to revert" in refusal(world(snapshots=[raw_snapshot("s")]), name="v", state="reverted", revert_to="s")
 
 
+@pytest.mark.parametrize("other", [{"global_id": "sf.a.1"}, {"name": "~sf.a.1"}, {"match_tags": {"role": "db"}}])
+def test_one_volume_under_two_names(other):
+    wanted = [parse(name="v", iops=5), parse(name="w", size="1G"), parse(**other, iops=7)]
+    plans = plan_all(VOLUMES, wanted, waves(wanted, "volumes"), world(raw_volume("v", 1, tags={"role": "db"})))
+    assert [bool(one.refused) for one in plans] == [True, False, True]
+    assert [bool(one.changes) for one in plans] == [False, True, False]
+    assert "v is declared twice" in str(plans[0].refused)
+
+
 # -- objects of CloudStack
 
 
