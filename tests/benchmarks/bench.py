@@ -294,7 +294,7 @@ def arena(port: int) -> Iterator[Arena]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def keep(bench: Bench, seconds: float, quick: bool) -> Path:
+def keep(bench: Bench, seconds: float, quick: bool, path: Path) -> None:
     """Write what was found as JSON."""
     document = {
         "when": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -313,9 +313,7 @@ def keep(bench: Bench, seconds: float, quick: bool) -> Path:
             for one in bench.goals
         ],
     }
-    path = CACHE / f"{'quick' if quick else 'bench'}-{time.strftime('%Y%m%d-%H%M%S')}.json"
     path.write_text(json.dumps(document, indent=1), encoding="utf-8")
-    return path
 
 
 def main(arguments: list[str]) -> int:
@@ -323,6 +321,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--quick", action="store_true", help="small numbers, once")
     parser.add_argument("--rounds", type=int, default=5, help="how often each contender runs (default 5)")
     parser.add_argument("--only", type=re.compile, default=re.compile(""), metavar="REGEX", help="groups whose title matches")
+    parser.add_argument("--json", type=Path, help="file for the results (default: a new one in .cache/bench)")
     given = parser.parse_args(arguments)
     started = time.monotonic()
     server = StandIn()
@@ -345,8 +344,9 @@ def main(arguments: list[str]) -> int:
     print("\nGoals" + (" (of a quick run: they mean nothing)" if given.quick else ""))
     for goal in bench.goals:
         print(f"  {goal}")
-    path = keep(bench, time.monotonic() - started, given.quick)
-    print(f"\nkept in {path.relative_to(ROOT)} after {time.monotonic() - started:.0f} s", flush=True)
+    path = given.json or CACHE / f"{'quick' if given.quick else 'bench'}-{time.strftime('%Y%m%d-%H%M%S')}.json"
+    keep(bench, time.monotonic() - started, given.quick, path)
+    print(f"\nkept in {os.path.relpath(path)} after {time.monotonic() - started:.0f} s", flush=True)
     return 0
 
 

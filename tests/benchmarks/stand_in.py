@@ -71,6 +71,7 @@ class Cluster:
             {
                 "bw": body.get("bw", "-"),
                 "creationTimestamp": 1700000000,
+                "firstNotParentObjectId": 0,
                 "flags": 0,
                 "globalId": identity,
                 "id": self.created,
@@ -117,7 +118,7 @@ class Cluster:
             return dump({"error": {"name": "objectDoesNotExist", "descr": f"no volume {on}", "transient": False}})
         elif call == "VolumeUpdate":
             self.put({**self.volumes[on], **{key: value for key, value in request.items() if key in ("size", "iops", "bw", "tags")}})
-            data = {"ok": True, "generation": self.created}
+            data = {"ok": True, "generation": self.created, "name": on}
         else:
             del self.volumes[on], self.texts[on]
             data = {"ok": True, "generation": self.created}
