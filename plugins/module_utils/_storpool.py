@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -23,6 +23,7 @@ from ._options import StorPoolConnection
 
 NOT_THERE = "objectDoesNotExist"
 EXISTS = "objectExists"
+IN_CLUSTERS = "(clusters)"  # no field of the API's
 _ENCODER = json.JSONEncoder(separators=(",", ":"))  # json.dumps makes a new one for each call
 
 # Calls that the bindings send with MultiCluster/ when asked to (column MC of the call table), among those used here.
@@ -68,7 +69,8 @@ _HINTS = (
 class Write:
     """One changing call: ``call`` is StorPool's name of it, ``on`` the object in the path (if any), ``body`` the request.
 
-    ``waits`` is how many seconds the server itself may take before it answers; ``about`` names the object for messages.
+    ``waits`` is how many seconds the server itself may take before it answers; ``about`` names the object for messages. ``once`` tells that
+    nothing in it (like a name that can be taken only once) keeps the server from doing it twice.
     """
 
     call: str
@@ -76,11 +78,12 @@ class Write:
     body: Any = None
     about: str = ""
     waits: float = 0.0
+    once: bool = False
 
 
 def volume_create(body: dict[str, Any]) -> Write:
     """Create a volume; the answer carries ``globalId`` and ``name``."""
-    return Write("VolumeCreate", None, body, body.get("name") or "(anonymous volume)")
+    return Write("VolumeCreate", None, body, body.get("name") or "(anonymous volume)", once="name" not in body)
 
 
 def volume_update(name: str, body: dict[str, Any]) -> Write:
@@ -111,7 +114,7 @@ def volume_backup(volume: str, location: str, tags: dict[str, str]) -> Write:
     body: dict[str, Any] = {"volume": volume, "location": location}
     if tags:
         body["tags"] = tags
-    return Write("VolumeBackup", None, body, volume)
+    return Write("VolumeBackup", None, body, volume, once=True)
 
 
 def volumes_group_backup(volumes: list[str], location: str, tags: dict[str, str]) -> Write:
@@ -119,7 +122,7 @@ def volumes_group_backup(volumes: list[str], location: str, tags: dict[str, str]
     body: dict[str, Any] = {"volumes": volumes, "location": location}
     if tags:
         body["tags"] = tags
-    return Write("VolumesGroupBackup", None, body, ", ".join(volumes))
+    return Write("VolumesGroupBackup", None, body, ", ".join(volumes), once=True)
 
 
 def reassign_wait(items: list[dict[str, Any]], timeout: int | None) -> Write:
@@ -463,6 +466,16 @@ def about(exc: ApiError, call: str, name: str) -> ApiError:
     return named
 
 
-def by_name(objects: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return API objects by their name; an anonymous one is known by ``~globalId``, which is its name."""
-    return {item["name"]: item for item in objects}
+def by_name(objects: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return API objects by their name; an anonymous one is known by ``~globalId``, which is its name.
+
+    In multi-cluster mode several clusters may have one of a name. Such an object then tells their names as :data:`IN_CLUSTERS`, because a
+    call that names it would reach either.
+    """
+    found = {item["name"]: item for item in objects}
+    if len(found) < len(objects):
+        clusters: dict[str, list[str]] = {}
+        for item in objects:
+            clusters.setdefault(item["name"], []).append(item.get("clusterName") or "?")
+        found.update((name, {**found[name], IN_CLUSTERS: sorted(where)}) for name, where in clusters.items() if len(where) > 1)
+    return found

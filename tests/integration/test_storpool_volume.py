@@ -773,6 +773,22 @@ def test_another_cluster(world):
     assert again["changed"] is False
 
 
+@pytest.mark.parametrize("how", [{"name": "v"}, {"volumes": [{"name": "v"}, {"name": "w", "size": "1M"}]}, {"global_id": None}])
+def test_a_name_that_two_clusters_have(world, how):
+    world.volume("v")
+    there = only(world.ok(name="v", size="1M", sp_cluster="sofia-b"))["object"]["global_id"]
+    world.calls()
+    how = {"global_id": there} if "global_id" in how else how
+    result = world.run(**how, iops=5, sp_multi_cluster=True)
+    assert "2 volumes are called v, in the clusters sofia-a, sofia-b" in result["msg"]
+    assert world.calls().writes == []
+
+
+def test_a_cluster_that_is_not_there(world):
+    result = world.run(name="v", state="absent", sp_cluster="nowhere")
+    assert "(check sp_cluster (from option sp_cluster))" in result["msg"]
+
+
 def test_errors_that_come_with_status_200(world, tmp_path):
     from storpool_simulator.testing import Simulator
 

@@ -165,3 +165,10 @@ def test_reads(method, path, data, returned):
 
 def test_by_name():
     assert sp.by_name([{"name": "a"}, {"name": "~x.y.z"}]) == {"a": {"name": "a"}, "~x.y.z": {"name": "~x.y.z"}}
+
+
+def test_names_that_several_clusters_have():
+    listed = [{"name": "a", "clusterName": "y"}, {"name": "b", "clusterName": "x"}, {"name": "a", "clusterName": "x"}]
+    found = sp.by_name(listed)
+    assert found["a"][sp.IN_CLUSTERS] == ["x", "y"]
+    assert sp.IN_CLUSTERS not in found["b"]

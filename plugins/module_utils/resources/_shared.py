@@ -77,6 +77,15 @@ def named(objects: Mapping[str, Mapping[str, Any]], reference: str | None) -> Ma
     return found
 
 
+def check_single(kind: str, raw: Mapping[str, Any]) -> None:
+    """:raises ChangeRefused: several clusters have an object of this name, and a change would reach one or the other."""
+    if sp.IN_CLUSTERS in raw:
+        raise ChangeRefused(
+            f"{len(raw[sp.IN_CLUSTERS])} {kind}s are called {raw['name']}, in the clusters {', '.join(raw[sp.IN_CLUSTERS])}",
+            hint="say which one is meant with sp_cluster, and leave sp_multi_cluster out",
+        )
+
+
 def fetch_named(
     names: Collection[str], read_one: Callable[[str], Any], read_all: Callable[[], list[dict[str, Any]]]
 ) -> dict[str, dict[str, Any]]:

@@ -30,6 +30,7 @@ from ._shared import (
     Attachments,
     address_of,
     attachments_of,
+    check_single,
     detachment,
     fetch_named,
     guard_cloudstack,
@@ -139,7 +140,7 @@ class Snapshots:
 
     def observe(self, client: sp.StorPool, wanted: Sequence[WantedSnapshot]) -> World:
         """Read the snapshots, and of the rest only what these make necessary."""
-        only = wanted[0].by_key() if len(wanted) == 1 else None
+        only = wanted[0].by_key() if len(wanted) == 1 and not client.connection.multi_cluster else None
         local = [one for one in wanted if not one.backup_to]
         if only is not None:
             found = client.snapshot(only)
@@ -202,6 +203,8 @@ class Snapshots:
             if wanted.backup_to:
                 return backup.plan(wanted, world)
             found = self._members(wanted, world)
+            for _member, raw in found:
+                check_single("snapshot", raw or {})
             if wanted.state == "present":
                 plan = self._plan_present(wanted, found, world)
             else:

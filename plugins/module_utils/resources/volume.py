@@ -36,6 +36,7 @@ from ._shared import (
     Attachments,
     address_of,
     attachments_of,
+    check_single,
     detachment,
     fetch_named,
     guard_cloudstack,
@@ -243,7 +244,7 @@ class Volumes:
 
     def observe(self, client: sp.StorPool, wanted: Sequence[WantedVolume]) -> World:
         """Read the volumes, and of the rest only what these volumes make necessary."""
-        only = wanted[0].by_key() if len(wanted) == 1 else None
+        only = wanted[0].by_key() if len(wanted) == 1 and not client.connection.multi_cluster else None
         if only is not None:
             found = client.volume(only)
             world = World({found["name"]: found} if found else {})
@@ -310,6 +311,8 @@ class Volumes:
         volume = None
         try:
             volume = self._find(wanted, world)
+            if volume is not None and volume["name"] in world.volumes:
+                check_single("volume", world.volumes[volume["name"]])
             if wanted.state == "absent":
                 plan = self._plan_absent(wanted, volume, world)
             elif wanted.state == "reverted":
