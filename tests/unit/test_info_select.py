@@ -204,6 +204,8 @@ def test_members_of_several_clusters_tell_theirs():
     ("options", "option"),
     [
         ({"fields": ["colour"]}, "fields"),
+        ({"names": [""]}, "names"),
+        ({"names": ["v*", "ö"]}, "names"),
         ({"global_ids": ["A.B.C"]}, "global_ids"),
         ({"min_size": "much"}, "min_size"),
         ({"max_size": "1000"}, "max_size"),

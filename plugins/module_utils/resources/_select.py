@@ -47,6 +47,7 @@ SELECT_SPEC: dict[str, dict[str, Any]] = dict(
 )
 
 _WILDCARD = re.compile(r"[*?[]")
+_NAME = re.compile(r"[#~]?[A-Za-z0-9_\-.:@]+")  # whatever StorPool lists; a leading * is a wildcard here
 
 
 class Names:
@@ -131,6 +132,9 @@ def parse_selection(options: Mapping[str, Any], fields: Sequence[str], now: floa
     :raises OptionError: an option that cannot be meant.
     """
     ids = options["global_ids"]
+    for name in options["names"] or ():
+        if not _WILDCARD.search(name) and not _NAME.fullmatch(name):
+            raise OptionError("names", name, "is no name that StorPool gives: letters, digits and _ - . : @, behind a # or ~ perhaps")
     selection = Selection(
         names=Names(options["names"]) if options["names"] is not None else None,
         global_ids=frozenset(parse_global_id(one, "global_ids") for one in ids) if ids is not None else None,
