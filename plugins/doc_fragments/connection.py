@@ -17,7 +17,7 @@ options:
       - Host names or addresses of the StorPool management API, in order of preference. The next one is tried when one cannot be reached.
       - An entry may carry its own port, as in V(10.0.0.1:8081).
       - Every connection setting is looked up in this order - the option, the profile, the environment variable (E(SP_API_HTTP_HOST)),
-        C(/etc/storpool.conf) and C(/etc/storpool.conf.d/*.conf). An empty value counts as not set.
+        C(/etc/storpool.conf) and C(/etc/storpool.conf.d/*.conf). An empty variable, text or entry of a profile counts as not set.
     type: list
     elements: str
   sp_api_http_port:

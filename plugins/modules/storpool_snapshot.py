@@ -52,7 +52,8 @@ options:
         type: str
       volume: &volume
         description:
-          - Volume to take the snapshot of, by name or V(~) and global id. Used only when the snapshot is taken.
+          - Volume to take the snapshot of, by name or V(~) and global id. Used only when the snapshot is taken - one of that name is the
+            one that is meant, whichever volume it was taken of, so names of several volumes need V({volume}) in them.
         type: str
       volumes: &volumes
         description:
@@ -379,6 +380,12 @@ snapshots:
       elements: str
       returned: always
       sample: [create, delete (db-data-20261121-13)]
+    unknown:
+      description: What was sent when it failed, and is not known to have been done. Running the task again finds out.
+      type: list
+      elements: str
+      returned: when the answer was lost and reading did not settle it
+      sample: [create]
     not_done:
       description: What was left to do when it failed.
       type: list

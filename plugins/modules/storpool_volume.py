@@ -42,7 +42,8 @@ options:
         description:
           - V(present) - the volume exists as described. V(absent) - it does not exist.
           - V(reverted) - its content is that of the snapshot O(revert_to). It is reverted unless StorPool's figures show that
-            it stands on that snapshot and nothing was written since; the result tells how that is known.
+            it stands on that snapshot and nothing was written since; the result tells how that is known. Of the other options only
+            those of attaching count then; size, limits, tags, template and name stay as they are.
         type: str
         choices: [present, absent, reverted]
       renamed_from: &renamed_from
@@ -289,6 +290,12 @@ volumes:
       elements: str
       returned: always
       sample: [create, attach]
+    unknown:
+      description: What was sent when it failed, and is not known to have been done. Running the task again finds out.
+      type: list
+      elements: str
+      returned: when the answer was lost and reading did not settle it
+      sample: [create]
     not_done:
       description: What was left to do when it failed.
       type: list
