@@ -117,6 +117,8 @@ class World:
         for key, document in kept.items():
             self.settings.put(key, document)
         self.background.auto = True
+        if self.cloud is not None:
+            self.cloud.timeline.start_anew()
         self._first_start()
 
     # One change

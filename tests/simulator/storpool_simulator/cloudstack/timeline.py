@@ -18,12 +18,15 @@ class Timeline:
         self.cloud = cloud
         self._next: float | None = None
 
+    def start_anew(self) -> None:
+        """The clock went back."""
+        self._next = None
+
     def run_due(self) -> bool:
         """All looks that are due; each happens at its own moment, so skipped minutes are lived through."""
         clock, period = self.cloud.world.clock, self.cloud.assume.poll_seconds
         now = clock.now()
-        # The clock goes back with a reset.
-        if self._next is None or self._next > now + period:
+        if self._next is None:
             self._next = now
         did = False
         while self._next <= now:
