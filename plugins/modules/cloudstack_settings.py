@@ -107,6 +107,7 @@ notes:
   - C(kvm.snapshot.enabled) is not among the settings that CloudStack lists before 4.22. This module reads it from the capabilities.
   - A scope given by its id costs no call to find it; settings of one scope cost one listing, however many there are.
 seealso:
+  - module: storpool.cloudstack.cloudstack_storage_pool
   - name: StorPool's CloudStack plugin
     description: What its settings do.
     link: https://kb.storpool.com/storpool_integrations/github/cloudstack.html
@@ -164,6 +165,12 @@ settings:
       elements: str
       returned: always
       sample: [set]
+    unknown:
+      description: What was sent when it failed, and is not known to have been done. Running the task again finds out.
+      type: list
+      elements: str
+      returned: when the answer was lost and reading did not settle it
+      sample: [create]
     not_done:
       description: What was left to do when it failed.
       type: list

@@ -20,6 +20,7 @@ import playbooks
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.storpool.cloudstack.plugins.module_utils import _runner
+from prediction import unlike
 from storpool_simulator.testing import Simulator
 
 CLOUDSTACKS = ("4.19.3", "4.20.2", "4.21.0", "4.22.0")
@@ -154,6 +155,28 @@ def run_module(simulator: Simulator) -> Callable[..., dict[str, Any]]:
             return _runner.execute(declared(name), validated(name, options), check, diff, clients)
         task = {"name": "Module", f"storpool.cloudstack.{name}": options, "ignore_errors": True}
         return playbooks.run([task], check=check, diff=diff, variables={"storpool_in_process": False}).result("Module")
+
+    return run
+
+
+@pytest.fixture
+def three_runs(run_module: Callable[..., dict[str, Any]], calls: Callable[..., Calls]) -> Callable[..., dict[str, Any]]:
+    """`three_runs(name, **options)` predicts, does, and does again; returns the result of the real run.
+
+    The prediction has to be true, and neither it nor the second run may write.
+    """
+
+    def run(name: str, /, **options: Any) -> dict[str, Any]:
+        calls()
+        predicted = run_module(name, check=True, **options)
+        assert calls().writes == []
+        real = run_module(name, **options)
+        assert not real.get("failed"), real
+        assert unlike(predicted, real) == []
+        calls()
+        again = run_module(name, **options)
+        assert (again["changed"], calls().writes) == (False, []), again
+        return real
 
     return run
 
