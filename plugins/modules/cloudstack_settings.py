@@ -196,7 +196,7 @@ settings:
       description: What went wrong with this setting.
       type: dict
       returned: when it failed
-      sample: {type: refused, message: this CloudStack has no setting force.haa, hint: did you mean force.ha?}
+      sample: {type: refused, message: this CloudStack has no setting force.haa, hint: "did you mean force.ha?"}
     object:
       description: The setting afterwards, secrets hidden.
       type: dict
