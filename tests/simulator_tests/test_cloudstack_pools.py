@@ -229,11 +229,3 @@ def test_the_first_pool_follows_the_ports(start: Callable[..., Simulator]) -> No
     sim.start()
     assert details_of(sim, id) == one(sim, "listStoragePools", "storagepool")["details"]
     assert details_of(sim, id)["SP_API_HTTP_HOST"] == address(sim)
-
-
-def test_the_other_side_of_the_assumptions(start: Callable[..., Simulator]) -> None:
-    sim = start(cloudstack="4.20.2", assume={"servers_have_storpool_conf": "false", "pool_details_update": "ignored"})
-    assert refused(sim, "createStoragePool", **wanted(sim, url="hybrid"))["errortext"].endswith("No SP_API_HTTP")
-    id = named(sim, "listStoragePools", "storagepool", "storpool-nvme")
-    ok(sim, "updateStoragePool", id=id, details={"x": "1"})
-    assert "x" not in details_of(sim, id)

@@ -245,38 +245,3 @@ def test_secrets_come_encrypted_and_differ_each_time(cloud: Simulator) -> None:
     first, second = (setting(cloud, "alert.smtp.password")["value"] for _ in range(2))
     assert len({answer["value"], first, second, "swordfish"}) == 4
     assert "configuration" not in ok(cloud, "listConfigurations", keyword="Hidden", category="Hidden")
-
-
-# Switches
-
-
-def test_the_other_side_of_the_assumptions(start: Callable[..., Simulator]) -> None:
-    sim = start(
-        cloudstack="4.20.2",
-        assume={
-            "names_ignore_case": "false",
-            "setting_name_match": "exact",
-            "setting_scope_shown": "always",
-            "scope_falls_back_to": "stored",
-            "unsupported_command_status": "432",
-        },
-    )
-    assert ok(sim, "listHosts", name="KVM11") == {}
-    assert refused(sim, "updateConfiguration", name="FORCE.HA", value=True)["errorcode"] == 431
-    assert ok(sim, "listConfigurations", name="sp.cluster") == {}
-    assert setting(sim, "sp.cluster.id")["scope"] == "Cluster"
-    ok(sim, "updateConfiguration", name="storpool.delete.after.interval", value="3600")
-    assert setting(sim, "storpool.delete.after.interval", storageid=scope_id(sim, "storageid"))["value"] == "3600"
-    assert (
-        refused(sim, "addCluster", clustername="c", clustertype="CloudManaged", hypervisor="KVM", podid="1", zoneid="1")["errorcode"] == 432
-    )
-
-
-# Other roles
-
-
-def test_a_domain_admin_works_in_his_domain(cloud: Simulator) -> None:
-    user = ok(cloud, "listUsers", username="ops", listall=True)["user"][0]
-    assert "secretkey" not in user
-    assert [one["name"] for one in ok(cloud, "listDomains", listall=True)["domain"]] == ["ROOT", "ops"]
-    assert [one["name"] for one in ok(cloud, "listAccounts")["account"]] == ["admin"]

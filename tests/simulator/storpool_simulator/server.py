@@ -183,6 +183,8 @@ async def serve(world: World, host: str, port: int, env_file: Path | None) -> No
         log_config=None,
         access_log=False,
         server_header=False,
+        # Answers tell the date themselves: CloudStack's clock may be another one
+        date_header=False,
         proxy_headers=False,
         timeout_keep_alive=600,
         timeout_graceful_shutdown=1,

@@ -7,7 +7,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -34,10 +36,18 @@ class Answer:
         self.body = body
         self.content_type = content_type
         self.headers = headers
+        # Seconds by which the sender's clock is ahead of the machine's
+        self.ahead = 0.0
 
     async def _start(self, send: Callable[[MutableMapping[str, Any]], Awaitable[None]]) -> None:
         length = str(len(self.body)).encode()
-        headers = [(b"content-type", self.content_type), (b"cache-control", b"private"), (b"content-length", length), *self.headers]
+        headers = [
+            (b"date", formatdate(time.time() + self.ahead, usegmt=True).encode()),
+            (b"content-type", self.content_type),
+            (b"cache-control", b"private"),
+            (b"content-length", length),
+            *self.headers,
+        ]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
 
     async def send(self, send: Callable[[MutableMapping[str, Any]], Awaitable[None]]) -> None:

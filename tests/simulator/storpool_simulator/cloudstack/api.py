@@ -17,7 +17,7 @@ from ..calllog import Entry
 from ..faults import JOB_KINDS
 from ..transport import Answer, cut, deliver, read_body
 from . import answers, errors, parameters, signing
-from .facts import ADMIN, Command, changes
+from .facts import Command, changes
 from .request import Caller
 
 if TYPE_CHECKING:
@@ -33,10 +33,6 @@ FORM = b"application/x-www-form-urlencoded"
 TRANSIENT = 503
 NOT_LOGGED = frozenset(("signature", "apikey", "signatureversion", "expires", "response", "command"))
 BAD_JSON = b'{"errorresponse": {"uuidList": [], '
-# Commands that are not for root admins alone where the facts name no roles; the sheet has roles for newer commands only.
-FOR_ALL = frozenset(
-    ("listApis", "listCapabilities", "listZones", "listDomains", "listAccounts", "listUsers", "listVirtualMachines", "listConfigurations")
-) | {"queryAsyncJobResult", "listAsyncJobs"}
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -82,6 +78,7 @@ class Api:
             entry.error = "simulatorBug"
             answer = self._refusal(command, raw, errors.ServerError(500, f"simulatorBug: {type(error).__name__}: {error}"))
         entry.status = answer.status
+        answer.ahead = self.cloud.skew
         await deliver(fault, answer, BAD_JSON, scope, send)
 
     # Who asks
@@ -107,8 +104,7 @@ class Api:
             raise errors.unauthorized()
         self._check_expiry(folded, enforced)
         caller = self._known(key)
-        allowed = command.authorized or (ADMIN,)
-        if caller.role not in allowed and command.name not in FOR_ALL:
+        if not command.is_for(caller.role):
             raise errors.ServerError(401, f"The given command '{name}' either does not exist, is not available for user.")
         if signature != signing.signature(raw, caller.user["secret"]):
             raise errors.unauthorized()

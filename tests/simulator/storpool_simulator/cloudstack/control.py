@@ -45,6 +45,7 @@ class CloudControl:
             route("/cloudstack/in_force", self.in_force, "GET"),
             route("/cloudstack/restart", self.restart, "POST"),
             route("/cloudstack/skew", self.skew, "POST"),
+            route("/cloudstack/users", self.users, "GET"),
             route("/cloudstack/hosts", self.hosts, "GET"),
             route("/cloudstack/hosts/{name}", self.host, "PUT"),
             route("/cloudstack/bmc/{address}", self.bmc, "GET", "PUT"),
@@ -72,6 +73,10 @@ class CloudControl:
         """How far the servers' clock is ahead of the machine's, for signatures that expire."""
         self.cloud.meta.put("skew", {"seconds": float((await self.read(request))["seconds"])})
         return self._done()
+
+    async def users(self, request: Request) -> Response:
+        """With their secrets, so that a test can ask as another one than the admin."""
+        return JSONResponse({user["name"]: {"key": user["key"], "secret": user["secret"]} for user in self.cloud.users.values()})
 
     # Hosts and their controllers
 

@@ -17,6 +17,9 @@ DEFAULT_LENGTH = 255
 ADMIN = "Admin"
 # Fields that hold the object of another command.
 EMBEDDED = {"hostharesponse": "listHostHAResources", "outofbandmanagementresponse": "configureOutOfBandManagement"}
+FOR_ALL = frozenset(
+    ("listApis", "listCapabilities", "listZones", "listDomains", "listAccounts", "listUsers", "listVirtualMachines", "listConfigurations")
+) | {"queryAsyncJobResult", "listAsyncJobs"}
 READING = ("get", "list", "query", "find")
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}\Z")
@@ -69,6 +72,10 @@ class Command:
     authorized: tuple[str, ...]
     params: dict[str, Parameter] = field(default_factory=dict)
     response: dict[str, Field] = field(default_factory=dict)
+
+    def is_for(self, role: str) -> bool:
+        """Older commands do not name the roles that may use them; then they are for root admins, but for a few."""
+        return role in self.authorized if self.authorized else role == ADMIN or self.name in FOR_ALL
 
     @property
     def changes(self) -> bool:

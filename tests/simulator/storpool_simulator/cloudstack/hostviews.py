@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import outofband
+from . import errors, outofband
 from .answers import date
 from .hosts import server_of
 
@@ -17,6 +17,28 @@ if TYPE_CHECKING:
 EVENTS = (
     "StartAgentRebalance; AgentConnected; ManagementServerDown; PingTimeout; ShutdownRequested; HostDown; AgentDisconnected; Ping; Remove"
 )
+
+
+# Groups of fields that `details` of listHosts chooses (``ApiConstants.HostDetails``)
+GROUPS = {
+    "capacity": (
+        "cpuallocated", "cpuallocatedvalue", "cpuallocatedpercentage", "cpuallocatedwithoverprovisioning", "cpuwithoverprovisioning",
+        "memorywithoverprovisioning", "memoryallocated", "memoryallocatedbytes", "memoryallocatedpercentage",
+    ),
+    "events": ("events",),
+    "stats": ("cpuused",),
+    "min": (),
+}  # fmt: skip
+
+
+def left_out(details: list[str]) -> set[str]:
+    """The fields of groups that were not asked for. Raises ServerError."""
+    wanted = {one.lower() for one in details}
+    unknown = wanted - GROUPS.keys() - {"all"}
+    if unknown:
+        allowed = ", ".join(["all", *GROUPS])
+        raise errors.parameter(f"The details parameter contains a non permitted value. The allowed values are [{allowed}]")
+    return set() if "all" in wanted else {field for group, fields in GROUPS.items() if group not in wanted for field in fields}
 
 
 def ha_shown(host: Document, **more: Any) -> dict[str, Any]:

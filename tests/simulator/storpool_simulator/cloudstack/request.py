@@ -75,6 +75,10 @@ class Request:
             return wanted.lower() == value.lower()
         return wanted == value
 
+    def matches(self, **values: Any) -> bool:
+        """Whether the object has all that the parameters of these names ask for."""
+        return all(self.same(name, value) for name, value in values.items())
+
     def has_keyword(self, *values: str | None) -> bool:
         """A substring of any of the values."""
         keyword = self.get("keyword")

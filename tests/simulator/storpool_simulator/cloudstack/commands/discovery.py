@@ -48,7 +48,7 @@ def _api(facts: Facts, one: Command) -> dict[str, Any]:
 def list_apis(request: Request) -> dict:
     """Generated from the facts; commands that the simulator cannot carry out are listed too, as a server would."""
     facts, role, name = request.cloud.facts, request.caller.role, request.get("name")
-    found = [one for one in facts.commands.values() if not one.authorized or role in one.authorized]
+    found = [one for one in facts.commands.values() if one.is_for(role)]
     if name is not None:
         found = [one for one in found if one.name.lower() == name.lower()]
         if not found:

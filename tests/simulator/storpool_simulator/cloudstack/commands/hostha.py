@@ -8,6 +8,7 @@ from ...store import Document
 from .. import answers, hostha, hostviews
 from ..registry import command
 from ..request import Request
+from . import switches
 
 ABOUT_HOST = ("Host", "hostid")
 PACKAGE = "admin.ha"
@@ -38,44 +39,14 @@ def configure(request: Request) -> dict:
     return answers.single(request, {"hostid": host["id"], "haprovider": host["ha"]["provider"], "status": True})
 
 
-def _switch_host(request: Request, on: bool) -> dict:
-    hostha.switch_host(request.cloud, _host(request), on)
-    return answers.single(request, {"hostid": request.params["hostid"], "haenable": on, "status": True})
-
-
-@command("enableHAForHost", instance=ABOUT_HOST, package=PACKAGE)
-def enable_for_host(request: Request) -> dict:
-    return _switch_host(request, True)
-
-
-@command("disableHAForHost", instance=ABOUT_HOST, package=PACKAGE)
-def disable_for_host(request: Request) -> dict:
-    return _switch_host(request, False)
-
-
-@command("enableHAForCluster", instance=("Cluster", "clusterid"), package=PACKAGE)
-def enable_for_cluster(request: Request) -> dict:
-    request.cloud.set_switch("cluster", request.params["clusterid"], hostha.SWITCH, True)
-    return answers.success()
-
-
-@command("disableHAForCluster", instance=("Cluster", "clusterid"), package=PACKAGE)
-def disable_for_cluster(request: Request) -> dict:
-    cloud, id = request.cloud, request.params["clusterid"]
-    cloud.set_switch("cluster", id, hostha.SWITCH, False)
-    hostha.disable_all(cloud, cloud.hosts_of(cluster=id))
-    return answers.success()
-
-
-@command("enableHAForZone", instance=("Zone", "zoneid"), package=PACKAGE)
-def enable_for_zone(request: Request) -> dict:
-    request.cloud.set_switch("zone", request.params["zoneid"], hostha.SWITCH, True)
-    return answers.success()
-
-
-@command("disableHAForZone", instance=("Zone", "zoneid"), package=PACKAGE)
-def disable_for_zone(request: Request) -> dict:
-    cloud, id = request.cloud, request.params["zoneid"]
-    cloud.set_switch("zone", id, hostha.SWITCH, False)
-    hostha.disable_all(cloud, cloud.hosts_of(zone=id))
-    return answers.success()
+switches.register(
+    switches.Kind(
+        word="HA",
+        package=PACKAGE,
+        detail=hostha.SWITCH,
+        enabled="haenable",
+        switch_host=hostha.switch_host,
+        disable_all=hostha.disable_all,
+        level_answer=lambda request, on: answers.success(),
+    )
+)

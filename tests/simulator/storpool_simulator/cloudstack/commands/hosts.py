@@ -19,18 +19,20 @@ ABOUT_HOST = ("Host", "id")
 def _wanted(request: Request, host: Document) -> bool:
     powered = request.get("outofbandmanagementpowerstate")
     return (
-        request.same("id", host["id"])
-        and request.same("name", host["name"])
-        and request.same("zoneid", host["zone"])
-        and request.same("podid", host["pod"])
-        and request.same("clusterid", host["cluster"])
-        and request.same("type", "Routing")
-        and request.same("hypervisor", "KVM")
-        and request.same("state", host["state"])
-        and request.same("resourcestate", host["resource"])
-        and request.same("managementserverid", hosts.server_of(request.cloud, host))
-        and request.same("arch", "x86_64")
-        and request.same("outofbandmanagementenabled", host["oobm"] is not None and host["oobm_enabled"])
+        request.matches(
+            id=host["id"],
+            name=host["name"],
+            zoneid=host["zone"],
+            podid=host["pod"],
+            clusterid=host["cluster"],
+            type="Routing",
+            hypervisor="KVM",
+            state=host["state"],
+            resourcestate=host["resource"],
+            managementserverid=hosts.server_of(request.cloud, host),
+            arch="x86_64",
+            outofbandmanagementenabled=host["oobm"] is not None and host["oobm_enabled"],
+        )
         and (powered is None or powered.lower() == outofband.power_state(host).lower())
         and request.has_keyword(host["name"], host["state"], "Routing")
     )
@@ -40,9 +42,15 @@ def _wanted(request: Request, host: Document) -> bool:
 def list_hosts(request: Request) -> dict:
     """`details` chooses groups of fields; all of them by default."""
     cloud = request.cloud
+    left_out = hostviews.left_out(request.get("details") or ["all"])
     pending = cloud.jobs.pending_of("Host")
     found = [host for host in cloud.living(cloud.hosts) if _wanted(request, host)]
-    return answers.listing(request, found, lambda host: hostviews.shown(cloud, host, pending.get(host["id"])))
+
+    def view(host: Document) -> dict[str, Any]:
+        shown = hostviews.shown(cloud, host, pending.get(host["id"]))
+        return {key: value for key, value in shown.items() if key not in left_out}
+
+    return answers.listing(request, found, view)
 
 
 @command("updateHost", package="admin.host")
@@ -148,14 +156,10 @@ def list_virtual_machines(request: Request) -> dict:
         vm
         for vm in cloud.living(cloud.vms)
         if (everybody or vm["account"] == request.caller.account["id"])
-        and request.same("id", vm["id"])
         and vm["id"] in request.get("ids", [vm["id"]])
-        and request.same("name", vm["name"])
-        and request.same("zoneid", vm["zone"])
-        and request.same("hostid", vm["host"])
-        and request.same("storageid", vm["pool"])
-        and request.same("state", vm["state"])
-        and request.same("haenable", vm["ha"])
+        and request.matches(
+            id=vm["id"], name=vm["name"], zoneid=vm["zone"], hostid=vm["host"], storageid=vm["pool"], state=vm["state"], haenable=vm["ha"]
+        )
         and (request.get("clusterid") is None or (vm["host"] and cloud.hosts[vm["host"]]["cluster"] == request.get("clusterid")))
         and request.has_keyword(vm["name"])
     ]

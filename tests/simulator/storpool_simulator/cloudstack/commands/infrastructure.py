@@ -60,10 +60,8 @@ def list_zones(request: Request) -> dict:
     found = [
         zone
         for zone in cloud.living(cloud.zones)
-        if request.same("id", zone["id"])
-        and zone["id"] in request.get("ids", [zone["id"]])
-        and request.same("name", zone["name"])
-        and request.same("networktype", "Advanced")
+        if zone["id"] in request.get("ids", [zone["id"]])
+        and request.matches(id=zone["id"], name=zone["name"], networktype="Advanced")
         and request.has_keyword(zone["name"])
     ]
     return answers.listing(request, found, lambda zone: zone_shown(cloud, zone))
@@ -102,10 +100,7 @@ def list_pods(request: Request) -> dict:
     found = [
         pod
         for pod in cloud.living(cloud.pods)
-        if request.same("id", pod["id"])
-        and request.same("zoneid", pod["zone"])
-        and request.same("name", pod["name"])
-        and request.same("allocationstate", pod["allocation"])
+        if request.matches(id=pod["id"], zoneid=pod["zone"], name=pod["name"], allocationstate=pod["allocation"])
         and request.has_keyword(pod["name"])
     ]
     return answers.listing(request, found, lambda pod: _pod_shown(cloud, pod))
@@ -142,14 +137,16 @@ def list_clusters(request: Request) -> dict:
     found = [
         cluster
         for cluster in cloud.living(cloud.clusters)
-        if request.same("id", cluster["id"])
-        and request.same("zoneid", cluster["zone"])
-        and request.same("podid", cluster["pod"])
-        and request.same("name", cluster["name"])
-        and request.same("hypervisor", "KVM")
-        and request.same("clustertype", "CloudManaged")
-        and request.same("managedstate", "Managed")
-        and request.same("allocationstate", cluster["allocation"])
+        if request.matches(
+            id=cluster["id"],
+            zoneid=cluster["zone"],
+            podid=cluster["pod"],
+            name=cluster["name"],
+            hypervisor="KVM",
+            clustertype="CloudManaged",
+            managedstate="Managed",
+            allocationstate=cluster["allocation"],
+        )
         and request.has_keyword(cluster["name"], "KVM")
     ]
     return answers.listing(request, found, lambda cluster: cluster_shown(cloud, cluster))
@@ -223,12 +220,14 @@ def list_image_stores(request: Request) -> dict:
     found = [
         store
         for store in cloud.living(cloud.stores)
-        if request.same("id", store["id"])
-        and request.same("name", store["name"])
-        and request.same("zoneid", store["zone"])
-        and request.same("provider", store["provider"])
-        and request.same("protocol", store["protocol"])
-        and request.same("readonly", store["readonly"])
+        if request.matches(
+            id=store["id"],
+            name=store["name"],
+            zoneid=store["zone"],
+            provider=store["provider"],
+            protocol=store["protocol"],
+            readonly=store["readonly"],
+        )
         and request.has_keyword(store["name"], store["provider"])
     ]
     return answers.listing(request, found, lambda store: _store_shown(cloud, store))

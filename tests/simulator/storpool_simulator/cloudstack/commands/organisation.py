@@ -56,9 +56,7 @@ def list_domains(request: Request) -> dict:
         for domain in cloud.living(cloud.domains)
         if domain["id"] in seen
         and (everything or domain["id"] == own)
-        and request.same("id", domain["id"])
-        and request.same("name", domain["name"])
-        and request.same("level", domain["level"])
+        and request.matches(id=domain["id"], name=domain["name"], level=domain["level"])
         and request.has_keyword(domain["name"])
     ]
     return answers.listing(request, found, lambda domain: _domain_shown(cloud, domain))
@@ -103,10 +101,7 @@ def list_accounts(request: Request) -> dict:
         account
         for account in cloud.living(cloud.accounts)
         if _wanted_account(request, account)
-        and request.same("id", account["id"])
-        and request.same("name", account["name"])
-        and request.same("accounttype", account["type"])
-        and request.same("state", account["state"])
+        and request.matches(id=account["id"], name=account["name"], accounttype=account["type"], state=account["state"])
         and request.has_keyword(account["name"])
     ]
     return answers.listing(request, found, lambda account: _account_shown(request, account))
@@ -145,10 +140,7 @@ def list_users(request: Request) -> dict:
         user
         for user in cloud.living(cloud.users)
         if _wanted_account(request, cloud.accounts[user["account"]])
-        and request.same("id", user["id"])
-        and request.same("username", user["name"])
-        and request.same("account", cloud.accounts[user["account"]]["name"])
-        and request.same("state", user["state"])
+        and request.matches(id=user["id"], username=user["name"], account=cloud.accounts[user["account"]]["name"], state=user["state"])
         and request.has_keyword(user["name"])
     ]
     return answers.listing(request, found, lambda user: _user_shown(request, user))

@@ -8,6 +8,7 @@ from ...store import Document
 from .. import answers, errors, outofband
 from ..registry import command
 from ..request import Request
+from . import switches
 
 ABOUT_HOST = ("Host", "hostid")
 PACKAGE = "admin.outofbandmanagement"
@@ -26,51 +27,17 @@ def configure(request: Request) -> dict:
     return answers.single(request, outofband.shown(host, hostid=host["id"], description=text, status=True))
 
 
-def _switched(request: Request, on: bool) -> dict:
-    return answers.single(request, {"enabled": on, "status": True})
-
-
-def _switch_host(request: Request, on: bool) -> dict:
-    outofband.switch_host(request.cloud, _host(request), on)
-    return answers.single(request, {"hostid": request.params["hostid"], "enabled": on, "status": True})
-
-
-@command("enableOutOfBandManagementForHost", instance=ABOUT_HOST, package=PACKAGE)
-def enable_for_host(request: Request) -> dict:
-    return _switch_host(request, True)
-
-
-@command("disableOutOfBandManagementForHost", instance=ABOUT_HOST, package=PACKAGE)
-def disable_for_host(request: Request) -> dict:
-    return _switch_host(request, False)
-
-
-@command("enableOutOfBandManagementForCluster", instance=("Cluster", "clusterid"), package=PACKAGE)
-def enable_for_cluster(request: Request) -> dict:
-    request.cloud.set_switch("cluster", request.params["clusterid"], outofband.SWITCH, True)
-    return _switched(request, True)
-
-
-@command("disableOutOfBandManagementForCluster", instance=("Cluster", "clusterid"), package=PACKAGE)
-def disable_for_cluster(request: Request) -> dict:
-    cloud, id = request.cloud, request.params["clusterid"]
-    cloud.set_switch("cluster", id, outofband.SWITCH, False)
-    outofband.disable_all(cloud, cloud.hosts_of(cluster=id))
-    return _switched(request, False)
-
-
-@command("enableOutOfBandManagementForZone", instance=("Zone", "zoneid"), package=PACKAGE)
-def enable_for_zone(request: Request) -> dict:
-    request.cloud.set_switch("zone", request.params["zoneid"], outofband.SWITCH, True)
-    return _switched(request, True)
-
-
-@command("disableOutOfBandManagementForZone", instance=("Zone", "zoneid"), package=PACKAGE)
-def disable_for_zone(request: Request) -> dict:
-    cloud, id = request.cloud, request.params["zoneid"]
-    cloud.set_switch("zone", id, outofband.SWITCH, False)
-    outofband.disable_all(cloud, cloud.hosts_of(zone=id))
-    return _switched(request, False)
+switches.register(
+    switches.Kind(
+        word="OutOfBandManagement",
+        package=PACKAGE,
+        detail=outofband.SWITCH,
+        enabled="enabled",
+        switch_host=outofband.switch_host,
+        disable_all=outofband.disable_all,
+        level_answer=lambda request, on: answers.single(request, {"enabled": on, "status": True}),
+    )
+)
 
 
 @command("issueOutOfBandManagementPowerAction", instance=ABOUT_HOST, package=PACKAGE)

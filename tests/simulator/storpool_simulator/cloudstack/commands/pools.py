@@ -38,12 +38,7 @@ def list_storage_pools(request: Request) -> dict:
     found = [
         pool
         for pool in cloud.living(cloud.pools)
-        if request.same("id", pool["id"])
-        and request.same("name", pool["name"])
-        and request.same("zoneid", pool["zone"])
-        and request.same("path", storage.DEVICES)
-        and request.same("scope", "ZONE")
-        and request.same("status", pool["state"])
+        if request.matches(id=pool["id"], name=pool["name"], zoneid=pool["zone"], path=storage.DEVICES, scope="ZONE", status=pool["state"])
         and request.get("ipaddress", "n/a") == "n/a"
         and request.has_keyword(pool["name"], storage.KIND)
     ]
