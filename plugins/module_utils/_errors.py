@@ -107,7 +107,8 @@ class ApiError(CollectionError):
 class AnswerLost(CollectionError):
     """A write was sent and no usable answer came back: it may or may not have taken effect.
 
-    Never retried by the client; the caller reads first (``_plan`` and ``_runner`` do).
+    Never retried by the client; the caller reads first (``_plan`` and ``_runner`` do). With the part ``under_way`` the server may still be
+    at it, and sending it again could do it twice; so what a reading does not show is left to a later run.
     """
 
     kind = "answer_lost"

@@ -185,7 +185,9 @@ class Http:
                     raise problem from exc
                 if write:
                     raise AnswerLost(
-                        problem.message, hint="whether it took effect is not known; running the task again finds out and finishes"
+                        problem.message,
+                        hint="whether it took effect is not known; running the task again finds out and finishes",
+                        under_way=isinstance(exc, _TimeUp) or None,
                     ) from exc
             around = 1
             if isinstance(problem, Unreachable):
@@ -227,7 +229,7 @@ class Http:
         except BaseException as exc:
             connection.close()
             if isinstance(exc, socket.timeout):
-                raise _Cut(f"did not answer within {remaining:.0f} s") from exc
+                raise _TimeUp(f"did not answer within {remaining:.0f} s") from exc
             if isinstance(exc, (HTTPException, OSError)):
                 raise _Cut(f"closed the connection ({_plain(exc)})") from exc
             raise
@@ -342,6 +344,10 @@ class _NotSent(Exception):
 
 class _Cut(Exception):
     """The request may have reached the server; no whole answer came back."""
+
+
+class _TimeUp(_Cut):
+    """No answer came in time; the server may still be at it."""
 
 
 class _TooLong(_Cut):

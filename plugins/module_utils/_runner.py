@@ -232,6 +232,7 @@ class _Outcome:
     plan: Plan
     done: list[str] = field(default_factory=list)
     not_done: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)  # sent, unanswered, and not to be seen afterwards
     error: CollectionError | None = None
     skipped: bool = False
     notes: dict[str, Any] = field(default_factory=dict)
@@ -318,9 +319,11 @@ class _Run:
                     answer = self.client.send(change.write)
                 except CollectionError as exc:
                     looks += 1
+                    outcome.unknown = [change.action] if isinstance(exc, AnswerLost) else []
                     if looks > self.REPLANS or not _worth_a_look(exc):
                         raise
                     changes = self._look_again(wanted, outcome, changes, exc)
+                    outcome.unknown = []
                 else:
                     self._note_done(outcome, change, answer)
                     del changes[0]
@@ -335,8 +338,8 @@ class _Run:
                 f"unexpected error, a defect of this collection: {type(exc).__name__}: {exc}", traceback=traceback.format_exc()
             )
             self._stopped.set()
-        outcome.not_done = [change.action for change in changes]
-        if outcome.error and outcome.done:
+        outcome.not_done = [change.action for change in changes[len(outcome.unknown) :]]
+        if outcome.error and (outcome.done or outcome.unknown):
             # A half-done object is reported as it is, not as it was to become.
             outcome.plan.after = self._what_is_there([wanted])[0]
 
@@ -382,7 +385,8 @@ class _Run:
     def _look_again(self, wanted: Any, outcome: _Outcome, changes: list[Any], exc: CollectionError) -> list[Any]:
         """Return what is left to do for one object, after reading it anew.
 
-        A change that is no longer in the new plan has taken effect (a lost answer) or was made by somebody else (a conflict).
+        A change that is no longer in the new plan has taken effect (a lost answer: only the one that was sent can be ours) or was made by
+        somebody else (a conflict).
         """
         try:
             world = self.resource.observe(self.client, [wanted])
@@ -393,10 +397,12 @@ class _Run:
         if plan.refused:
             raise plan.refused
         left = [change.action for change in plan.changes]
-        gone = [change for change in changes if change.action not in left]
         if isinstance(exc, AnswerLost):
-            for change in gone:
-                outcome.done.append(change.action)
+            if changes[0].action not in left:
+                outcome.done.append(changes[0].action)
+            elif exc.parts.get("under_way"):
+                exc.message += "; it is not there yet and may still come, so it was not sent again"
+                raise exc
         else:
             if len(plan.changes) >= len(changes) and plan.changes[:1] == changes[:1]:
                 raise exc  # the world is as it was: the refusal stands
@@ -438,8 +444,10 @@ class _Run:
         first = next(outcome for outcome in outcomes if outcome.error)
         error = first.error
         message = f"{self.resource.kind} {first.plan.name}: {error}"
-        if first.done:
-            message += f". Done before that: {', '.join(first.done)}; not done: {', '.join(first.not_done) or 'nothing more was left'}"
+        if first.done or first.unknown:
+            unknown = f" not known: {', '.join(first.unknown)};" if first.unknown else ""
+            not_done = ", ".join(first.not_done) or "nothing more was left"
+            message += f". Done before that: {', '.join(first.done) or 'nothing'};{unknown} not done: {not_done}"
         if not self.single:
             message = (
                 f"{counts['failed']} of {counts['declared']} failed, {counts['changed']} changed, "
@@ -461,8 +469,10 @@ def _entry(outcome: _Outcome, changed: bool) -> dict[str, Any]:
     if outcome.error:
         entry["failed"] = True
         entry["error"] = outcome.error.as_dict()
+    if outcome.unknown:
+        entry["unknown"] = outcome.unknown
     if outcome.not_done:
         entry["not_done"] = outcome.not_done
-    entry["object"] = plan.before if (outcome.error or outcome.skipped) and not changed else plan.after
+    entry["object"] = plan.before if (outcome.error or outcome.skipped) and not changed and not outcome.unknown else plan.after
     entry.update(plan.notes)
     return entry

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from ._errors import ApiError, DeadlineExceeded, Unauthorized, Unreachable
+from ._errors import AnswerLost, ApiError, DeadlineExceeded, Unauthorized, Unreachable
 from ._http import Endpoint, Http, Reply, Stats, Transient
 from ._options import StorPoolConnection
 
@@ -239,6 +239,10 @@ class StorPool:
             raise about(exc, write.call, write.about) from exc.__cause__
         except Unreachable as exc:
             raise self._with_way_out(exc) from exc.__cause__
+        except AnswerLost as exc:
+            if not write.once:
+                exc.parts["under_way"] = None  # the server does it once, however often it is sent
+            raise
         if write.waits and time.monotonic() - started >= write.waits:
             self._confirm_clients(write)
         return answer

@@ -189,6 +189,12 @@ templates:
       elements: str
       returned: always
       sample: ["update iops, bw and propagate"]
+    unknown:
+      description: What was sent when it failed, and is not known to have been done. Running the task again finds out.
+      type: list
+      elements: str
+      returned: when the answer was lost and reading did not settle it
+      sample: [create]
     not_done:
       description: What was left to do when it failed.
       type: list

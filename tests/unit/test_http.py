@@ -321,8 +321,16 @@ def test_a_write_whose_answer_is_lost_is_never_sent_again(answer, clock):
 
 def test_a_write_that_times_out_is_never_sent_again():
     with Server(POST(CREATE, act="hang")) as server:
-        with pytest.raises(AnswerLost, match="did not answer"):
+        with pytest.raises(AnswerLost, match="did not answer") as caught:
             create(connect(server, timeout=0.3))
+    assert caught.value.parts["under_way"] is None  # its name can be taken only once
+
+
+def test_a_write_that_can_be_done_twice_tells_that_the_server_may_be_at_it():
+    with Server(POST("/ctrl/1.0/VolumeCreate", act="hang")) as server:
+        with pytest.raises(AnswerLost) as caught:
+            connect(server, timeout=0.3).send(_storpool.volume_create({"size": 512}))
+    assert caught.value.as_dict()["under_way"] is True
 
 
 def test_a_write_with_a_dripping_answer_is_never_sent_again():

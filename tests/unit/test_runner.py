@@ -372,6 +372,33 @@ def test_a_lost_answer_and_then_no_reading():
     assert result["error"]["type"] == "answer_lost"
     assert "then it could not be read back: nobody there" in result["msg"]
     assert result["changed"] is False
+    (one,) = result["things"]
+    assert (one["actions"], one["unknown"], one["not_done"], one["object"]) == ([], ["create"], ["set"], None)
+    assert "Done before that: nothing; not known: create; not done: set" in result["msg"]
+
+
+def test_what_could_be_done_twice_is_not_sent_again_while_the_server_may_be_at_it():
+    slow = AnswerLost("the server did not answer", under_way=True)
+    store = Store({("Create", "a"): [slow]})
+    result = run(store, name="a", value=5)
+    assert result["error"]["type"] == "answer_lost"
+    assert "it is not there yet and may still come" in result["msg"]
+    assert (store.writes, store.reads) == ([("Create", "a")], 3)
+    assert entry(result, "a")["unknown"] == ["create"]
+
+
+def test_only_the_change_that_was_sent_is_taken_for_done():
+    """Somebody else sets the value while the answer to the creation is lost."""
+    store = Store({("Create", "a"): ["lost after"]})
+    original = store.list
+
+    def others():
+        if store.writes:
+            store.state["a"] = 5
+        return original()
+
+    store.list = others
+    assert entry(run(store, name="a", value=5), "a")["actions"] == ["create"]
 
 
 # -- somebody else

@@ -297,6 +297,15 @@ def test_what_is_taken_now_counts():
     assert plan.notes["retention"]["kept"] == {"db-20261122": ["last"], "db-20260104": ["last"], "db-20260103": ["last"]}
 
 
+def test_a_group_of_which_a_part_is_gone_stays_as_old_as_it_was():
+    """Of groups made in one second the name tells which is the newest; the name of a member that is left must not."""
+    left = [raw(f"{volume}-2026010{day}", number, creationTimestamp=1767225600) for number, (volume, day) in enumerate(
+        [("log", 1), ("db", 2), ("log", 2), ("db", 3), ("log", 3)])]  # fmt: skip
+    plan = planned(world(*left, attachments={}, exports={}), name="{volume}-%Y%m%d", volumes=["db", "log"], state="pruned", keep_last=2)
+    assert deleted(plan) == ["log-20260101"]
+    assert sorted(plan.notes["retention"]["kept"]) == ["db-20260102", "db-20260103"]
+
+
 def test_what_is_taken_now_is_the_newest_whatever_the_clocks_say():
     ahead = raw("db-20260101", creationTimestamp=int(NOW) + 5 * DAY)
     plan = planned(world(ahead, attachments={}, exports={}), name="db-%Y%m%d", volume="db", keep_last=1)

@@ -285,6 +285,9 @@ def test_create_from_a_remote_backup():
         ("VolumeUpdate", "v", {"iops": 50, "size": 4 * GIB}),
     ]
     assert (made.after["size"], made.after["iops"]) == (4 * GIB, 50)
+    # Whoever finds the volume there, because the answer to its creation was lost, goes on with the same change.
+    found = plan(world(raw_volume("v", size=2 * GIB)), name="v", size="4G", iops=50)
+    assert made.changes[1] == found.changes[0]
 
 
 def test_remote_backup_alone_is_one_call():

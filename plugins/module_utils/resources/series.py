@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime, timezone, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -75,6 +76,11 @@ class NamePattern:
         """Return the name at ``moment`` (which has its time zone)."""
         made = [moment.strftime("%" + text) if kind == "time" else volume if kind == "volume" else text for kind, text in self._parts]
         return "".join(made)
+
+    def fill(self, digits: Sequence[str], volume: str) -> str:
+        """Return the name with these digits of the time, one text a directive."""
+        left = iter(digits)
+        return "".join(next(left) if kind == "time" else volume if kind == "volume" else text for kind, text in self._parts)
 
     def prefix(self, volume: str) -> str:
         """Return what every name of the series begins with."""

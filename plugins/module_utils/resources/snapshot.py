@@ -435,10 +435,9 @@ class Snapshots:
     def _series(self, wanted: WantedSnapshot, world: World, creating: bool) -> list[Instance]:
         """Return the series: what its names and tags say belongs to it, groups as a whole, and what this task adds to it."""
         found: dict[str, list[dict[str, Any]]] = {}
-        fits = list(self._stamps(wanted, world))
-        for stamp, raw in fits:
-            found.setdefault(stamp, []).append(raw)
-        series = [Instance(members[0]["name"], max(one["creationTimestamp"] for one in members), members) for members in found.values()]
+        for label, raw in self._labelled(wanted, world):
+            found.setdefault(label, []).append(raw)
+        series = [Instance(label, max(one["creationTimestamp"] for one in members), members) for label, members in found.items()]
         newest = max((one.moment for one in series), default=0)
         made = {name: moment for name, (moment, tags) in world.fresh.items() if self._fits(wanted, name, tags)}
         if creating:
@@ -446,14 +445,19 @@ class Snapshots:
         # What is made now is the newest, however the clocks of this machine and of the cluster differ.
         return series + [Instance(name, max(moment, newest), []) for name, moment in made.items()]
 
-    def _stamps(self, wanted: WantedSnapshot, world: World) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Return the snapshots of the series, each with what it has in common with the other snapshots of its group."""
+    def _labelled(self, wanted: WantedSnapshot, world: World) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Return the snapshots of the series, each with the name by which it is counted.
+
+        Those of a group are counted by the name that the first volume's has, also when that one is gone: of groups made in one second the
+        name tells which is the newest, and a group of which a part is deleted must not become a newer one.
+        """
+        first = volume_word(wanted.members[0].volume or "")
         for prefix, expression in _expressions(wanted):
             for raw in world.beginning_with(prefix):
                 match = expression.fullmatch(raw["name"]) if expression else True
                 if not match or raw["name"] in world.gone or not self._tagged(wanted, raw.get("tags") or {}):
                     continue
-                yield ("-".join(match.groups()) if wanted.grouped else raw["name"]), raw
+                yield (wanted.pattern.fill(match.groups(), first) if wanted.grouped else raw["name"]), raw
 
     @staticmethod
     def _tagged(wanted: WantedSnapshot, tags: Mapping[str, str]) -> bool:
@@ -492,7 +496,7 @@ class Snapshots:
                 ids.append(document["global_id"])
         check_most(wanted.label, deleted, wanted.max_deletes)
         notes = {**plan.notes, "retention": {"kept": reasons, "deleted": deleted, "held": held}}
-        before = sorted(raw["name"] for _stamp, raw in self._stamps(wanted, world))
+        before = sorted(raw["name"] for _label, raw in self._labelled(wanted, world))
         after = sorted({*before, *(member.name for member in wanted.members if creating)} - {*deleted})
         waits = [*plan.waits, _merged(wanted, ids)] if wanted.wait and ids else plan.waits
         return replace(plan, changes=changes, notes=notes, warnings=warnings, waits=waits, beside=({"series": before}, {"series": after}))

@@ -450,13 +450,13 @@ class Volumes:
                 learn["autoName"] = "parent"
             return [Change("create", sp.volume_create(body), learn)]
         # VolumeFromRemote takes neither size nor limits; they follow as an update.
-        later = {key: placement.pop(key) for key in ("iops", "bw") if key in placement}
-        if wanted.size and source and wanted.size > source["size"]:
-            later["size"] = wanted.size
+        later = {"size": wanted.size} if wanted.size and source and wanted.size > source["size"] else {}
+        later.update({key: placement.pop(key) for key in ("iops", "bw") if key in placement})
         body.update(placement, remoteLocation=wanted.remote[0], remoteId=wanted.remote[1])
         changes = [Change("create", sp.volume_from_remote(body))]
         if later:
-            changes.append(Change("update " + ", ".join(sorted(later)), sp.volume_update(wanted.name, later)))
+            # In the words and the order of an update, so that a run which finds the volume there goes on with this very change.
+            changes.append(Change("update " + ", ".join(later), sp.volume_update(wanted.name, later)))
         return changes
 
     def _plan_update(self, wanted: WantedVolume, volume: dict[str, Any], world: World) -> Plan:
