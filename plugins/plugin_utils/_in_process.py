@@ -20,6 +20,8 @@ from datetime import date, datetime
 from functools import cache
 from typing import Any
 
+from ansible import constants as C
+from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values
 from ansible.module_utils.errors import UnsupportedError
@@ -83,6 +85,13 @@ class InProcessAction(ActionBase):
         if not self._may_run_here(task_vars):
             result.update(self._execute_module(task_vars=task_vars, wrap_async=self._task.async_val))
             return result
+        result.update(self._run_here())
+        if not self._shows_invocation(task_vars):
+            result.pop("invocation", None)
+        return result
+
+    def _run_here(self) -> dict[str, Any]:
+        """Return what the module would return, by the same code."""
         validated = ArgumentSpecValidator(self.DECLARED.argument_spec()).validate(_plain(self._task.args))
         if validated.error_messages:
             # The words of AnsibleModule, so that both ways fail alike.
@@ -94,18 +103,23 @@ class InProcessAction(ActionBase):
                 "msg": message,
                 "invocation": {"module_args": shown_options(self.DECLARED, validated.validated_parameters)},
             }
-            result.update(remove_values(failure, validated._no_log_values))
-            return result
+            return remove_values(failure, validated._no_log_values)
         _spare_what_was_inherited()
         with _working_in(self._loader.get_basedir()):
-            result.update(
-                execute(self.DECLARED, validated.validated_parameters, bool(self._task.check_mode), bool(self._task.diff), _CLIENTS)
-            )
+            result = execute(self.DECLARED, validated.validated_parameters, bool(self._task.check_mode), bool(self._task.diff), _CLIENTS)
         if validated._warnings:
             result.setdefault("warnings", []).extend(
                 f"Both option {one['option']} and its alias {one['alias']} are set." for one in validated._warnings
             )
         return result
+
+    @staticmethod
+    def _shows_invocation(task_vars: dict[str, Any]) -> bool:
+        """Tell whether results carry the options of the task: always before core 2.21, from then on when the user asks for it."""
+        try:
+            return C.config.get_config_value("INJECT_INVOCATION", variables=task_vars)
+        except AnsibleError:  # a core that does not know the setting
+            return True
 
     def _may_run_here(self, task_vars: dict[str, Any]) -> bool:
         """Tell whether nothing about the task asks for another host, user, environment or interpreter."""
