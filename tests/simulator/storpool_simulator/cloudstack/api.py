@@ -164,7 +164,8 @@ class Api:
         envelope = command.envelope if command is not None else answers.ERROR_ENVELOPE
         answer = self._encoded(error.status, envelope, raw, error.body())
         if error.code is not None:
-            answer.headers = ((b"x-description", error.text.replace("\n", " ").encode("latin-1", "replace")),)
+            line = "".join(one if one.isprintable() else " " for one in error.text)
+            answer.headers = ((b"x-description", line.encode("latin-1", "replace")),)
         return answer
 
     def _encoded(self, status: int, envelope: str, raw: dict[str, str], content: dict) -> Answer:

@@ -10,6 +10,7 @@ from .bmc import Bmcs
 from .engine import Engine
 from .facts import Facts
 from .jobs import Jobs
+from .parameters import is_internal
 from .settings import Settings
 from .timeline import Timeline
 
@@ -118,7 +119,7 @@ class Cloud:
         table = self.table(kind)
         if text in table:
             return text
-        if text.isdigit():
+        if is_internal(text):
             return next((key for key, one in table.items() if one["dbid"] == int(text)), None)
         return None
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from . import errors
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from ..store import Document
     from .cloud import Cloud
     from .request import Request
+
+LOG = logging.getLogger(__name__)
 
 RUNNING, SUCCEEDED, FAILED, CANCELLED = range(4)
 
@@ -88,6 +91,10 @@ class Jobs:
         except errors.ServerError as error:
             self.cloud.world.store.rollback(mark)
             return self._end(job, FAILED, error.result())
+        except Exception as error:
+            LOG.exception("a bug of the simulator in the job of %s", job["command"])
+            self.cloud.world.store.rollback(mark)
+            return self._end(job, FAILED, errors.failure(f"simulatorBug: {type(error).__name__}: {error}").result())
 
     def _end(self, job: Document, status: int, result: dict[str, Any] | None) -> Document:
         code = 0 if status == SUCCEEDED else (result or {}).get("errorcode", 530)

@@ -16,11 +16,18 @@ from .facts import Command, Parameter
 Resolve = Callable[[str, str], "str | None"]
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
-_INTEGER = re.compile(r"[+-]?[0-9]+\Z")
+# No number of 64 bits has more digits
+_INTEGER = re.compile(r"[+-]?[0-9]{1,19}\Z")
+_INTERNAL = re.compile(r"[0-9]{1,18}\Z")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _OLD_DATES = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d")
 INT_MAX, LONG_MAX = 2**31 - 1, 2**63 - 1
 MALFORMED = 430
+
+
+def is_internal(text: str) -> bool:
+    """Whether it may be an internal number of an object."""
+    return bool(_INTERNAL.match(text))
 
 
 def refuse_control_characters(raw: dict[str, str]) -> None:
@@ -51,7 +58,7 @@ def _bracketed(name: str) -> tuple[str, int, str]:
     opening, closing = name.find("["), name.find("]")
     rest = name[closing + 1 :]
     well_formed = opening > 0 and name.count("[") == 1 and name.count("]") == 1 and closing > opening and rest.startswith(".")
-    if not well_formed or not name[opening + 1 : closing].isdigit():
+    if not well_formed or not is_internal(name[opening + 1 : closing]):
         raise errors.ServerError(
             MALFORMED,
             f"Unable to decode parameter {name}; if specifying an object array, please use parameter[index].field=XXX, "
@@ -157,7 +164,7 @@ class Reader:
             return text
         if parameter.since and not _UUID.match(text):
             return None
-        if text.isdigit() and not int(text):
+        if is_internal(text) and not int(text):
             raise errors.parameter(f"Invalid value provided for API arg: {parameter.name}")
         known = self.resolve(parameter.related, text)
         if known is None:

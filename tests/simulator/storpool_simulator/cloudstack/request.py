@@ -11,7 +11,7 @@ from . import errors
 from .facts import ADMIN, Command
 
 if TYPE_CHECKING:
-    from ..store import Document
+    from ..store import Document, Table
     from .cloud import Cloud
 
 UNLIMITED = -1
@@ -43,6 +43,14 @@ class Request:
 
     def get(self, name: str, default: Any = None) -> Any:
         return self.params.get(name, default)
+
+    def found(self, name: str, table: Table) -> Document:
+        """The object that a parameter names; ids resolve also when it is gone, and -1 always (sheet section 5). Raises ServerError."""
+        id = self.params[name]
+        document = table.get(id)
+        if document is None or document["removed"] is not None:
+            raise errors.invalid(f"Unable to find {table.kind} by id {document['dbid'] if document else id}")
+        return document
 
     def check_page(self) -> None:
         """page and pagesize come together; -1 is unlimited and has no pages (``ParamGenericValidationWorker``, ``BaseListCmd``)."""

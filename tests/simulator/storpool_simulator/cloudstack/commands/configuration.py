@@ -25,6 +25,8 @@ SCOPES = {
     "imagestoreuuid": "ImageStore",
     "imagestoreid": "ImageStore",
 }
+# Scope -> the table of its objects
+OWNERS = {"Zone": "zone", "Cluster": "cluster", "Account": "account", "Domain": "domain", "StoragePool": "pool", "ImageStore": "store"}
 GROUP, SUBGROUP = "Miscellaneous", "Others"
 UNSCOPED_DOMAIN_ADMIN = ("accountid", "domainid")
 _FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?[fFdD]?\Z")
@@ -102,8 +104,20 @@ def _known(request: Request) -> Setting:
     return setting
 
 
+def _check_scope(cloud: Cloud, setting: Setting, scope: tuple[str, str] | None) -> None:
+    """The setting has that scope, and the object is there."""
+    if scope is None:
+        return
+    if setting.scope != scope[0]:
+        raise errors.invalid(f"Invalid scope id provided for the parameter {setting.name}")
+    kind = OWNERS[scope[0]]
+    owner = cloud.table(kind).get(scope[1])
+    if owner is None or owner["removed"] is not None:
+        raise errors.invalid(f"unable to find {kind} by id {scope[1]}")
+
+
 def _is_number(text: str, most: int) -> bool:
-    return bool(re.match(r"[+-]?\d+\Z", text)) and -most - 1 <= int(text) <= most
+    return bool(re.match(r"[+-]?[0-9]{1,19}\Z", text)) and -most - 1 <= int(text) <= most
 
 
 # Which texts the class of a setting takes, and what it is called in the refusal; other classes take anything.
@@ -136,8 +150,7 @@ def update_configuration(request: Request) -> dict:
     value: str | None = asked.strip()
     if value in ("", "null"):
         value = None if scope is None else ""
-    if scope is not None and setting.scope != scope[0]:
-        raise errors.invalid(f"Invalid scope id provided for the parameter {setting.name}")
+    _check_scope(cloud, setting, scope)
     _check_value(setting, value)
     cloud.settings.store(setting, value, scope and scope[1])
     return answers.single(request, _shown(cloud, setting, asked, scope and scope[0]))
@@ -151,8 +164,7 @@ def reset_configuration(request: Request) -> dict:
         cloud.settings.forget(setting)
         value = cloud.settings.value(setting)
     else:
-        if setting.scope != scope[0]:
-            raise errors.invalid(f"Invalid scope id provided for the parameter {setting.name}")
+        _check_scope(cloud, setting, scope)
         cloud.settings.forget(setting, scope[1])
         value = cloud.settings.effective(setting, scope[1])
     return answers.single(request, _shown(cloud, setting, value, scope and scope[0]))

@@ -15,7 +15,7 @@ PACKAGE = "admin.ha"
 
 
 def _host(request: Request) -> Document:
-    return request.cloud.hosts[request.params["hostid"]]
+    return request.found("hostid", request.cloud.hosts)
 
 
 @command("listHostHAProviders", package=PACKAGE)

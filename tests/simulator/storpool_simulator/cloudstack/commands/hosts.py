@@ -56,7 +56,7 @@ def list_hosts(request: Request) -> dict:
 @command("updateHost", package="admin.host")
 def update_host(request: Request) -> dict:
     """allocationstate is Enable or Disable here; the state becomes Enabled or Disabled."""
-    cloud, host = request.cloud, request.cloud.hosts[request.params["id"]]
+    cloud, host = request.cloud, request.found("id", request.cloud.hosts)
     fields: dict[str, Any] = {}
     wanted = request.get("allocationstate")
     if wanted is not None:
@@ -83,18 +83,18 @@ def _host_answer(request: Request, host: Document) -> dict:
 @command("prepareHostForMaintenance", instance=ABOUT_HOST, package="admin.host")
 def prepare_host_for_maintenance(request: Request) -> dict:
     """The job is done when instances have been told to leave; the host reaches Maintenance later."""
-    return _host_answer(request, maintenance.prepare(request.cloud, request.cloud.hosts[request.params["id"]]))
+    return _host_answer(request, maintenance.prepare(request.cloud, request.found("id", request.cloud.hosts)))
 
 
 @command("cancelHostMaintenance", instance=ABOUT_HOST, package="admin.host")
 def cancel_host_maintenance(request: Request) -> dict:
-    return _host_answer(request, maintenance.cancel(request.cloud, request.cloud.hosts[request.params["id"]]))
+    return _host_answer(request, maintenance.cancel(request.cloud, request.found("id", request.cloud.hosts)))
 
 
 @command("reconnectHost", instance=ABOUT_HOST, package="admin.host")
 def reconnect_host(request: Request) -> dict:
     """Only an agent that is connected can be told to connect anew."""
-    host = request.cloud.hosts[request.params["id"]]
+    host = request.found("id", request.cloud.hosts)
     if host["agent"] != "up":
         raise errors.failure(f"Unable to reconnect host because it is not in the correct state: {host['dbid']}; state={host['state']}")
     return _host_answer(request, host)
@@ -103,7 +103,7 @@ def reconnect_host(request: Request) -> dict:
 @command("declareHostAsDegraded", instance=ABOUT_HOST, package="admin.host")
 def declare_host_as_degraded(request: Request) -> dict:
     """For a host that is out of reach; out-of-band management then counts as disabled for it."""
-    host = request.cloud.hosts[request.params["id"]]
+    host = request.found("id", request.cloud.hosts)
     if host["state"] not in (hosts.DISCONNECTED, hosts.DOWN, "Alert") or host["resource"] == maintenance.DEGRADED:
         raise errors.failure(f"Host can be declared as degraded only in state Alert or Disconnected, not {host['state']}")
     return _host_answer(request, request.cloud.hosts.change(host["id"], resource=maintenance.DEGRADED))
@@ -111,7 +111,7 @@ def declare_host_as_degraded(request: Request) -> dict:
 
 @command("cancelHostAsDegraded", instance=ABOUT_HOST, package="admin.host")
 def cancel_host_as_degraded(request: Request) -> dict:
-    host = request.cloud.hosts[request.params["id"]]
+    host = request.found("id", request.cloud.hosts)
     if host["resource"] != maintenance.DEGRADED:
         raise errors.failure(f"Cannot perform cancelHostAsDegraded when resource state is {host['resource']}")
     return _host_answer(request, request.cloud.hosts.change(host["id"], resource=maintenance.ENABLED))

@@ -70,7 +70,7 @@ def list_zones(request: Request) -> dict:
 @command("updateZone", package="admin.zone")
 def update_zone(request: Request) -> dict:
     cloud = request.cloud
-    zone = cloud.zones.change(request.params["id"], **_allocation(request), **_named(request))
+    zone = cloud.zones.change(request.found("id", cloud.zones)["id"], **_allocation(request), **_named(request))
     return answers.single(request, zone_shown(cloud, zone))
 
 
@@ -156,7 +156,7 @@ def list_clusters(request: Request) -> dict:
 def update_cluster(request: Request) -> dict:
     cloud = request.cloud
     name = {"name": request.params["clustername"]} if "clustername" in request.params else {}
-    cluster = cloud.clusters.change(request.params["id"], **_allocation(request), **name)
+    cluster = cloud.clusters.change(request.found("id", cloud.clusters)["id"], **_allocation(request), **name)
     return answers.single(request, cluster_shown(cloud, cluster))
 
 

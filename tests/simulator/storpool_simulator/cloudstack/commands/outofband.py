@@ -16,7 +16,7 @@ FIELDS = ("driver", "address", "port", "username", "password")
 
 
 def _host(request: Request) -> Document:
-    return request.cloud.hosts[request.params["hostid"]]
+    return request.found("hostid", request.cloud.hosts)
 
 
 @command("configureOutOfBandManagement", package=PACKAGE)

@@ -19,11 +19,7 @@ RESOURCE = "Storage"
 
 
 def _pool(request: Request) -> Document:
-    """Removed ones resolve as ids, but there is no such pool any more."""
-    pool = request.cloud.pools[request.params["id"]]
-    if pool["removed"] is not None:
-        raise errors.invalid(f"Unable to find storage pool with ID: {pool['dbid']}")
-    return pool
+    return request.found("id", request.cloud.pools)
 
 
 def _answer(request: Request, pool: Document) -> dict:
@@ -81,6 +77,7 @@ def create_storage_pool(request: Request) -> dict:
     except errors.ServerError as error:
         raise errors.failure(f"Failed to add data store: {error.text}") from error
     fields["details"] = {**params.get("details", {}), **fields["details"]}
+    request.found("zoneid", cloud.zones)
     pool = storage.add_pool(
         cloud, **fields, zone=params["zoneid"], iops=params.get("capacityiops"), tag_rule=params.get("istagarule", False)
     )

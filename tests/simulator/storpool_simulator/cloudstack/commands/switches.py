@@ -33,7 +33,7 @@ class Kind:
 
 def _of_host(kind: Kind, on: bool) -> Work:
     def work(request: Request) -> dict[str, Any]:
-        host = kind.switch_host(request.cloud, request.cloud.hosts[request.params["hostid"]], on)
+        host = kind.switch_host(request.cloud, request.found("hostid", request.cloud.hosts), on)
         return answers.single(request, {"hostid": host["id"], kind.enabled: on, "status": True})
 
     return work
@@ -41,7 +41,8 @@ def _of_host(kind: Kind, on: bool) -> Work:
 
 def _of_level(kind: Kind, level: str, on: bool) -> Work:
     def work(request: Request) -> dict[str, Any]:
-        cloud, id = request.cloud, request.params[f"{level}id"]
+        cloud = request.cloud
+        id = request.found(f"{level}id", cloud.table(level))["id"]
         cloud.set_switch(level, id, kind.detail, on)
         if not on:
             kind.disable_all(cloud, cloud.hosts_of(**{level: id}))
