@@ -70,7 +70,7 @@ def test_names_and_settings(flipped: Simulator) -> None:
 
 def test_jobs(flipped: Simulator) -> None:
     started = ok(flipped, "enableStorageMaintenance", id=pool_id(flipped))
-    seen = [ok(flipped, "queryAsyncJobResult", jobid=started["jobid"])["jobstatus"] for _ in range(5)]
+    seen = [ok(flipped, "queryAsyncJobResult", jobid=started["jobid"])["jobstatus"] for _unused in range(5)]
     assert seen == [0, 0, 0, 1, 1]
     started = ok(flipped, "cancelStorageMaintenance", id=pool_id(flipped))
     pass_time(flipped, 200)

@@ -473,7 +473,7 @@ def test_skipped_time_is_lived_through_in_one_piece_or_many(start: Callable[...,
         host.protect()
         host.lose_agent()
         host.lose_client()
-        for _ in range(pieces):
+        for _unused in range(pieces):
             host.pass_time(3000 / pieces)
         ways.append(host.went)
     assert ways[0] == ways[1] and ways[0][-1] == "Fenced"

@@ -135,7 +135,7 @@ def test_a_lost_job_with_and_without_effect(cloud: Simulator, effect: bool, stat
 def test_a_slow_job(cloud: Simulator) -> None:
     cloud.fault("job_slow", "enableStorageMaintenance", polls=5)
     started = ok(cloud, "enableStorageMaintenance", id=pool_id(cloud))
-    seen = [ok(cloud, "queryAsyncJobResult", jobid=started["jobid"])["jobstatus"] for _ in range(7)]
+    seen = [ok(cloud, "queryAsyncJobResult", jobid=started["jobid"])["jobstatus"] for _unused in range(7)]
     assert seen == [0, 0, 0, 0, 0, 1, 1]
 
 

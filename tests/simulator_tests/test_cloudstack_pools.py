@@ -46,7 +46,7 @@ def details_of(sim: Simulator, pool: str) -> dict[str, str]:
 def test_a_pool_is_created(clouds: Callable[[str], Simulator], version: str) -> None:
     sim = clouds(version)
     pool = ok(sim, "createStoragePool", **wanted(sim))["storagepool"]
-    template, _, rest = pool["id"].partition(";")
+    template, _unused, rest = pool["id"].partition(";")
     assert (template, len(rest)) == ("hybrid", 36)
     expected = {
         "name": "fast",

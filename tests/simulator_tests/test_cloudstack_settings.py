@@ -204,7 +204,7 @@ def test_a_value_in_a_scope(cloud: Simulator, parameter: str, scope: str, name: 
 
 def test_a_pool_has_an_id_with_a_semicolon(cloud: Simulator) -> None:
     pool = scope_id(cloud, "storageid")
-    template, _, rest = pool.partition(";")
+    template, _unused, rest = pool.partition(";")
     assert template == "nvme" and len(rest) == 36
 
 
@@ -242,6 +242,6 @@ def test_a_scope_shows_the_global_value_in_force(cloud: Simulator) -> None:
 
 def test_secrets_come_encrypted_and_differ_each_time(cloud: Simulator) -> None:
     answer = ok(cloud, "updateConfiguration", name="alert.smtp.password", value="swordfish")["configuration"]
-    first, second = (setting(cloud, "alert.smtp.password")["value"] for _ in range(2))
+    first, second = (setting(cloud, "alert.smtp.password")["value"] for _unused in range(2))
     assert len({answer["value"], first, second, "swordfish"}) == 4
     assert "configuration" not in ok(cloud, "listConfigurations", keyword="Hidden", category="Hidden")

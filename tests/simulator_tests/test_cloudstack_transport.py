@@ -214,7 +214,7 @@ def test_other_paths_are_not_the_api(cloud: Simulator) -> None:
 def test_null_fields_are_left_out_and_numbers_are_numbers(cloud: Simulator) -> None:
     host = one(cloud, "listHosts", "host", name="kvm11")
     assert None not in host.values() and "disconnected" not in host
-    assert type(host["memorytotal"]) is int and host["memorywithoverprovisioning"] == str(host["memorytotal"])
+    assert isinstance(host["memorytotal"], int) and host["memorywithoverprovisioning"] == str(host["memorytotal"])
     assert host["cpuallocated"] == "0%" and host["hahost"] is False
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}", host["created"])
 
@@ -420,7 +420,7 @@ def test_the_ready_line_and_the_environment_file(start: Callable[..., Simulator]
 def test_a_state_without_cloudstack_gets_one_later(tmp_path: Path) -> None:
     with Simulator(tmp_path / "state", devices="none") as sim:
         with pytest.raises(SimulatorError):
-            _ = sim.cloudstack
+            print(sim.cloudstack)
         sim.post("VolumeCreate", {"name": "kept", "size": 1 << 30})
     with Simulator(tmp_path / "state", devices="none", cloudstack="4.20.2") as sim:
         assert ok(sim, "listZones")["count"] == 1 and sim.get("Volume/kept")[0] == 200

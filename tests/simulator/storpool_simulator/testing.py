@@ -302,7 +302,7 @@ class Simulator:
         if status != 200:
             raise SimulatorError(f"{command}: {status} {started}")
         while True:
-            _, job = self.cs("queryAsyncJobResult", jobid=started["jobid"])
+            job = self.cs("queryAsyncJobResult", jobid=started["jobid"])[1]
             if job["jobstatus"]:
                 return job
 

@@ -88,7 +88,7 @@ def changes(name: str) -> bool:
 
 
 def _is_int(value: Any) -> bool:
-    return type(value) is int
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_bool(value: Any) -> bool:
@@ -96,7 +96,7 @@ def _is_bool(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float)
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _is_date(value: Any) -> bool:

@@ -50,11 +50,17 @@ def connection(cloud: Cloud, url: str) -> Connection:
     return Connection(next(iter(cloud.addresses.values()), None), cloud.world.token, url)
 
 
+def _split(address: str) -> tuple[str, str]:
+    """Host and port."""
+    host, _unused, port = address.rpartition(":")
+    return host, port
+
+
 def cluster_at(cloud: Cloud, address: str) -> Cluster | None:
     """The StorPool cluster of this process that answers there."""
-    host, _, port = address.rpartition(":")
+    host, port = _split(address)
     for name, known in cloud.addresses.items():
-        known_host, _, known_port = known.rpartition(":")
+        known_host, known_port = _split(known)
         if port == known_port and (host == known_host or host in LOOPBACK):
             return cloud.world.clusters[name]
     return None
@@ -112,14 +118,13 @@ def add_pool(cloud: Cloud, id: str, **fields: Any) -> Document:
 
 def add_first_pool(cloud: Cloud, zone: str, backing: Cluster, name: str, template: str) -> None:
     """Token and address of the StorPool side change with the start; None stands for the present ones (`details`)."""
-    total, _ = space(backing, template)
     add_pool(
         cloud,
         f"{template};{identity('pool', name)}",
         name=name,
         zone=zone,
         tags=name,
-        capacity=total,
+        capacity=space(backing, template)[0],
         storpool=backing.name,
         details={TOKEN: None, ADDRESS: None, TEMPLATE: template},
     )
