@@ -357,7 +357,7 @@ class _TooLong(_Cut):
 def _plain(exc: Any) -> str:
     """Return the last, plainest words of an error of ``urllib3``, which nests them deeply."""
     text = str(exc.args[-1] if getattr(exc, "args", None) else exc)
-    return text.rsplit("] ", 1)[-1].rsplit(": ", 1)[-1].strip("()'\" ") or type(exc).__name__
+    return text.rsplit("] ", 1)[-1].rsplit(": ", 1)[-1].strip("()'\" \r\n") or type(exc).__name__
 
 
 def _backoff(rounds: int) -> float:

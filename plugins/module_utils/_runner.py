@@ -257,7 +257,7 @@ class _Run:
         """Do the task and return its result."""
         entries, self.single = expand(self.options, self.declared.item, self.declared.plural)
         now = time.time()
-        wanted = [self.resource.parse(entry, now) for entry in entries]
+        wanted = [self._parse(entry, number, now) for number, entry in enumerate(entries, 1)]
         groups = waves(wanted, self.declared.plural)
         world = self.resource.observe(self.client, wanted)
         plans = plan_all(self.resource, wanted, groups, world)
@@ -276,6 +276,15 @@ class _Run:
                 self._apply(work)
                 self._read_back([(one, outcome) for one, outcome in work if outcome.plan.read_back and outcome.done and not outcome.error])
         return self._result(outcomes)
+
+    def _parse(self, entry: Mapping[str, Any], number: int, now: float) -> Any:
+        try:
+            return self.resource.parse(entry, now)
+        except CollectionError as exc:
+            if not self.single:
+                exc.message = f"entry {number}: {exc.message}"
+                exc.parts["entry"] = number
+            raise
 
     # -- apply
 
@@ -312,6 +321,7 @@ class _Run:
             return
         changes = list(outcome.plan.changes)
         looks = 0
+        lost = ""  # the action of which an answer was lost last
         try:
             while changes:
                 change = changes[0]
@@ -319,10 +329,12 @@ class _Run:
                     answer = self.client.send(change.write)
                 except CollectionError as exc:
                     looks += 1
-                    outcome.unknown = [change.action] if isinstance(exc, AnswerLost) else []
+                    if isinstance(exc, AnswerLost):
+                        lost = change.action
+                        outcome.unknown = [lost]
                     if looks > self.REPLANS or not _worth_a_look(exc):
                         raise
-                    changes = self._look_again(wanted, outcome, changes, exc)
+                    changes = self._look_again(wanted, outcome, changes, exc, change.action == lost)
                     outcome.unknown = []
                 else:
                     self._note_done(outcome, change, answer)
@@ -382,11 +394,12 @@ class _Run:
                 else:
                     outcome.plan.after[target] = answer[key]
 
-    def _look_again(self, wanted: Any, outcome: _Outcome, changes: list[Any], exc: CollectionError) -> list[Any]:
+    def _look_again(self, wanted: Any, outcome: _Outcome, changes: list[Any], exc: CollectionError, sent: bool) -> list[Any]:
         """Return what is left to do for one object, after reading it anew.
 
         A change that is no longer in the new plan has taken effect (a lost answer: only the one that was sent can be ours) or was made by
-        somebody else (a conflict).
+        somebody else (a conflict). With ``sent`` an answer to the first change was lost, perhaps earlier: a refusal may come of its late
+        effect.
         """
         try:
             world = self.resource.observe(self.client, [wanted])
@@ -397,9 +410,11 @@ class _Run:
         if plan.refused:
             raise plan.refused
         left = [change.action for change in plan.changes]
-        if isinstance(exc, AnswerLost):
+        if sent:
             if changes[0].action not in left:
                 outcome.done.append(changes[0].action)
+            elif not isinstance(exc, AnswerLost):
+                raise exc
             elif exc.parts.get("under_way"):
                 exc.message += "; it is not there yet and may still come, so it was not sent again"
                 raise exc

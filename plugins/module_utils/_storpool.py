@@ -57,6 +57,7 @@ _MULTI_CLUSTER = frozenset(
 _HINTS = (
     ("is open at", "the device is in use on that host; stop what uses it, or set force to take it away"),
     ("No such client registered", "no client with that id has joined this cluster; storpool_cluster_info lists the clients"),
+    (EXISTS, "volumes and snapshots share their names; choose another one, or rename or delete what has it"),
     ("still exported", "unexport it first"),
     (
         "insufficientResources",
@@ -222,6 +223,11 @@ class StorPool:
     def begin(self, stats: Stats, read_only: bool) -> None:
         """Start a task: count into ``stats`` and, in check mode, refuse to write."""
         self.http.stats, self.http.read_only = stats, read_only
+
+    @property
+    def only_reads(self) -> bool:
+        """Whether this is a check run. What the server will refuse at a write has to be seen by reading then."""
+        return self.http.read_only
 
     # -- writes
 

@@ -123,6 +123,15 @@ def test_everything_that_an_update_changes(snap, simulator, volumes):
     assert unlike(entry(result)["object"], entry(result["again"])["object"]) == []
 
 
+def test_a_volume_of_that_name_is_in_the_way(run_module, calls, volumes):
+    calls()
+    checked = run_module(MODULE, check=True, name="log", volume="db")
+    assert (checked["error"]["type"], calls().writes) == ("refused", [])
+    assert "a volume is called log" in checked["msg"]
+    real = run_module(MODULE, name="log", volume="db")
+    assert (real["failed"], real["changed"], real["error"]["name"]) == (True, False, "objectExists")
+
+
 def test_renaming_keeps_identity(snap, simulator, volumes):
     gid = entry(snap(name="old", volume="db"))["object"]["global_id"]
     assert entry(snap(name="new", renamed_from="old"))["actions"] == ["update rename"]

@@ -751,9 +751,15 @@ def test_two_tasks_create_the_same_at_once(world):
 def test_a_snapshot_of_that_name(world):
     world.volume("w")
     world.snapshot("w", "v")
-    result = world.run(name="v", size="1G")
-    assert result["error"]["name"] == "objectExists"
-    assert result["changed"] is False
+    for name in ({"name": "v", "size": "1G"}, {"name": "v", "renamed_from": "w"}):
+        checked = world.run(check=True, **name)
+        assert (checked["error"]["type"], checked["changed"]) == ("refused", False)
+        assert "a snapshot is called v" in checked["msg"]
+        result = world.run(**name)
+        assert result["error"]["name"] == "objectExists"
+        assert "share their names" in result["msg"]
+        assert result["changed"] is False
+    assert world.run(check=True, names=["a", "v"], size="1G")["summary"]["failed"] == 1
 
 
 def test_objects_of_cloudstack(world):

@@ -9,6 +9,7 @@ The plans' writes are carried out by a small model of StorPool, written from the
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -34,6 +35,9 @@ SNAPSHOTS = ["s", "t"]
 
 class Model:
     """StorPool as far as volumes are concerned; also the client that the planner observes through."""
+
+    connection = SimpleNamespace(multi_cluster=False)
+    only_reads = True  # so that names of snapshots count, which a model without a server cannot refuse later
 
     def __init__(self, volumes, snapshots, attachments):
         self.by_name = {one["name"]: copy.deepcopy(one) for one in volumes}

@@ -156,6 +156,8 @@ class Snapshots:
                     missing = missing or one.state == "present"
                     if one.state == "present" and member.volume:
                         volumes.add(member.volume)
+                        if client.only_reads:
+                            volumes.add(member.name)  # a volume of that name is in the way
                 else:
                     attached = attached or one.state == "absent" or one.attach is not None
                     exported = exported or one.state == "absent" or one.exports is not None

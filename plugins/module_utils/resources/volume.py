@@ -113,6 +113,7 @@ class World:
     snapshots: dict[str, dict[str, Any]] = field(default_factory=dict)
     templates: dict[str, dict[str, Any]] = field(default_factory=dict)
     remote: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)  # names of snapshots that wanted names would collide with; looked at in check mode only
     volume_space: dict[str, int] = field(default_factory=dict)
     snapshot_space: dict[str, int] = field(default_factory=dict)
     predicted: dict[str, dict[str, Any] | None] = field(default_factory=dict)
@@ -274,6 +275,9 @@ class Volumes:
                 if one.state == "reverted":
                     reverted = True
                     parents.add(one.revert_to)
+        if client.only_reads:
+            names = {one.name for one in wanted if self._takes_a_name(one, world)}
+            world.taken = set(fetch_named(names, client.snapshot, client.snapshots)) if names else set()
         if attached:
             world.attach(client.attachments())
         if templates:
@@ -291,6 +295,13 @@ class Volumes:
         if reverted:
             self._observe_space(client, wanted, world)
         return world
+
+    def _takes_a_name(self, wanted: WantedVolume, world: World) -> bool:
+        """Tell whether a volume will be made or renamed under a name that nothing has yet."""
+        if wanted.state != "present" or wanted.name is None:
+            return False
+        volume = self._find(wanted, world, quiet=True)
+        return volume is None or volume["name"] != wanted.name
 
     def _observe_space(self, client: sp.StorPool, wanted: Sequence[WantedVolume], world: World) -> None:
         """Read how much was written since the parent snapshot, for volumes that stand on the snapshot they are to be reverted to."""
@@ -317,6 +328,8 @@ class Volumes:
                 plan = self._plan_absent(wanted, volume, world)
             elif wanted.state == "reverted":
                 plan = self._plan_reverted(wanted, volume, world)
+            elif wanted.name in world.taken and self._takes_a_name(wanted, world):
+                raise ChangeRefused(f"a snapshot is called {wanted.name}; volumes and snapshots share their names")  # rule names-shared
             elif volume is None:
                 plan = self._plan_create(wanted, world)
             else:
