@@ -175,11 +175,6 @@ def snapshot_unexport(name: str, location: str | None, force: bool = False) -> W
     return Write("SnapshotUnexport", None, body, name)
 
 
-def snapshot_from_remote(body: dict[str, Any]) -> Write:
-    """Copy a snapshot that another location exports; returns while the copy is still under way."""
-    return Write("SnapshotFromRemote", None, body, body.get("name") or body["remoteId"])
-
-
 def snapshots_remote_unexport(items: list[dict[str, Any]]) -> Write:
     """Let go of snapshots that other locations export to this one; with ``deleteAfter`` their location deletes them."""
     return Write("SnapshotsRemoteUnexport", None, {"remoteSnapshots": items}, ", ".join(item["globalSnapshotId"] for item in items[:10]))
@@ -353,10 +348,6 @@ class StorPool:
     def remote_snapshots(self) -> list[dict[str, Any]]:
         """Return the snapshots that other locations hold for this cluster or export to it."""
         return self._get("SnapshotsRemoteList")["snapshots"]
-
-    def remote_volumes(self) -> list[dict[str, Any]]:
-        """Return the volumes that other locations hold for this cluster or export to it."""
-        return self._get("VolumesRemoteList")["volumes"]
 
     def maintenance(self) -> dict[str, Any]:
         """Return the nodes in maintenance."""

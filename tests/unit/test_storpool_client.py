@@ -120,7 +120,6 @@ def test_a_cluster_that_is_not_there_is_no_missing_object():
         (sp.snapshot_export("s", "far"), "SnapshotExport", {"snapshot": "s", "location": "far"}),
         (sp.snapshot_unexport("s", None, True), "SnapshotUnexport", {"snapshot": "s", "all": True, "force": True}),
         (sp.snapshot_unexport("s", "far"), "SnapshotUnexport", {"snapshot": "s", "location": "far"}),
-        (sp.snapshot_from_remote({"remoteId": "a.b.c"}), "SnapshotFromRemote", {"remoteId": "a.b.c"}),
         (sp.template_create({"name": "t"}), "VolumeTemplateCreate", {"name": "t"}),
         (sp.template_update("t", {"propagate": True}), "VolumeTemplateUpdate/t", {"propagate": True}),
         (sp.template_delete("t"), "VolumeTemplateDelete/t", {}),
@@ -154,7 +153,6 @@ def test_writes(write, path, body):
         ("clusters", "ClustersList", {"clusters": [1]}, [1]),
         ("exports", "ExportsList", {"exports": [1]}, [1]),
         ("remote_snapshots", "SnapshotsRemoteList", {"snapshots": [1]}, [1]),
-        ("remote_volumes", "VolumesRemoteList", {"volumes": [1]}, [1]),
         ("maintenance", "MaintenanceList", {}, {}),
     ],
 )
