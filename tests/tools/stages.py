@@ -133,7 +133,8 @@ def tests(name: str, core: str, options: list[str]) -> Result:
     report = CACHE / "results" / f"{name}-{core}.xml"
     report.parent.mkdir(parents=True, exist_ok=True)
     report.unlink(missing_ok=True)
-    command = [VENVS / f"core-{core}" / "bin" / "python", "-m", "pytest", folder, "-q", "-rs", f"--timeout={TEST_TIMEOUT}", f"--junitxml={report}"]
+    command = [VENVS / f"core-{core}" / "bin" / "python", "-m", "pytest", folder, "-q", "-rs", f"--timeout={TEST_TIMEOUT}"]
+    command.append(f"--junitxml={report}")
     status = run([*command, *options], env=environment(core), check=False).returncode
     if report.exists():
         for case in ElementTree.parse(report).getroot().iter("testcase"):
