@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 from fnmatch import fnmatch
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -131,10 +132,13 @@ def test_it_verifies(installed):
     assert "successfully" in said.lower(), said
 
 
-def test_its_modules_are_in_their_action_group():
-    """`module_defaults` with `group/storpool.cloudstack.storpool` reaches every module that takes the StorPool options."""
-    group = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text(encoding="utf-8"))["action_groups"]["storpool"]
-    assert group == sorted(name for name in modules() if name.startswith("storpool_"))
+@pytest.mark.parametrize("system", ["storpool", "cloudstack"])
+def test_its_modules_are_in_their_action_groups(system):
+    """`module_defaults` with `group/storpool.cloudstack.storpool` reaches every module that takes the StorPool options; CloudStack's alike."""
+    group = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text(encoding="utf-8"))["action_groups"][system]
+    declared = {name: import_module(f"ansible_collections.storpool.cloudstack.plugins.modules.{name}").DECLARED for name in modules()}
+    assert group == sorted(name for name, one in declared.items() if system in one.systems)
+
 
 
 def test_every_module_has_documentation(installed):
