@@ -215,6 +215,12 @@ class CloudStack:
                         hint="whether it took effect is not known; running the task again finds out and finishes",
                     ) from exc
                 raise
+            except Unreachable as exc:
+                raise AnswerLost(
+                    f"{write.call} on {write.about} was begun (job {job}), then {exc.message}",
+                    hint="how it ended is not known; running the task again finds out and finishes",
+                    under_way=True,
+                ) from exc
             status = state["jobstatus"]
             if status == SUCCEEDED:
                 return state.get("jobresult") or {}

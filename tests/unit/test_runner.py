@@ -387,6 +387,13 @@ def test_what_could_be_done_twice_is_not_sent_again_while_the_server_may_be_at_i
     assert entry(result, "a")["unknown"] == ["create"]
 
 
+def test_the_late_effect_of_a_write_that_was_sent_twice_is_our_own():
+    store = Store({("Create", "a"): ["lost before", "exists"]})
+    result = run(store, name="a", value=5)
+    assert entry(result, "a")["actions"] == ["create", "set"]
+    assert "warnings" not in result
+
+
 def test_only_the_change_that_was_sent_is_taken_for_done():
     """Somebody else sets the value while the answer to the creation is lost."""
     store = Store({("Create", "a"): ["lost after"]})
