@@ -134,7 +134,7 @@ def test_it_verifies(installed):
 
 @pytest.mark.parametrize("system", ["storpool", "cloudstack"])
 def test_its_modules_are_in_their_action_groups(system):
-    """`module_defaults` with `group/storpool.cloudstack.storpool` reaches every module that takes the StorPool options; CloudStack's alike."""
+    """`module_defaults` with `group/storpool.cloudstack.storpool` reaches every module that takes its options; CloudStack likewise."""
     group = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text(encoding="utf-8"))["action_groups"][system]
     declared = {name: import_module(f"ansible_collections.storpool.cloudstack.plugins.modules.{name}").DECLARED for name in modules()}
     assert group == sorted(name for name, one in declared.items() if system in one.systems)
