@@ -29,15 +29,16 @@ demo: ## the tour: playbooks against a simulated StorPool, each step checked, ru
 test: ## everything that CI runs; ends with `N passed, N failed`
 	@$(PYTHON) $(TOOLS)/stages.py test
 
-.PHONY: lint sanity unit properties integration artifact simulator-tests
+.PHONY: lint sanity unit properties faults integration artifact simulator-tests
 lint: ## ruff, yamllint, ansible-lint, changelog, documentation
 sanity: ## ansible-test sanity without ignore files
 unit: ## plans and clients, no network
 properties: ## generated sequences against a model
+faults: ## every call of every module gone wrong; kills, races, failures among many
 integration: ## playbooks against the simulator
 artifact: ## builds the artifact, installs it into an empty place and uses it
 simulator-tests: ## the simulator against the API's rules and the official bindings
-lint sanity unit properties integration artifact simulator-tests:
+lint sanity unit properties faults integration artifact simulator-tests:
 	@$(PYTHON) $(TOOLS)/stages.py --core $(CORE) $@ -- $(ARGS)
 
 .PHONY: matrix

@@ -1,0 +1,175 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A simulated world: prepares it, runs tasks in it, and tells all of its state in a form that two runs of the same story share."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ansible_collections.storpool.cloudstack.plugins.module_utils import _runner
+from integration.conftest import as_at_first_start, connection, declared, validated
+from storpool_simulator.testing import Simulator
+
+MIB = 1 << 20
+TIMEOUT = 2.0  # seconds that a call may take here
+A_YEAR = 365 * 86400
+SECONDS = 3
+
+# What differs between two runs of the same story, and what is told by other fields.
+ACCIDENTAL = {
+    "globalId", "id", "visibleVolumeId", "creationTimestamp", "parentVolumeId", "originalParentVolumeId", "createdFromGlobalId",
+    "createdFromVisibleVolumeId", "backupOfGlobalId", "backupOfVisibleVolumeId", "name", "targetDeleteDate", "templateId",
+}  # fmt: skip
+NAMING = ("parentName", "onVolume", "snapshot", "volume")
+
+
+class Clients(dict):
+    """The clients that a task makes; each gives up after `timeout` seconds, which as an option are whole ones.
+
+    `before_pause` is called whenever one is about to wait before it tries again.
+    """
+
+    def __init__(self, timeout: float, before_pause: Callable[[], None] | None = None) -> None:
+        super().__init__()
+        self.timeout = timeout
+        self.before_pause = before_pause
+
+    def __setitem__(self, key: Any, client: Any) -> None:
+        client.http.timeout = self.timeout
+        if self.before_pause:
+            client.http._sleep = self._sleep
+        super().__setitem__(key, client)
+
+    def _sleep(self, pause: float) -> None:
+        assert self.before_pause
+        self.before_pause()
+        time.sleep(pause)
+
+
+class Lab:
+    def __init__(self, simulator: Simulator) -> None:
+        self.simulator = simulator
+        self.clients = Clients(TIMEOUT)
+        self.facts: dict[str, Any] = {}
+
+    # -- preparation
+
+    def clear(self) -> None:
+        """Everything as at first start, and some things that no task is about."""
+        as_at_first_start(self.simulator)
+        self.volume("other", template="hybrid", tags={"of": "nobody"})
+        self.simulator.write("other", b"precious" * 64)
+        self.snapshot("other", "other-s", tags={"of": "nobody"})
+        self.attach("other", rw=[13])
+        self.do("VolumeTemplateCreate", {"name": "spare", "replication": 2, "placeAll": "hdd"})
+
+    def do(self, call: str, body: Any = None, cluster: str | None = None) -> Any:
+        """Change something by the API itself, which must succeed."""
+        status, answer = self.simulator.post(call, body or {}, cluster)
+        assert status == 200, f"{call} {body}: {answer}"
+        return answer["data"]
+
+    def get(self, call: str, cluster: str | None = None) -> Any:
+        status, answer = self.simulator.get(call, cluster)
+        assert status == 200, f"{call}: {answer}"
+        return answer["data"]
+
+    def volume(self, name: str, written: bytes = b"", **more: Any) -> dict[str, Any]:
+        made = self.do("VolumeCreate", {"name": name, **({} if {"parent", "baseOn"} & more.keys() else {"size": MIB}), **more})
+        if written:
+            self.simulator.write(name, written)
+        return made
+
+    def snapshot(self, volume: str, name: str, **more: Any) -> dict[str, Any]:
+        return self.do(f"VolumeSnapshot/{volume}", {"name": name, **more})
+
+    def attach(self, name: str, kind: str = "volume", **rights: list[int]) -> None:
+        self.do("VolumesReassignWait", {"reassign": [{kind: name, **rights}]})
+
+    def backup(self, volume: str, **tags: str) -> str:
+        """A backup in the other location; its id."""
+        made = self.do("VolumeBackup", {"volume": volume, "location": "plovdiv", "tags": tags})["remoteId"]
+        self.simulator.settle()
+        return made
+
+    # -- tasks
+
+    def run(self, module: str, options: dict[str, Any], clients: dict[Any, Any] | None = None, check: bool = False) -> dict[str, Any]:
+        """The result of one task, without Ansible around it."""
+        options = {**connection(self.simulator, module), **options}
+        return _runner.execute(declared(module), validated(module, options), check, False, self.clients if clients is None else clients)
+
+    def log(self) -> list[dict[str, Any]]:
+        return self.simulator.calls()["calls"]
+
+    def writes(self) -> list[str]:
+        return [entry["call"] for entry in self.log() if entry["write"]]
+
+    def quiet(self) -> list[dict[str, Any]]:
+        """The log, once every call has ended, also one that nobody waits for any more."""
+        for _unused in range(200):
+            log = self.log()
+            if all(entry["status"] is not None or entry["fault"] == "cut_before" for entry in log):
+                return log
+            time.sleep(0.02)
+        raise AssertionError(f"calls do not end: {log}")
+
+
+# -- the state
+
+
+def storpool_state(lab: Lab) -> dict[str, Any]:
+    """All of all clusters: volumes, snapshots, contents, attachments, exports, templates; without ids and times."""
+    simulator = lab.simulator
+    _let_expire(lab)
+    simulator.settle()
+    listed = {cluster: {kind: lab.get(f"{kind}List", cluster) for kind in ("Volumes", "Snapshots")} for cluster in simulator.clusters}
+    labels = {}
+    for cluster, kinds in listed.items():
+        for raw in (*kinds["Volumes"], *kinds["Snapshots"]):
+            labels[raw["name"]] = labels["~" + raw["globalId"]] = labels[cluster, raw["name"]] = _label(lab, raw, cluster)
+    state = {}
+    for cluster, kinds in listed.items():
+        for kind, objects in kinds.items():
+            state[f"{kind} of {cluster}"] = _sorted(_shown(raw, labels[cluster, raw["name"]], labels) for raw in objects)
+        state[f"attachments of {cluster}"] = _sorted(
+            (labels[one["volume"]], one["client"], one["rights"]) for one in lab.get("AttachmentsList", cluster)
+        )
+        state[f"exports of {cluster}"] = _sorted(
+            (labels["~" + one["globalId"]], one["location"], one["backingUp"]) for one in lab.get("ExportsList", cluster)["exports"]
+        )
+        state[f"templates of {cluster}"] = _sorted({**one, "id": None} for one in lab.get("VolumeTemplatesList", cluster))
+    return state
+
+
+def _let_expire(lab: Lab) -> None:
+    """What is to go within seconds goes now."""
+    now = lab.simulator.control("POST", "/clock", {"advance": 0})["now"]
+    dates = [raw.get("targetDeleteDate") for cluster in lab.simulator.clusters for raw in lab.get("SnapshotsList", cluster)]
+    if any(date and date < now + SECONDS for date in dates):
+        lab.simulator.advance(SECONDS)
+
+
+def _sorted(things: Any) -> list[Any]:
+    return sorted(things, key=repr)
+
+
+def _label(lab: Lab, raw: dict[str, Any], cluster: str) -> str:
+    """What stands for an object in place of its name: the same in every run, and telling its content."""
+    name = raw["name"]
+    stable = name[0] if name[0] in "~*" else re.sub(r"-deleted-\w+$", "-deleted-(id)", name)
+    return f"{stable} {raw['size']} {lab.simulator.content(name, cluster)['sha256'][:12]}"
+
+
+def _shown(raw: dict[str, Any], label: str, labels: dict[Any, str]) -> dict[str, Any]:
+    shown = {key: value for key, value in raw.items() if key not in ACCIDENTAL}
+    shown.update({key: labels.get(raw[key], raw[key]) for key in NAMING if key in raw})
+    expires = raw.get("targetDeleteDate")
+    if expires:
+        left = expires - raw["creationTimestamp"]
+        shown["expires"] = f"{round(left / 60)} minutes after creation" if left < A_YEAR else expires
+    return {"label": label, **shown}

@@ -1,0 +1,48 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the CloudStack modules can change."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from lab import Lab, storpool_state
+from registry import scenario
+
+ACCIDENTAL = {"id", "created", "jobid", "zoneid", "ipaddress", "path"}
+
+
+def both_states(lab: Lab) -> dict[str, Any]:
+    """What CloudStack tells of settings and pools, besides all of StorPool."""
+    simulator = lab.simulator
+    pools = simulator.cs("listStoragePools")[1].get("storagepool", [])
+    names = ("ha.tag", "storage.stats.interval")
+    listed = [one for name in names for one in simulator.cs("listConfigurations", name=name)[1]["configuration"]]
+    return {
+        "settings": sorted((one["name"], str(one.get("value"))) for one in listed),
+        "pools": sorted(({key: value for key, value in one.items() if key not in ACCIDENTAL} for one in pools), key=repr),
+        **storpool_state(lab),
+    }
+
+
+cloud = partial(scenario, world="cloudstack", state=both_states)
+
+
+@cloud("cloudstack_settings")
+def change_settings(lab: Lab) -> dict[str, Any]:
+    lab.simulator.cs("updateConfiguration", name="ha.tag", value="old")
+    return {"settings": [{"name": "ha.tag", "state": "default"}, {"name": "storage.stats.interval", "value": 77000}], "parallel": 1}
+
+
+@cloud("cloudstack_storage_pool")
+def make_a_pool(lab: Lab) -> dict[str, Any]:
+    return {"name": "archive", "zone": "sofia", "template": "hybrid", "tags": ["hybrid"], "capacity": "10T"}
+
+
+@cloud("cloudstack_storage_pool")
+def remove_a_pool(lab: Lab) -> dict[str, Any]:
+    made = lab.run("cloudstack_storage_pool", {"name": "archive", "zone": "sofia", "template": "hybrid"})
+    assert not made.get("failed"), made["msg"]
+    return {"name": "archive", "zone": "sofia", "state": "absent", "maintenance_first": True}

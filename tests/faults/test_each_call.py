@@ -1,0 +1,252 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""For every scenario: the calls of a clean run, then each of them gone wrong in every way.
+
+A faulted task succeeds, or fails with one error whose word on what was done is true; the next run ends where an undisturbed one ends; the
+run after it writes nothing. Contents, attachments, exports and templates of all clusters are compared, those of bystanders too.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from gate import Gate
+from integration.conftest import declared
+from lab import TIMEOUT, Clients, Lab
+from registry import SCENARIOS, Scenario
+
+HERE = Path(__file__).resolve().parent
+MODULES = HERE.parents[1] / "plugins" / "modules"
+
+for found in sorted(HERE.glob("of_*.py")):
+    importlib.import_module(found.stem)
+
+ACCIDENTAL = {"api", "invocation", "created", "global_id", "delete_at", "started", "id", "remote_id"}
+IMPATIENT = 0.12  # seconds after which the caller of a slow server gives up here
+LATE = 0.08  # seconds after that
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A way to go wrong.
+
+    `fault` is the simulator's; `gate` says what helps when connections are refused: it "opens", or another "endpoint".
+    """
+
+    name: str
+    fault: dict[str, Any] | None = None
+    gate: str = ""
+    recovers: bool = False  # a task that retries as it should succeeds
+    slow: bool = False  # the caller gives up on it: what the call itself waits for is added
+    writes_only: bool = False
+
+
+def one(kind: str, **more: Any) -> dict[str, Any]:
+    return {"kind": kind, **more}
+
+
+def for_good(kind: str, **more: Any) -> dict[str, Any]:
+    return {"kind": kind, "count": -1, **more}
+
+
+KINDS = [
+    Kind("transient", one("transient", count=2), recovers=True),
+    Kind("cut before", one("cut_before"), recovers=True),
+    Kind("cut after", one("cut_after"), recovers=True),
+    Kind("status 503", one("status", status=503), recovers=True),
+    Kind("no JSON", one("bad_json"), recovers=True),
+    Kind("truncated", one("truncated"), recovers=True),
+    Kind("slow body in time", one("slow_body", seconds=0.03), recovers=True),
+    Kind("slow body too late", one("slow_body", seconds=IMPATIENT + LATE), slow=True, writes_only=True),
+    Kind("answer too late", one("delay", seconds=IMPATIENT + LATE), slow=True, writes_only=True),
+    Kind("refused for a while", gate="opens", recovers=True),
+    Kind("one endpoint gone", gate="endpoint", recovers=True),
+    Kind("error", one("error", name="insufficientResources", descr="no space left"), writes_only=True),
+    Kind("transient for good", for_good("transient"), slow=True, writes_only=True),
+    Kind("cut before for good", for_good("cut_before")),
+    Kind("cut after for good", for_good("cut_after"), writes_only=True),
+    Kind("status 502 for good", for_good("status", status=502), writes_only=True),
+]
+
+
+@dataclass
+class Clean:
+    """What an undisturbed run did, and how it left the world."""
+
+    result: dict[str, Any]
+    calls: list[dict[str, Any]]
+    state: Any
+
+
+def plural(scenario: Scenario) -> str:
+    return getattr(declared(scenario.module), "plural", "")
+
+
+def entries(scenario: Scenario, result: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {entry["name"]: entry for entry in result.get(plural(scenario), [])}
+
+
+def prepared(scenario: Scenario, lab: Lab) -> dict[str, Any]:
+    lab.clear()
+    options = scenario.declare(lab)
+    lab.simulator.reset_calls()
+    return options if scenario.reads_only else {"return_objects": "all", **options}
+
+
+def clean_run(scenario: Scenario, lab: Lab) -> Clean:
+    result = lab.run(scenario.module, prepared(scenario, lab))
+    assert not result.get("failed"), result["msg"]
+    calls = lab.log()
+    assert any(call["write"] for call in calls) != scenario.reads_only
+    return Clean(result, calls, scenario.state(lab))
+
+
+def untrue(scenario: Scenario, clean: Clean, result: dict[str, Any], log: list[dict[str, Any]]) -> list[str]:
+    """Where a failed task lied: about what was done, or by saying too much."""
+    if not isinstance(result.get("error"), dict) or not result["error"].get("type") or not result.get("msg"):
+        return [f"no structured error: {result}"]
+    found = []
+    if "exception" in result or "defect" in result["msg"] or result["error"]["type"] == "defect":
+        found.append(f"a defect: {result['msg']} {result.get('exception', '')}")
+    effects = sum(call["write"] and call["status"] == 200 for call in log)
+    told = entries(scenario, result)
+    done = sum(len(entry["actions"]) for entry in told.values())
+    unknown = sum(len(entry.get("unknown", [])) for entry in told.values())
+    if not done <= effects <= done + unknown:
+        found.append(f"says that {done} were done and {unknown} are not known, {effects} writes had an effect: {result['msg']}")
+    if result["changed"] != bool(done):
+        found.append(f"changed is {result['changed']}, {done} were done")
+    for name, entry in told.items():
+        planned = entries(scenario, clean.result)[name]["actions"] if name in entries(scenario, clean.result) else None
+        said = [*entry["actions"], *entry.get("unknown", []), *entry.get("not_done", [])]
+        refused_at_once = not said and not effects
+        if planned is not None and not refused_at_once and sorted(said) != sorted(planned):
+            found.append(f"{name}: {said} are not the actions of an undisturbed run, {planned}")
+    return found
+
+
+def lasting(told: Any) -> Any:
+    """A result without what differs from run to run."""
+    if isinstance(told, dict):
+        return {key: lasting(value) for key, value in told.items() if key not in ACCIDENTAL}
+    return [lasting(value) for value in told] if isinstance(told, list) else told
+
+
+def differences(expected: Any, state: Any) -> list[str]:
+    if isinstance(expected, dict) and isinstance(state, dict):
+        return [
+            f"{key}:\n    expected {expected.get(key)}\n    found    {state.get(key)}"
+            for key in expected
+            if expected[key] != state.get(key)
+        ]
+    return [] if expected == state else [f"\n    expected {expected}\n    found    {state}"]
+
+
+def after_the_fault(
+    scenario: Scenario, clean: Clean, lab: Lab, options: dict[str, Any], result: dict[str, Any], recovers: bool
+) -> list[str]:
+    """What is wrong with a faulted run, with the world it left, with the next one, and with the one after that."""
+    log = lab.quiet()
+    lab.simulator.clear_faults()
+    if lab.simulator.token in repr(result):
+        return ["the token is in the result"]
+    if result.get("failed"):
+        wrong = untrue(scenario, clean, result, log)
+        if recovers:
+            wrong.append(f"failed: {result['msg']}")
+    else:
+        wrong = []
+        if scenario.reads_only:
+            wrong += [f"read otherwise: {line}" for line in differences(lasting(clean.result), lasting(result))]
+        elif {name: entry["actions"] for name, entry in entries(scenario, result).items()} != {
+            name: entry["actions"] for name, entry in entries(scenario, clean.result).items()
+        }:
+            wrong.append(f"other actions: {[entry['actions'] for entry in entries(scenario, result).values()]}")
+    again = lab.run(scenario.module, options)
+    if again.get("failed"):
+        return [*wrong, f"the next run failed: {again['msg']}"]
+    wrong += [f"the end is another: {line}" for line in differences(clean.state, scenario.state(lab))]
+    lab.simulator.reset_calls()
+    third = lab.run(scenario.module, options)
+    if third.get("failed") or third["changed"] or lab.writes():
+        wrong.append(f"the third run was not silent: {third.get('msg')} {lab.writes()}")
+    return wrong
+
+
+def faulted(scenario: Scenario, lab: Lab, kind: Kind, number: int, call: dict[str, Any], clean: Clean) -> list[str]:
+    options = prepared(scenario, lab)
+    if kind.fault is not None:
+        fault = dict(kind.fault)
+        if kind.slow and "seconds" in fault:
+            fault["seconds"] += float((call["body"] or {}).get("attachTimeout", 0))
+        lab.simulator.fault(fault.pop("kind"), "*", skip=number, **fault)
+        result = lab.run(scenario.module, options, Clients(IMPATIENT) if kind.slow else None)
+        return after_the_fault(scenario, clean, lab, options, result, kind.recovers)
+    port = urlsplit(lab.simulator.cloudstack["url"]).port if scenario.world == "cloudstack" else lab.simulator.port
+    assert port
+    with Gate(port) as gate:
+        gate.shut_at(sum(through_the_gate(scenario, earlier) for earlier in clean.calls[:number]))
+        if scenario.world == "cloudstack":
+            there = {"cloudstack_url": lab.simulator.cloudstack["url"].replace(str(port), str(gate.port))}
+        else:
+            hosts = (gate.port, *([port] if kind.gate == "endpoint" else []))
+            there = {"sp_api_http_host": [f"{lab.simulator.host}:{one}" for one in hosts]}
+        clients = Clients(TIMEOUT, gate.open if kind.gate == "opens" else None)
+        result = lab.run(scenario.module, {**options, **there}, clients)
+        return after_the_fault(scenario, clean, lab, options, result, kind.recovers)
+
+
+def through_the_gate(scenario: Scenario, call: dict[str, Any]) -> bool:
+    """Whether a call is one of the system that stands behind the gate: CloudStack where there is one."""
+    return call["path"].startswith("/ctrl/") == (scenario.world == "storpool")
+
+
+def cases(scenario: Scenario, clean: Clean) -> list[tuple[int, dict[str, Any], Kind]]:
+    chosen = []
+    for number, call in enumerate(clean.calls):
+        for position, kind in enumerate(KINDS):
+            if kind.writes_only and not call["write"]:
+                continue
+            # All reads are repeated by the same few lines: every second way of failing is enough for each, all for modules that only read.
+            if not call["write"] and not scenario.reads_only and (number + position) % 2:
+                continue
+            if kind.gate and not through_the_gate(scenario, call):
+                continue
+            if kind.gate == "endpoint" and scenario.world == "cloudstack":
+                continue  # it has one address
+            # Who waits for clients for a minute would have to be kept waiting for a minute.
+            if kind.slow and float((call["body"] or {}).get("attachTimeout", 0) if call["write"] else 0) > 1:
+                continue
+            chosen.append((number, call, kind))
+    return chosen
+
+
+def test_every_module_has_scenarios():
+    modules = {path.stem for path in MODULES.glob("*.py") if path.stem != "__init__"}
+    covered = {scenario.module for scenario in SCENARIOS}
+    assert sorted(modules - covered) == [], "modules without an entry in tests/faults/of_*.py (see registry.py)"
+    assert sorted(covered - modules) == []
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
+def test_a_fault_at_each_call(scenario: Scenario, lab_of: Callable[[str], Lab]):
+    lab = lab_of(scenario.world)
+    clean = clean_run(scenario, lab)
+    wrong = []
+    chosen = cases(scenario, clean)
+    for number, call, kind in chosen:
+        wrong += [
+            f"{kind.name} at call {number + 1} ({call['call']}): {line}" for line in faulted(scenario, lab, kind, number, call, clean)
+        ]
+    if "COUNT_FAULTS" in os.environ:
+        with open(os.environ["COUNT_FAULTS"], "a", encoding="utf-8") as file:
+            file.write(f"{scenario} {len(clean.calls)} calls {len(chosen)} faults\n")
+    assert not wrong, f"{len(wrong)} complaints in {len(chosen)} cases:\n" + "\n".join(wrong)
