@@ -551,7 +551,8 @@ def test_everything_at_once(world):
 @pytest.mark.parametrize("on_error", ["stop", "continue"])
 def test_one_of_fifty_is_refused_by_the_server(world, on_error):
     names = [f"v{number:02}" for number in range(50)]
-    options = {"names": names, "size": "1G", "template": "hdd", "on_error": on_error}
+    # How far the others get while one thread learns of its failure is up to the machine, so what has to stop goes one by one.
+    options = {"names": names, "size": "1G", "template": "hdd", "on_error": on_error, "parallel": 1 if on_error == "stop" else 8}
     world.simulator.fault("error", "VolumeCreate", object="v20", name="insufficientResources", descr="no space")
     world.calls()
     result = world.run(**options)
@@ -561,7 +562,7 @@ def test_one_of_fifty_is_refused_by_the_server(world, on_error):
     assert "storpool_cluster_info" in result["error"]["hint"]
     assert len(world.volumes()) == counts["changed"]
     if on_error == "stop":
-        assert counts["not_attempted"] >= 50 - 20 - 16
+        assert (counts["changed"], counts["not_attempted"]) == (20, 29)
     else:
         assert (counts["changed"], counts["not_attempted"]) == (49, 0)
     again = world.ok(**options)
