@@ -251,12 +251,12 @@ def test_two_tasks_race(lab, kind):
         lab.simulator.fault("delay", "write", count=-1, seconds=lot.uniform(0, 0.02))
         results: dict[str, dict[str, Any]] = {}
 
-        def work(which: str, options: dict[str, Any], pause: float, results: dict[str, dict[str, Any]] = results) -> None:
+        def work(results: dict[str, dict[str, Any]], which: str, options: dict[str, Any], pause: float) -> None:
             time.sleep(pause)
             results[which] = lab.run(module, options, Clients(PATIENCE))
 
         threads = [
-            threading.Thread(target=work, args=(which, options, lot.uniform(0, 0.02)))
+            threading.Thread(target=work, args=(results, which, options, lot.uniform(0, 0.02)))
             for which, options in (("one", one), ("other", other))
         ]
         for thread in threads:
