@@ -140,7 +140,6 @@ def test_its_modules_are_in_their_action_groups(system):
     assert group == sorted(name for name, one in declared.items() if system in one.systems)
 
 
-
 def test_every_module_has_documentation(installed):
     names = [f"storpool.cloudstack.{name}" for name in modules()]
     assert names, "no module is in the collection"
