@@ -1,0 +1,132 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Floor 4: what volumes, snapshots and VM snapshots of CloudStack have in common: whose they are, and where they lie on StorPool."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .._cloudstack import CloudStack, is_id, pick
+from .._errors import OptionError
+
+OWNER_SPEC: dict[str, dict[str, Any]] = dict(
+    zone=dict(type="str"),
+    account=dict(type="str"),
+    domain=dict(type="str"),
+    project=dict(type="str"),
+)
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Where an object is looked for and made: each by name or id (a domain also by its path), ``None`` for anywhere."""
+
+    zone: str | None = None
+    account: str | None = None
+    domain: str | None = None
+    project: str | None = None
+
+
+def parse_owner(options: Mapping[str, Any]) -> Owner:
+    """Return whose objects the options of :data:`OWNER_SPEC` mean.
+
+    :raises OptionError: one is empty, or they contradict each other.
+    """
+    given = {}
+    for name in OWNER_SPEC:
+        value = options[name]
+        if value is not None and not value.strip():
+            raise OptionError(name, value, "is empty; leave it out to look everywhere")
+        given[name] = value and value.strip()
+    if given["account"] and given["project"]:
+        raise OptionError("project", given["project"], "cannot be combined with account; an object belongs to one of them")
+    if given["account"] and not given["domain"]:
+        raise OptionError("account", given["account"], "needs domain: accounts of several domains may share a name")
+    return Owner(**given)
+
+
+class Directory:
+    """Turns the names of zones, domains, projects and whatever else is listed into ids, reading each listing once.
+
+    :raises OptionError: from all methods; nothing has that name, or several have it.
+    """
+
+    def __init__(self, client: CloudStack) -> None:
+        self._client = client
+        self._read: dict[tuple[str, tuple[tuple[str, Any], ...]], list[dict[str, Any]]] = {}
+
+    def all(self, call: str, key: str, **params: Any) -> list[dict[str, Any]]:
+        """Return a whole listing; the same one is read once."""
+        asked = (call, tuple(sorted(params.items())))
+        if asked not in self._read:
+            self._read[asked] = self._client.list(call, key, unlimited=True, **params)
+        return self._read[asked]
+
+    def identity(self, name: str, option: str, call: str, key: str, **params: Any) -> str:
+        """Return the id of the object that a listing has under this name; an id is taken as it is."""
+        return name if is_id(name) else str(pick(self.all(call, key, **params), name, option)["id"])
+
+    def zone(self, name: str) -> str:
+        """Return the id of a zone."""
+        return self.identity(name, "zone", "listZones", "zone")
+
+    def domain(self, name: str) -> str:
+        """Return the id of a domain, given by name, path or id."""
+        return self.identity(name, "domain", "listDomains", "domain", listall=True)
+
+    def project(self, name: str) -> str:
+        """Return the id of a project."""
+        return self.identity(name, "project", "listProjects", "project", listall=True)
+
+    def belongs(self, owner: Owner) -> dict[str, Any]:
+        """Return the parameters of a call that makes something: whose it becomes (the caller's when nothing is said), and in which zone."""
+        found: dict[str, Any] = {}
+        if owner.zone:
+            found["zoneid"] = self.zone(owner.zone)
+        if owner.domain:
+            found["domainid"] = self.domain(owner.domain)
+        if owner.account:
+            found["account"] = owner.account
+        if owner.project:
+            found["projectid"] = self.project(owner.project)
+        return found
+
+    def within(self, owner: Owner) -> dict[str, Any]:
+        """Return the parameters of a listing of what that owner has; without account and project, of what everybody has.
+
+        Listings leave other accounts out unless ``listall`` is set (sheet cloudstack-api, section 7). What belongs to projects is told
+        only when a project is named.
+        """
+        return {"listall": True, **self.belongs(owner)}
+
+
+def storpool_address(path: str | None) -> str | None:
+    """Return how StorPool's calls name what CloudStack knows by this path; ``None`` while StorPool does not have it.
+
+    ``/dev/storpool-byid/<global id>`` or, from very old releases, ``/dev/storpool/<name>`` (sheet cloudstack-storpool, section 5.1).
+    """
+    if not path:
+        return None
+    folder, _slash, last = path.rstrip("/").rpartition("/")
+    return last if folder.endswith("/storpool") else f"~{last}"
+
+
+def one_of(found: Sequence[Mapping[str, Any]], wanted: str, option: str, kind: str) -> Mapping[str, Any] | None:
+    """Return the object with that name or id, or ``None``.
+
+    :raises OptionError: several have it; it lists them, with what tells them apart.
+    """
+    fits = [one for one in found if wanted == one.get("id")] or [one for one in found if wanted == one.get("name")]
+    if len(fits) < 2:
+        return fits[0] if fits else None
+    told = "; ".join(f"{one['id']} ({', '.join(_marks(one))})" for one in fits[:20])
+    raise OptionError(option, wanted, f"is the name of {len(fits)} {kind}s: {told}; give the id, or zone, account or project")
+
+
+def _marks(one: Mapping[str, Any]) -> list[str]:
+    words = {"zone": "zonename", "account": "account", "domain": "domain", "project": "project", "VM": "vmname", "state": "state"}
+    return [f"{word} {one[key]}" for word, key in words.items() if one.get(key)]

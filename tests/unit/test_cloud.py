@@ -1,0 +1,98 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whose an object of CloudStack is, and where it lies on StorPool."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import OptionError
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._cloud import (
+    Directory,
+    Owner,
+    one_of,
+    parse_owner,
+    storpool_address,
+)
+
+ZONE = "3f1c2f1e-0a0b-4c0d-8e0f-000000000001"
+OTHER_ZONE = "3f1c2f1e-0a0b-4c0d-8e0f-000000000002"
+ROWS = {
+    "listZones": [{"id": ZONE, "name": "sofia"}, {"id": OTHER_ZONE, "name": "twin"}, {"id": "z3", "name": "twin"}],
+    "listDomains": [{"id": "d1", "name": "ops", "path": "ROOT/ops"}],
+    "listProjects": [{"id": "p1", "name": "web"}],
+}
+
+
+class Client:
+    """Answers listings and counts them."""
+
+    def __init__(self):
+        self.calls = []
+
+    def list(self, call, key, unlimited=False, **params):
+        self.calls.append((call, params))
+        return ROWS[call]
+
+
+def options(**given):
+    return {"zone": None, "account": None, "domain": None, "project": None, **given}
+
+
+def test_owner():
+    assert parse_owner(options()) == Owner()
+    assert parse_owner(options(zone=" sofia ", account="ops", domain="ROOT/ops")) == Owner("sofia", "ops", "ROOT/ops")
+
+
+@pytest.mark.parametrize(
+    ("given", "option"),
+    [({"zone": " "}, "zone"), ({"account": "ops"}, "account"), ({"account": "ops", "domain": "ROOT", "project": "web"}, "project")],
+)
+def test_owner_refused(given, option):
+    with pytest.raises(OptionError) as refused:
+        parse_owner(options(**given))
+    assert refused.value.parts["option"] == option
+
+
+def test_each_listing_is_read_once_and_ids_need_none():
+    client = Client()
+    directory = Directory(client)
+    owner = Owner("sofia", "ops", "ROOT/ops")
+    assert directory.belongs(owner) == {"zoneid": ZONE, "domainid": "d1", "account": "ops"}
+    assert directory.within(owner) == {"listall": True, "zoneid": ZONE, "domainid": "d1", "account": "ops"}
+    assert directory.within(Owner(project="web")) == {"listall": True, "projectid": "p1"}
+    assert directory.belongs(Owner(zone=OTHER_ZONE)) == {"zoneid": OTHER_ZONE}
+    assert [call for call, _params in client.calls] == ["listZones", "listDomains", "listProjects"]
+
+
+def test_unclear_names_are_refused():
+    directory = Directory(Client())
+    for name, words in (("nowhere", "does not exist"), ("twin", "is the name of 2")):
+        with pytest.raises(OptionError, match=words):
+            directory.zone(name)
+
+
+@pytest.mark.parametrize(
+    ("path", "address"),
+    [
+        ("/dev/storpool-byid/sf.b.a1", "~sf.b.a1"),
+        ("/dev/storpool/old-name", "old-name"),
+        ("sf.b.a1", "~sf.b.a1"),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_address_on_storpool(path, address):
+    assert storpool_address(path) == address
+
+
+def test_one_of_several():
+    rows = [
+        {"id": "1", "name": "data", "zonename": "sofia", "account": "admin"},
+        {"id": "2", "name": "data", "zonename": "sofia", "account": "ops"},
+        {"id": "3", "name": "1"},
+    ]
+    assert one_of(rows, "absent", "name", "volume") is None
+    assert one_of(rows, "1", "name", "volume") is rows[0], "an id goes before a name"
+    with pytest.raises(OptionError, match=r"2 volumes: 1 \(zone sofia, account admin\); 2 \(zone sofia, account ops\); give the id"):
+        one_of(rows, "data", "name", "volume")
