@@ -50,7 +50,7 @@ class ClusterPlan:
 
 class Topology:
     """`document`: {"locations": [{"id", "name", "clusters": [{"id", "name", "clients"?: [compute-only client ids]}]}]};
-    for CloudStack: {"cloudstack": {"clusters": N, "hosts_per_cluster": N}}"""
+    for CloudStack: {"cloudstack": {"clusters": N, "hosts_per_cluster": N, "zones": N}}"""
 
     def __init__(self, document: dict) -> None:
         self.document = document
@@ -67,6 +67,7 @@ class Topology:
                 for one in location["clusters"]
             ]
             self.kvm_clusters = layout.kvm_clusters(document, self.clusters) if self.clusters else []
+            self.further_zones = layout.further_zones(document, self.clusters) if self.clusters else []
         except (KeyError, TypeError, ValueError) as why:
             raise ValueError(f"the topology is not as the README tells: {why!r}") from why
         if not self.clusters:

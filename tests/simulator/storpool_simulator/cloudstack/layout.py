@@ -43,3 +43,14 @@ def kvm_clusters(document: dict, plans: list[ClusterPlan]) -> list[list[Place]]:
         plan.clients = [*plan.clients, *clients]
         found.append([(plan.name, client) for client in clients])
     return found
+
+
+def further_zones(document: dict, plans: list[ClusterPlan]) -> list[ClusterPlan]:
+    """The StorPool clusters behind the zones after the first one, by the wish {"zones": N}: the first cluster of each further location."""
+    firsts: dict[str, ClusterPlan] = {}
+    for plan in plans:
+        firsts.setdefault(plan.location, plan)
+    wanted = int(document.get("cloudstack", {}).get("zones", 1))
+    if not 1 <= wanted <= len(firsts):
+        raise ValueError(f"{wanted} zones need as many locations, each with a cluster")
+    return list(firsts.values())[1:wanted]

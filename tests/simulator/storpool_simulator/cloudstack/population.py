@@ -7,7 +7,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from ..topology import SERVERS
+from ..topology import SERVERS, ClusterPlan
 from . import layout, storage
 from .facts import ADMIN
 from .ids import identity
@@ -40,19 +40,40 @@ def populate(cloud: Cloud) -> None:
     for node in SERVERS:
         number += 1
         _host(cloud, cluster, f"hc{node}", number, backing.name, node)
+    _secondary(cloud, zone, "nfs-secondary")
+    storage.add_first_pool(cloud, zone["id"], backing, POOL, TEMPLATE)
+    for plan in cloud.world.topology.further_zones:
+        number = _further_zone(cloud, plan, number)
+
+
+def _further_zone(cloud: Cloud, plan: ClusterPlan, number: int) -> int:
+    """A zone in another location, named after it; its hosts are the compute-only clients there. The number of the last host."""
+    place = plan.location
+    zone = cloud.add("zone", identity("zone", place), name=place, allocation="Enabled", details={})
+    pod = cloud.add("pod", identity("pod", f"pod1-{place}"), name=f"pod1-{place}", zone=zone["id"], allocation="Enabled")
+    cluster = _cluster(cloud, zone, pod, f"kvm1-{place}", plan.name)
+    for client in plan.clients:
+        number += 1
+        _host(cloud, cluster, f"{place}{client}", number, plan.name, client)
+    _secondary(cloud, zone, f"nfs-secondary-{place}")
+    storage.add_first_pool(cloud, zone["id"], cloud.world.clusters[plan.name], f"{POOL}-{place}", TEMPLATE)
+    return number
+
+
+def _secondary(cloud: Cloud, zone: dict, name: str) -> None:
+    """The zone's secondary storage."""
     cloud.add(
         "store",
-        identity("store", "nfs-secondary"),
-        name="nfs-secondary",
+        identity("store", name),
+        name=name,
         zone=zone["id"],
-        url="nfs://192.0.2.200/export/secondary",
+        url=f"nfs://192.0.2.200/export/{name.partition('-')[2]}",
         protocol="nfs",
         provider="NFS",
         readonly=False,
         total=SECONDARY_BYTES,
         used=0,
     )
-    storage.add_first_pool(cloud, zone["id"], backing, POOL, TEMPLATE)
 
 
 def _organisation(cloud: Cloud) -> None:
