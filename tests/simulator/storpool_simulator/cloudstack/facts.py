@@ -1,6 +1,9 @@
 # Copyright (c) 2026, the storpool.cloudstack authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the API of one release has: commands, their parameters, the fields of their answers. Read from schema/cloudstack-api.json."""
+"""What the API of one release has: commands, their parameters, the fields of their answers.
+
+Read from schema/cloudstack-api.json, and from schema/cloudstack-extra.json what that lacks.
+"""
 
 from __future__ import annotations
 
@@ -194,6 +197,11 @@ class Facts:
         return value
 
 
+def _read(name: str) -> dict:
+    return json.loads(resources.files("storpool_simulator.schema").joinpath(name).read_text("utf-8"))
+
+
 @lru_cache(maxsize=1)
 def _document() -> dict:
-    return json.loads(resources.files("storpool_simulator.schema").joinpath("cloudstack-api.json").read_text("utf-8"))
+    document, extra = _read("cloudstack-api.json"), _read("cloudstack-extra.json")
+    return {**document, **{part: {**document[part], **extra[part]} for part in ("commands", "classes")}}
