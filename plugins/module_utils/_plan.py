@@ -23,12 +23,14 @@ class Change:
 
     ``action`` is the word for it in results (``create``, ``resize``), ``write`` the call that does it. ``learn`` names the fields of the
     after-state that only the server can tell, by the key under which its answer has them; a function is given the
-    after-state and the answer's value.
+    after-state and the answer's value, and may raise when the answer shows that the object is not what it has to be.
+    ``first`` is waited for before the write is sent.
     """
 
     action: str
     write: Any
     learn: Mapping[str, str | Callable[[dict[str, Any], Any], None]] = field(default_factory=dict)
+    first: Wait | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,20 @@ class Wait:
     seconds: float
 
 
+@dataclass(frozen=True)
+class JointWait:
+    """Something that many objects are waited for with one reading, after the changes of all of them.
+
+    ``look`` takes the client and reads; the waits of a task with the same one share it. ``missing`` takes what it returned and says what
+    is not so yet, ``None`` when nothing is. ``seconds`` count from the last change of the task. ``hint`` is the way out when they are over.
+    """
+
+    look: Callable[[Any], Any]
+    missing: Callable[[Any], str | None]
+    seconds: float
+    hint: str | None = None
+
+
 @dataclass
 class Plan:
     """What happens to one declared object.
@@ -51,6 +67,8 @@ class Plan:
     ``warnings`` go to the person. A plan with ``refused`` set has no changes. ``beside`` is what the changes do to other objects, before
     and after; only the diff shows it. ``waits`` follow the changes; they count as no change, and check mode leaves them out.
     With ``read_back`` the object is read once more at the end, because the answers do not tell what it has become.
+    ``kind`` is set for an object of another kind that was not declared itself, but has to change for those that were (the cluster of a
+    host): its entry goes to a list of its own (``clusters``), and it is not counted.
     """
 
     name: str
@@ -62,7 +80,8 @@ class Plan:
     refused: CollectionError | None = None
     read_back: bool = False
     beside: tuple[Mapping[str, Any], Mapping[str, Any]] = ({}, {})
-    waits: Sequence[Wait] = ()
+    waits: Sequence[Wait | JointWait] = ()
+    kind: str | None = None
 
 
 class Wanted(Protocol):
@@ -78,7 +97,11 @@ class Wanted(Protocol):
 
 
 class Resource(Protocol):
-    """How one kind of object is managed. The runner needs nothing else to know of it."""
+    """How one kind of object is managed. The runner needs nothing else to know of it.
+
+    A resource may also have ``spread(wanted, world)``, a pure function from what was declared to the objects that are planned, for what
+    is declared as a whole (the hosts of a cluster). ``observe`` then has to bear both.
+    """
 
     kind: str
 
@@ -157,8 +180,8 @@ def _refuse_doubles(plans: Sequence[Plan]) -> None:
 def diff_of(plan: Plan, show: Callable[[dict[str, Any]], dict[str, Any]], kind: str) -> dict[str, Any]:
     """Return the diff of one object. The diff of many is a list of these: one text of all would cost Ansible's display half a minute."""
     return {
-        "before_header": f"{kind} {plan.name}",
-        "after_header": f"{kind} {plan.name}",
+        "before_header": f"{plan.kind or kind} {plan.name}",
+        "after_header": f"{plan.kind or kind} {plan.name}",
         "before": {**(show(plan.before) if plan.before else {}), **plan.beside[0]},
         "after": {**(show(plan.after) if plan.after else {}), **plan.beside[1]},
     }

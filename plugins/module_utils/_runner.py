@@ -22,7 +22,7 @@ from . import _http
 from ._errors import AnswerLost, ApiError, CollectionError, DeadlineExceeded
 from ._items import bulk_spec, expand
 from ._options import CLOUDSTACK_SPEC, STORPOOL_SPEC, cloudstack_connection, storpool_connection
-from ._plan import Plan, Resource, Wait, diff_of, plan_all, waves
+from ._plan import JointWait, Plan, Resource, Wait, diff_of, plan_all, waves
 from ._storpool import EXISTS, NOT_THERE, StorPool
 
 HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"  # Ansible's own word for it
@@ -260,6 +260,10 @@ class _Run:
         wanted = [self._parse(entry, number, now) for number, entry in enumerate(entries, 1)]
         groups = waves(wanted, self.declared.plural)
         world = self.resource.observe(self.client, wanted)
+        spread = getattr(self.resource, "spread", None)
+        if spread:
+            wanted = spread(wanted, world)
+            groups = waves(wanted, self.declared.plural)
         plans = plan_all(self.resource, wanted, groups, world)
         outcomes = [_Outcome(plan, error=plan.refused, not_done=[change.action for change in plan.changes]) for plan in plans]
         refused = any(outcome.error for outcome in outcomes)
@@ -275,6 +279,7 @@ class _Run:
                 work = [(wanted[position], outcomes[position]) for position in group if plans[position].changes or plans[position].waits]
                 self._apply(work)
                 self._read_back([(one, outcome) for one, outcome in work if outcome.plan.read_back and outcome.done and not outcome.error])
+            self._wait_together(list(zip(wanted, outcomes)))
         return self._result(outcomes)
 
     def _parse(self, entry: Mapping[str, Any], number: int, now: float) -> Any:
@@ -325,6 +330,8 @@ class _Run:
         try:
             while changes:
                 change = changes[0]
+                if change.first:
+                    self._wait(change.first)
                 try:
                     answer = self.client.send(change.write)
                 except CollectionError as exc:
@@ -337,10 +344,10 @@ class _Run:
                     changes = self._look_again(wanted, outcome, changes, exc, change.action == lost)
                     outcome.unknown = []
                 else:
-                    self._note_done(outcome, change, answer)
-                    del changes[0]
+                    self._note_done(outcome, changes.pop(0), answer)
             for wait in outcome.plan.waits:
-                self._wait(wait)
+                if isinstance(wait, Wait):
+                    self._wait(wait)
         except CollectionError as exc:
             outcome.error = exc
             if self.options["on_error"] == "stop":
@@ -382,6 +389,45 @@ class _Run:
                 )
             time.sleep(min(pause, left))
             pause = min(2 * pause, 2.0)
+
+    def _wait_together(self, work: list[tuple[Any, _Outcome]]) -> None:
+        """Wait for what many objects become by themselves, with one reading for all that share it. Objects that failed are left alone."""
+        waiting: dict[Any, list[tuple[_Outcome, JointWait]]] = {}
+        going_on = [(wanted, outcome) for wanted, outcome in work if not (outcome.error or outcome.skipped or self._stopped.is_set())]
+        for _wanted, outcome in going_on:
+            for wait in outcome.plan.waits:
+                if isinstance(wait, JointWait):
+                    waiting.setdefault(wait.look, []).append((outcome, wait))
+        began = time.monotonic()
+        for look, left in waiting.items():
+            pause = 0.1
+            while left:
+                try:
+                    seen = look(self.client)
+                except CollectionError as exc:
+                    for outcome, _wait in left:
+                        outcome.error = exc
+                    break
+                passed = time.monotonic() - began
+                left = [one for one in left if self._goes_on(*one, seen, passed)]
+                if left:
+                    time.sleep(max(0.0, min(pause, *(wait.seconds - passed for _outcome, wait in left))))
+                    pause = min(2 * pause, 2.0)
+        failed = [(wanted, outcome) for wanted, outcome in going_on if outcome.error and outcome.done]
+        if failed:
+            for (_wanted, outcome), present in zip(failed, self._what_is_there([wanted for wanted, _outcome in failed])):
+                outcome.plan.after = present
+
+    @staticmethod
+    def _goes_on(outcome: _Outcome, wait: JointWait, seen: Any, passed: float) -> bool:
+        """Tell whether there is something to wait for still; enters the failure when there is, but no time is left."""
+        missing = wait.missing(seen)
+        if missing is None:
+            return False
+        if passed >= wait.seconds:
+            outcome.error = DeadlineExceeded(f"waited {wait.seconds:g} s, but {missing}", hint=wait.hint)
+            return False
+        return True
 
     def _note_done(self, outcome: _Outcome, change: Any, answer: Any) -> None:
         outcome.done.append(change.action)
@@ -430,40 +476,46 @@ class _Run:
 
     def _result(self, outcomes: Sequence[_Outcome]) -> dict[str, Any]:
         keep = self.options["return_objects"] or ("all" if self.single else "changed")
-        counts = {"declared": len(outcomes), "changed": 0, "unchanged": 0, "failed": 0, "not_attempted": 0}
+        declared = sum(not outcome.plan.kind for outcome in outcomes)
+        counts = {"declared": declared, "changed": 0, "unchanged": 0, "failed": 0, "not_attempted": 0}
         every, entries, diffs = [], [], []
+        others: dict[str, list[dict[str, Any]]] = {}
         for outcome in outcomes:
             plan = outcome.plan
             changed = bool(outcome.done)
-            counts["failed" if outcome.error else "not_attempted" if outcome.skipped else "changed" if changed else "unchanged"] += 1
+            if plan.kind:
+                others.setdefault(f"{plan.kind}s", [])
+            else:
+                counts["failed" if outcome.error else "not_attempted" if outcome.skipped else "changed" if changed else "unchanged"] += 1
             if plan.warnings:
                 self.warnings.extend(plan.warnings)
             if keep == "all" or outcome.error or (keep == "changed" and (changed or outcome.skipped)):
-                entries.append(_entry(outcome, changed))
+                (others[f"{plan.kind}s"] if plan.kind else entries).append(_entry(outcome, changed))
             if self.declared.finish:
                 every.append(_entry(outcome, changed))
             if self.diff and changed and not outcome.error:
                 diffs.append(diff_of(plan, self.resource.show, self.resource.kind))
-        result: dict[str, Any] = {"changed": any(outcome.done for outcome in outcomes), self.declared.plural: entries, "summary": counts}
+        done = any(outcome.done for outcome in outcomes)
+        result: dict[str, Any] = {"changed": done, self.declared.plural: entries, **others, "summary": counts}
         if self.declared.finish:
             result.update(self.declared.finish(every))
         if self.diff:
             result["diff"] = diffs
         if self.warnings:
             result["warnings"] = self.warnings
-        if counts["failed"]:
+        if any(outcome.error for outcome in outcomes):
             result.update(failed=True, **self._failed(outcomes, counts))
         return result
 
     def _failed(self, outcomes: Sequence[_Outcome], counts: Mapping[str, int]) -> dict[str, Any]:
         first = next(outcome for outcome in outcomes if outcome.error)
         error = first.error
-        message = f"{self.resource.kind} {first.plan.name}: {error}"
+        message = f"{first.plan.kind or self.resource.kind} {first.plan.name}: {error}"
         if first.done or first.unknown:
             unknown = f" not known: {', '.join(first.unknown)};" if first.unknown else ""
             not_done = ", ".join(first.not_done) or "nothing more was left"
             message += f". Done before that: {', '.join(first.done) or 'nothing'};{unknown} not done: {not_done}"
-        if not self.single:
+        if not self.single or counts["declared"] != 1:
             message = (
                 f"{counts['failed']} of {counts['declared']} failed, {counts['changed']} changed, "
                 f"{counts['unchanged']} were right already, "

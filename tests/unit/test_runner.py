@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
+from functools import partial
+from unittest.mock import ANY
 
 import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils import _http, _runner
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import AnswerLost, ApiError, OptionError, Unreachable
-from things import THINGS, Store, Things, checked
+from ansible_collections.storpool.cloudstack.plugins.module_utils._plan import JointWait, Wait
+from things import THINGS, Store, Things, WantedThing, checked
 from transcript import GET, POST, Server
 
 LOST = ("lost before", "lost after")
@@ -597,3 +601,133 @@ def test_missing_settings_are_an_error_not_a_traceback(monkeypatch):
     result = execute(lambda _client, _options: {}, sp_auth_token="")
     assert result["error"]["option"] == "sp_auth_token"
     assert "exception" not in result
+
+
+# -- what is declared as a whole, waits that are shared, objects that change along
+
+
+class Families(Things):
+    """A thing called `t*` stands for all whose names begin with `t`; a keeper, an object of another kind, changes before them.
+
+    Each is waited for until its value has settled, which the store says to one listing for all.
+    """
+
+    def __init__(self, seconds=5.0):
+        self.seconds = seconds
+
+    def spread(self, wanted, world):
+        keeper = WantedThing("keeper", 1)
+        found = []
+        for one in wanted:
+            names = [name for name in world if name.startswith(one.label[:-1])] if one.label.endswith("*") else [one.label]
+            found += [WantedThing(name, one.value, ["keeper"]) for name in names if name != "keeper"]
+        return [keeper, *found]
+
+    def plan(self, wanted, world):
+        made = super().plan(wanted, world)
+        if wanted.label == "keeper":
+            made.kind = "warden"
+        else:
+            made.waits = [JointWait(self.look, partial(self.missing, wanted.label), self.seconds, "be patient")]
+        return made
+
+    @staticmethod
+    def look(store):
+        store.list()
+        return store
+
+    @staticmethod
+    def missing(name, store):
+        return None if name in store.settled or store.reads >= store.settles_at else f"{name} is restless"
+
+
+class Restless(Store):
+    """All is settled from the given reading on, some things earlier."""
+
+    def __init__(self, *arguments, settles_at=3, settled=(), **state):
+        super().__init__(*arguments, **state)
+        self.settles_at, self.settled = settles_at, settled
+
+
+def run_families(store, check=False, seconds=5.0, **given):
+    declared = replace(THINGS, resource=Families(seconds))
+    return declared.run(store, checked(declared, **given), check, True)
+
+
+def test_what_is_declared_as_a_whole_is_spread():
+    store = Restless(t1=1, t2=2, other=5)
+    result = run_families(store, name="t*", value=7)
+    assert [(one["name"], one["actions"]) for one in result["things"]] == [("t1", ["set"]), ("t2", ["set"])]
+    assert result["summary"] == {"declared": 2, "changed": 2, "unchanged": 0, "failed": 0, "not_attempted": 0}
+    assert store.writes[:2] == [("Create", "keeper"), ("Set", "keeper")]
+    assert [one["name"] for one in result["wardens"]] == ["keeper"]
+    assert [one["after_header"] for one in result["diff"]] == ["warden keeper", "thing t1", "thing t2"]
+
+
+def test_objects_are_waited_for_together():
+    store = Restless(keeper=1, settles_at=4, t1=1, t2=2, t3=3)
+    result = run_families(store, name="t*", value=7)
+    assert not result.get("failed")
+    assert store.reads == 4, "one to begin with, three for all of them"
+    assert result["wardens"] == [{"name": "keeper", "changed": False, "actions": [], "object": ANY, "lucky": False}]
+
+
+def test_check_mode_does_not_wait():
+    store = Restless(keeper=1, settles_at=99, t1=1)
+    assert not run_families(store, check=True, name="t*", value=7).get("failed")
+    assert store.reads == 1
+
+
+def test_what_is_missing_at_the_end_is_told_of_each():
+    store = Restless(keeper=1, settles_at=99, settled=("t2",), t1=1, t2=7, t3=7)
+    result = run_families(store, seconds=0.0, name="t*", value=7)
+    assert result["failed"] and result["summary"]["failed"] == 2, result
+    assert result["msg"].startswith("2 of 3 failed, 0 changed, 1 were right already") and "t1 is restless (be patient)" in result["msg"]
+    errors = {one["name"]: one["error"]["message"] for one in result["things"] if one.get("failed")}
+    assert errors == {"t1": "waited 0 s, but t1 is restless", "t3": "waited 0 s, but t3 is restless"}
+    assert result["things"][0]["object"]["value"] == 7, "as it is now"
+
+
+def test_a_reading_that_fails_ends_the_wait():
+    store = Restless(keeper=1, t1=7)
+    store.script[("Set", "t1")] = [lambda the: the.read_errors.append(Unreachable("nobody is there"))]
+    result = run_families(store, name="t*", value=8)
+    assert result["failed"] and result["things"][0]["error"]["type"] == "unreachable"
+    assert result["things"][0]["actions"] == ["set"]
+
+
+def test_an_object_that_changes_along_fails_the_task_and_stops_those_that_need_it():
+    store = Restless({("Create", "keeper"): [REFUSED]}, t1=1)
+    result = run_families(store, name="t*", value=7)
+    assert result["failed"] and result["wardens"][0]["failed"] is True
+    assert result["msg"].startswith("warden keeper: ") and store.writes == [("Create", "keeper")]
+    assert result["summary"] == {"declared": 1, "changed": 0, "unchanged": 0, "failed": 0, "not_attempted": 1}
+
+
+class Careful(Things):
+    """Sets a value only when the store has been seen three times; takes no value that the answer says is odd."""
+
+    def plan(self, wanted, world):
+        made = super().plan(wanted, world)
+        wait = Wait("the third look", lambda store: len(store.list()) >= 0 and store.reads >= 3, 5)
+        made.changes = [replace(one, first=wait, learn={"ok": self.odd}) if one.action == "set" else one for one in made.changes]
+        return made
+
+    @staticmethod
+    def odd(after, answer):
+        if after["value"] == 13:
+            raise ApiError("odd", "13 it is")
+
+
+def test_a_change_can_wait_for_something_first():
+    store = Store(a=1)
+    declared = replace(THINGS, resource=Careful())
+    declared.run(store, checked(declared, name="a", value=7), False, True)
+    assert (store.reads, store.writes) == (3, [("Set", "a")])
+
+
+def test_an_answer_can_be_refused():
+    store = Store(a=1)
+    declared = replace(THINGS, resource=Careful())
+    result = declared.run(store, checked(declared, name="a", value=13), False, True)
+    assert result["failed"] and result["things"][0]["actions"] == ["set"] and "not_done" not in result["things"][0]
