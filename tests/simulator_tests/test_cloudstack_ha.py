@@ -171,6 +171,16 @@ def test_actions_are_six_words_in_capitals(host: Host, action: str) -> None:
     assert "No enum constant" in failed_job(host.sim, "issueOutOfBandManagementPowerAction", hostid=host.id, action=action)["errortext"]
 
 
+def test_losses_of_power_are_counted(host: Host) -> None:
+    """Whoever plays the host has to see a reset too, after which the power is on as before."""
+    host.enable_oobm()
+    for action, losses in (("ON", 0), ("RESET", 1), ("CYCLE", 2), ("OFF", 3), ("ON", 3)):
+        job(host.sim, "issueOutOfBandManagementPowerAction", hostid=host.id, action=action)
+        assert host.sim.hosts()["kvm11"]["losses"] == losses, action
+    host.sim.bmc(host.world["bmc"], power="off")
+    assert host.sim.hosts()["kvm11"]["losses"] == losses + 1
+
+
 def test_actions_reach_the_controller_and_the_host(host: Host) -> None:
     host.enable_oobm()
     host.sim.control("PUT", "/cloudstack/hosts/kvm11", {"boots": True})

@@ -10,6 +10,8 @@ import threading
 from pathlib import Path
 
 import pytest
+from starlette.requests import Request
+from storpool_simulator.control import is_local
 from storpool_simulator.testing import Simulator
 
 from .conftest import client_of
@@ -29,6 +31,21 @@ def test_the_helper_makes_raw_calls(sim: Simulator) -> None:
     assert status == 200 and [item["name"] for item in answer["data"]] == ["vol"]
     status, answer = sim.get("Volume/none")
     assert status != 200 and answer["error"]["name"] == "objectDoesNotExist"
+
+
+@pytest.mark.parametrize(
+    ("client", "server", "local"),
+    [
+        (("127.0.0.1", 5), ("127.0.0.1", 80), True),
+        (("::1", 5), ("::1", 80), True),
+        (("192.0.2.10", 5), ("192.0.2.10", 80), True),
+        (("10.1.0.1", 5), ("192.0.2.10", 80), False),
+        (None, ("127.0.0.1", 80), False),
+    ],
+)
+def test_the_control_interface_is_for_its_machine(client: tuple | None, server: tuple, local: bool) -> None:
+    """A machine that speaks to an address of its own comes from that address."""
+    assert is_local(Request({"type": "http", "client": client, "server": server})) is local
 
 
 def test_the_helper_controls(sim: Simulator, api: Client, far: Client) -> None:

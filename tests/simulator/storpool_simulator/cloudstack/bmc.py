@@ -22,9 +22,13 @@ class Bmcs:
         self.table = cloud.table("bmc")
 
     def add(self, address: str, user: str, password: str) -> Document:
-        document = {"address": address, "power": ON, "broken": False, "user": user, "password": password}
+        document = {"address": address, "power": ON, "broken": False, "user": user, "password": password, "losses": 0}
         self.table.put(address, document)
         return document
+
+    def count_loss(self, address: str) -> None:
+        """The host behind it lost its power: for good, or for the moment of a reset or cycle."""
+        self.table.change(address, losses=self.table[address].get("losses", 0) + 1)
 
     def _reach(self, address: str, user: str, password: str) -> Document:
         bmc = self.table.get(address)

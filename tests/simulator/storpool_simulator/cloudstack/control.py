@@ -90,6 +90,7 @@ class CloudControl:
             "storpool": {"cluster": host["storpool"], "client": host["client"]},
             "bmc": host["bmc"],
             "power": bmc and bmc["power"],
+            "losses": bmc and bmc.get("losses", 0),
             "vms": [vm["name"] for vm in instances.running_on(self.cloud, host)],
             "boots": host["boots"],
             "oobm": host["oobm"] and {key: value for key, value in host["oobm"].items() if key != "password"},

@@ -135,6 +135,8 @@ def _switch(cloud: Cloud, host: Document, action: str) -> None:
 
 def power_changed(cloud: Cloud, address: str, power: str) -> None:
     """What it means for the host behind the controller."""
+    if power == OFF:
+        cloud.bmcs.count_loss(address)
     host = hosts.of_bmc(cloud, address)
     if host is None:
         return
