@@ -15,7 +15,7 @@ import glob
 import os
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -173,6 +173,29 @@ def read_storpool_conf(path: str = STORPOOL_CONF, hostname: str | None = None) -
     """
     hostname = hostname or platform.node()
     found: dict[str, Setting] = {}
+    for name, parser in _conf_files(path):
+        for section in ("*", hostname):
+            if parser.has_section(section):
+                found.update((key, Setting(value, name)) for key, value in parser.items(section) if _present(value))
+    return found
+
+
+def read_node_ids(path: str = STORPOOL_CONF) -> dict[str, int]:
+    """Return the ``SP_OURID`` of each host that has a section of its own in ``storpool.conf``, by the section's name.
+
+    What stands before the first section is left out: it is the id of this host.
+    """
+    found: dict[str, int] = {}
+    for _name, parser in _conf_files(os.path.expanduser(path)):
+        for section in parser.sections():
+            number = parse_whole(parser.get(section, "SP_OURID", fallback=None), 1, 4095) if section != "*" else None
+            if number is not None:
+                found[section] = number
+    return found
+
+
+def _conf_files(path: str) -> Iterator[tuple[str, configparser.ConfigParser]]:
+    """Yield ``storpool.conf`` and its drop-ins, by name, with what is common to all hosts as the section ``*``."""
     drop_ins = sorted(glob.glob(os.path.join(f"{path}.d", "*.conf")))
     for name in [path, *(one for one in drop_ins if not os.path.basename(one).startswith("."))]:
         parser = configparser.ConfigParser(interpolation=None, default_section=None, strict=False, delimiters=("=",), allow_no_value=True)
@@ -183,10 +206,7 @@ def read_storpool_conf(path: str = STORPOOL_CONF, hostname: str | None = None) -
                 parser.read_string("\n".join(["[*]", *(line.strip() for line in stream)]))
         except (OSError, UnicodeDecodeError, configparser.Error):
             continue
-        for section in ("*", hostname):
-            if parser.has_section(section):
-                found.update((key, Setting(value, name)) for key, value in parser.items(section) if _present(value))
-    return found
+        yield name, parser
 
 
 def _split_host(text: str, port: int, source: str) -> tuple[str, int]:

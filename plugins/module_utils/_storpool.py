@@ -24,6 +24,7 @@ from ._options import StorPoolConnection
 NOT_THERE = "objectDoesNotExist"
 EXISTS = "objectExists"
 IN_CLUSTERS = "(clusters)"  # no field of the API's
+_ROOT = "/ctrl/1.0/"
 _ENCODER = json.JSONEncoder(separators=(",", ":"))  # json.dumps makes a new one for each call
 
 # Calls that the bindings send with MultiCluster/ when asked to (column MC of the call table), among those used here.
@@ -212,7 +213,7 @@ class StorPool:
             pool=parallel,
         )
         remote = f"RemoteCommand/{_in_path(connection.cluster)}/" if connection.cluster else ""
-        self._prefix = f"/ctrl/1.0/{remote}"
+        self._prefix = f"{_ROOT}{remote}"
         self._cluster_found = not connection.cluster
 
     def begin(self, stats: Stats, read_only: bool) -> None:
@@ -321,6 +322,18 @@ class StorPool:
         """Return the state of the cluster and its services."""
         return self._get("ServicesList")
 
+    def services_of(self, cluster: str) -> dict[str, Any]:
+        """Return the same of another cluster, by its id (``sf.b``), whatever ``sp_cluster`` says. :raises ApiError: no such cluster."""
+        return self._get_at(f"{_ROOT}RemoteCommand/~{_in_path(cluster)}/ServicesList")
+
+    def services_of_location(self, cluster: str) -> list[dict[str, Any] | None]:
+        """Return the same of all clusters in the location of that one, ``None`` for one that did not answer.
+
+        Nothing in the answer tells which is which (sheet, section 1.4).
+        """
+        found = self._get_at(f"{_ROOT}RemoteCommand/~{_in_path(cluster)}/MultiCluster/AllClusters/ServicesList")
+        return [(one.get("response") or {}).get("data") for one in found["clusters"]]
+
     def clients_config(self) -> list[dict[str, Any]]:
         """Return for each client how far it has applied the configuration."""
         return self._get("ClientsConfigDump")
@@ -363,6 +376,15 @@ class StorPool:
             if on is None and exc.name == NOT_THERE:
                 failure.hint = f"check sp_cluster (from {self.connection.sources.get('sp_cluster')})"
             raise failure from exc.__cause__
+        except Unreachable as exc:
+            raise self._with_way_out(exc) from exc.__cause__
+
+    def _get_at(self, path: str) -> Any:
+        """Return what a listing of another cluster, or of several, tells."""
+        try:
+            return self.http.get(path)
+        except ApiError as exc:
+            raise about(exc, path.rpartition("/")[2], "") from exc.__cause__
         except Unreachable as exc:
             raise self._with_way_out(exc) from exc.__cause__
 
