@@ -362,6 +362,12 @@ def test_a_dead_agent_with_a_living_client_is_degraded(host: Host) -> None:
     assert host.state == "Available"
 
 
+def test_memory_tells_whether_anything_runs_on_a_host(host: Host) -> None:
+    assert host.listed["memoryallocatedbytes"] == 0
+    host.sim.vm("web", "kvm11")
+    assert host.listed["memoryallocatedbytes"] == host.listed["memoryallocated"] == 1 << 30
+
+
 def test_a_host_without_instances_is_never_fenced(host: Host) -> None:
     host.protect()
     host.lose_agent()

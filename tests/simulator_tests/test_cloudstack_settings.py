@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from storpool_simulator.testing import Simulator
 
-from .cloudstack_support import VERSIONS, named, ok, refused, setting
+from .cloudstack_support import VERSIONS, named, ok, one, refused, setting
 
 # name -> type as answers tell it, default, dynamic, scope, first of our versions, of the plugin sheet's tables 1.1 and 1.4
 SHEET = {
@@ -245,3 +245,39 @@ def test_secrets_come_encrypted_and_differ_each_time(cloud: Simulator) -> None:
     first, second = (setting(cloud, "alert.smtp.password")["value"] for _unused in range(2))
     assert len({answer["value"], first, second, "swordfish"}) == 4
     assert "configuration" not in ok(cloud, "listConfigurations", keyword="Hidden", category="Hidden")
+
+
+# Events
+
+FENCE = "kvm.ha.fence.on.storage.heartbeat.failure"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_events_tell_of_changed_settings_the_newest_first(clouds: Callable[[str], Simulator], version: str) -> None:
+    sim = clouds(version)
+    before = ok(sim, "listEvents", listall=True).get("count", 0)
+    ok(sim, "updateConfiguration", name=FENCE, value="true")
+    ok(sim, "resetConfiguration", name=FENCE)
+    found = ok(sim, "listEvents", listall=True, type="CONFIGURATION.VALUE.EDIT")
+    assert found["count"] == before + 2
+    assert [event["description"] for event in found["event"][:2]] == [
+        "Successfully completed resetting configuration",
+        "Successfully completed updating configuration.  Name: kvm.ha.fence.on.storage.heartbeat.failure New Value: true",
+    ]
+    found = ok(sim, "listEvents", listall=True, keyword=FENCE)["event"]
+    assert {event["type"] for event in found} == {"CONFIGURATION.VALUE.EDIT"} and found[0]["username"] == "admin"
+    assert ok(sim, "listEvents", listall=True, startdate="2100-01-01T00:00:00+0000") == {}
+
+
+def test_a_restarted_server_started_after_what_was_changed_before(cloud: Simulator) -> None:
+    ok(cloud, "updateConfiguration", name=FENCE, value="true")
+    changed = ok(cloud, "listEvents", listall=True)["event"][0]["created"]
+    cloud.restart_server()
+    assert all(server["lastserverstart"] > changed for server in ok(cloud, "listManagementServers")["managementserver"])
+
+
+def test_what_a_zone_has_of_its_own_is_among_its_details(cloud: Simulator) -> None:
+    zone = one(cloud, "listZones", "zone")
+    assert "resourcedetails" not in zone
+    ok(cloud, "updateConfiguration", name=FENCE, value="true", zoneid=zone["id"])
+    assert one(cloud, "listZones", "zone")["resourcedetails"] == {FENCE: "true"}

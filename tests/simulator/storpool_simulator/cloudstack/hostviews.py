@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import errors, outofband
+from . import errors, instances, outofband
 from .answers import date
 from .hosts import server_of
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 EVENTS = (
     "StartAgentRebalance; AgentConnected; ManagementServerDown; PingTimeout; ShutdownRequested; HostDown; AgentDisconnected; Ping; Remove"
 )
+
+
+VM_MEMORY = 1 << 30  # bytes of each instance
 
 
 # Groups of fields that `details` of listHosts chooses (``ApiConstants.HostDetails``)
@@ -51,6 +54,7 @@ def shown(cloud: Cloud, host: Document, job: Document | None = None) -> dict[str
     """`job`: the running one on the host, if there is one."""
     server = cloud.servers.get(server_of(cloud, host) or "")
     memory, speed = host["memory"], host["cores"] * host["mhz"]
+    allocated = VM_MEMORY * len(instances.running_on(cloud, host))
     return {
         "id": host["id"],
         "name": host["name"],
@@ -85,9 +89,9 @@ def shown(cloud: Cloud, host: Document, job: Document | None = None) -> dict[str
         "cpuused": "0%",
         "memorytotal": memory,
         "memorywithoverprovisioning": str(memory),
-        "memoryallocated": 0,
-        "memoryallocatedbytes": 0,
-        "memoryallocatedpercentage": "0%",
+        "memoryallocated": allocated,
+        "memoryallocatedbytes": allocated,
+        "memoryallocatedpercentage": f"{100 * allocated / memory:.2f}%",
         "hahost": False,
         "hasannotations": False,
         "islocalstorageactive": False,

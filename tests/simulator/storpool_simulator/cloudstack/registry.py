@@ -14,7 +14,7 @@ from .request import Request
 Work = Callable[[Request], dict]
 Check = Callable[[Request], None]
 
-_MODULES = ("discovery", "jobs", "infrastructure", "hosts", "organisation", "configuration", "pools", "outofband", "hostha")
+_MODULES = ("discovery", "jobs", "infrastructure", "hosts", "organisation", "configuration", "pools", "outofband", "hostha", "events")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+START = 1.0  # seconds until a server that was restarted says it has started
+
 if TYPE_CHECKING:
     from ..store import Document
     from .cloud import Cloud
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 def restart(cloud: Cloud, chosen: Iterable[Document], lose_jobs: bool) -> None:
     """They read the settings anew; their running jobs are lost or go on."""
-    loaded, now = cloud.settings.loaded_at_start(), cloud.world.clock.now()
+    loaded, now = cloud.settings.loaded_at_start(), cloud.world.clock.now() + START
     for server in chosen:
         if lose_jobs:
             cloud.jobs.lose(server["id"])

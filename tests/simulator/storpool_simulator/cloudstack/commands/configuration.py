@@ -14,6 +14,7 @@ from ..parameters import INT_MAX, LONG_MAX
 from ..registry import command
 from ..request import Request
 from ..settings import HIDDEN, Setting
+from . import events
 
 # Parameter -> scope; the image store's has two names
 SCOPES = {
@@ -153,6 +154,10 @@ def update_configuration(request: Request) -> dict:
     _check_scope(cloud, setting, scope)
     _check_value(setting, value)
     cloud.settings.store(setting, value, scope and scope[1])
+    told = "*****" if setting.encrypted else asked
+    events.record(
+        request, events.SETTING_CHANGED, f"Successfully completed updating configuration.  Name: {setting.name} New Value: {told}"
+    )
     return answers.single(request, _shown(cloud, setting, asked, scope and scope[0]))
 
 
@@ -167,4 +172,6 @@ def reset_configuration(request: Request) -> dict:
         _check_scope(cloud, setting, scope)
         cloud.settings.forget(setting, scope[1])
         value = cloud.settings.effective(setting, scope[1])
+    # Nothing in it tells which setting it was (``ConfigurationManagerImpl.resetConfiguration`` sets no details).
+    events.record(request, events.SETTING_CHANGED, "Successfully completed resetting configuration")
     return answers.single(request, _shown(cloud, setting, value, scope and scope[0]))

@@ -34,6 +34,11 @@ def _named(request: Request) -> dict[str, str]:
 # Zones
 
 
+def _own_settings(cloud: Cloud, owner: Document) -> dict[str, str]:
+    """Values of settings that belong to one zone or cluster lie among its details."""
+    return {row["name"]: row["value"] for row in cloud.settings.stored.values() if row["owner"] == owner["id"]}
+
+
 def zone_shown(cloud: Cloud, zone: Document) -> dict[str, Any]:
     return {
         "id": zone["id"],
@@ -50,7 +55,7 @@ def zone_shown(cloud: Cloud, zone: Document) -> dict[str, Any]:
         "zonetoken": zone["id"].replace("-", ""),
         "tags": [],
         "hasannotations": False,
-        "resourcedetails": zone["details"] or None,
+        "resourcedetails": {**_own_settings(cloud, zone), **zone["details"]} or None,
     }
 
 
@@ -111,7 +116,6 @@ def list_pods(request: Request) -> dict:
 
 def cluster_shown(cloud: Cloud, cluster: Document) -> dict[str, Any]:
     """`resourcedetails` tells the switches of HA and out-of-band management, and values of settings (sheet section 8)."""
-    own = {row["name"]: row["value"] for row in cloud.settings.stored.values() if row["owner"] == cluster["id"]}
     return {
         "id": cluster["id"],
         "name": cluster["name"],
@@ -126,7 +130,12 @@ def cluster_shown(cloud: Cloud, cluster: Document) -> dict[str, Any]:
         "cpuovercommitratio": "1.0",
         "memoryovercommitratio": "1.0",
         "hasannotations": False,
-        "resourcedetails": {"cpuOvercommitRatio": "1.0", "memoryOvercommitRatio": "1.0", **own, **cluster["details"]},
+        "resourcedetails": {
+            "cpuOvercommitRatio": "1.0",
+            "memoryOvercommitRatio": "1.0",
+            **_own_settings(cloud, cluster),
+            **cluster["details"],
+        },
         **cloud.since("4.20.0", {"arch": "x86_64"}),
     }
 
