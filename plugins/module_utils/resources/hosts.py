@@ -5,11 +5,10 @@
 """Floor 4: KVM hosts as host HA sees them, read from CloudStack and StorPool with as few calls as can be.
 
 :func:`observe` takes a client and a :class:`Selection` and returns an :class:`Observation`: plain frozen data, the same for the module that
-tells (``storpool_ha_info``) and the one that changes (``storpool_ha``). What it costs, over both systems, is five calls, one for each page
-of the hosts (there is one, they are listed without a limit), and the StorPool side:
+tells (``storpool_ha_info``) and the one that changes (``storpool_ha``). All listings but that of events come whole, in one call each:
 
 - CloudStack: ``listZones``, ``listClusters``, ``listStoragePools``, ``listHosts``, ``listConfigurations``; and ``listManagementServers``
-  and the newest page of ``listEvents`` when somebody changed the fence setting or several pools make it matter.
+  and the pages of ``listEvents`` when the fence setting is not the default or several pools make it matter.
 - StorPool: one call for each location. When clusters of a location have clients of the same id in different states, one more for each of
   those clusters.
 
@@ -24,8 +23,9 @@ Facts: reference sheet cloudstack-storpool, sections 1.4, 2.2, 2.4 and 3; clouds
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -42,7 +42,7 @@ HA_POOLS = ("StorPool", "NetworkFilesystem")  # types of pools that have a heart
 UP, RUNNING, ENABLED = "Up", "running", "Enabled"
 _UNSET = ("", "n/a", None)
 _CHANGED = "CONFIGURATION.VALUE.EDIT"  # type of the event of a changed setting
-_NEWEST = 20  # events of that setting that are looked at
+_EVENTS_KEPT = 14 * 86400  # seconds; the default of event.purge.delay is 15 days
 _LONGEST_ID = 4095
 
 
@@ -193,31 +193,26 @@ class Host:
 class Fence:
     """The setting :data:`FENCE`, the global value of which alone CloudStack reads, once, when a management server starts.
 
-    ``value`` is what CloudStack shows; ``None`` when this CloudStack does not have the setting. ``looked`` says whether it was asked for
-    ``changed`` (when somebody set it last, UNIX seconds, as far as events are kept) and ``started`` (when the management server that has
-    run longest was started).
+    ``value`` is what CloudStack shows; ``None`` when this CloudStack does not have the setting. ``changed`` says whether somebody set it
+    since the management server that has run longest was started, ``None`` when that cannot be told; it is asked for where it matters.
     """
 
     value: bool | None = None
     default: bool = False
     dynamic: bool = False
-    looked: bool = False
-    changed: float | None = None
-    started: float | None = None
+    changed: bool | None = False
 
     @property
     def in_force(self) -> bool | None:
-        """Whether the shown value is the one that CloudStack works with; ``None`` when it cannot be told.
+        """Whether the shown value is the one that CloudStack works with; ``False``: it waits for a restart of all management servers.
 
-        Not asked for, it makes no difference: one pool, and the default. The order of two things in the same second is not known, and a
-        server takes longer to start, so only a later second counts as after.
+        ``None`` when it cannot be told: the servers have run longer than events are kept. A default counts as never changed then.
         """
-        if self.value is None or self.dynamic or not self.looked:
-            return self.value is not None
-        if self.changed is None or self.started is None:
-            # Nothing tells of a change: a default has been there all along, anything else was set before the events that are kept.
-            return True if self.value == self.default and self.changed is None else None
-        return self.started > self.changed
+        if self.value is None:
+            return None
+        if self.dynamic or (self.changed is None and self.value == self.default):
+            return True
+        return None if self.changed is None else not self.changed
 
 
 @dataclass(frozen=True)
@@ -261,6 +256,20 @@ def observe(client: CloudStack, selection: Selection) -> Observation:
         _each(host.cluster for host in hosts),
         _fence(client, any(len(host.pools) > 1 for host in hosts)),
     )
+
+
+def look_again(client: CloudStack, seen: Observation) -> Observation:
+    """Read again what changes by itself or by changes to hosts: their states, HA, out-of-band management and neighbours; one call.
+
+    Zones, clusters, pools, nodes and the fence setting are as they were ``seen``. Hosts that are not listed any more are left out.
+    """
+    within = {"zoneid": seen.zones[0].id} if len(seen.zones) == 1 else {}
+    raw_hosts = client.list("listHosts", "host", unlimited=True, type="Routing", hypervisor="KVM", **within)
+    zones = {one.id: one for one in seen.zones}
+    clusters = {one.id: one for one in seen.clusters}
+    found = {raw["id"]: raw for raw in raw_hosts}
+    now = tuple(_host(found[one.id], zones, clusters, one.node, raw_hosts, one.pools) for one in seen.hosts if one.id in found)
+    return replace(seen, hosts=now)
 
 
 def _chosen(found: Sequence[Mapping[str, Any]], selection: Selection) -> list[Mapping[str, Any]]:
@@ -335,33 +344,41 @@ def _host(
 
 
 def _fence(client: CloudStack, several_pools: bool) -> Fence:
-    """Return the fence setting. The name of listConfigurations may match others too, so it is compared again."""
+    """Return the fence setting. The name of listConfigurations may match others too, so it is compared again.
+
+    With one pool and the default, nobody has to know whether another value is still in force: both mean the same then.
+    """
     rows = client.list("listConfigurations", "configuration", name=FENCE)
     raw = next((one for one in rows if one["name"] == FENCE), None)
     if raw is None:
         return Fence()
-    shown, default = (str(raw.get(key) or raw.get("defaultvalue", "false")).lower() == "true" for key in ("value", "defaultvalue"))
-    fence = Fence(shown, default, raw.get("isdynamic") is True)
-    if fence.dynamic or (shown == default and not several_pools):
-        return fence
-    servers = client.list("listManagementServers", "managementserver", unlimited=True)
-    running = [one for one in servers if one.get("state") == UP] or servers
-    started = [_moment(one.get("lastserverstart")) for one in running]
-    oldest = min(started) if started and None not in started else None
-    return Fence(shown, default, False, True, _last_change(client), oldest)
+    default = str(raw.get("defaultvalue", "false")).lower() == "true"
+    shown = str(raw["value"]).lower() == "true" if raw.get("value") else default
+    dynamic = raw.get("isdynamic") is True
+    matters = not dynamic and (shown != default or several_pools)
+    return Fence(shown, default, dynamic, _changed_since_start(client) if matters else False)
 
 
-def _last_change(client: CloudStack) -> float | None:
-    """Return when the setting was changed last. Events of a changed setting tell its name in their description, the newest come first.
+def _changed_since_start(client: CloudStack) -> bool | None:
+    """Return whether the setting was changed since the management server that has run longest was started, ``None``: it cannot be told.
 
-    A zone's value makes the same event, so the answer may be too late; it then asks for one restart too many.
+    An event of the right type tells of it, and its description names the setting; one that names none (a reset) may be about it. So may
+    one about the value of a zone: then a restart is asked for that would not be needed. In the same second counts as since.
     """
+    servers = client.list("listManagementServers", "managementserver", unlimited=True)
+    started = [one.get("lastserverstart") for one in servers if one.get("state") == UP]
+    moments = [_moment(one) for one in started]
+    if not moments or None in moments:
+        return None
+    first = min(range(len(moments)), key=moments.__getitem__)
     try:
-        found = client.read("listEvents", type=_CHANGED, keyword=FENCE, listall=True, page=1, pagesize=_NEWEST).get("event", ())
+        found = client.list("listEvents", "event", type=_CHANGED, startdate=started[first], listall=True)
     except ApiError:
-        return None  # a role that may not see events; what follows from it is "not known"
-    moments = [_moment(one.get("created")) for one in found if FENCE in one.get("description", "") and one.get("state") == "Completed"]
-    return max((one for one in moments if one is not None), default=None)
+        return None  # a role that may not see events
+    texts = [one.get("description", "") for one in found if one.get("level") != "ERROR" and one.get("type") == _CHANGED]
+    if any(FENCE in text or "Name:" not in text for text in texts):
+        return True
+    return None if time.time() - moments[first] > _EVENTS_KEPT else False
 
 
 def _moment(text: str | None) -> float | None:
