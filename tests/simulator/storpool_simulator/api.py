@@ -30,6 +30,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 BAD_JSON = b'{"generation": 1, "data": [{"name": '
 WITHOUT_EFFECT = frozenset({"transient", "error", "status", "cut_before"})
+# After these the caller does not know what became of its call
+ANSWERLESS = frozenset({"cut_after", "bad_json", "truncated"})
+UNREACHABLE = "connectionError"
 # Where bodies name the objects they are about, for faults on one object.
 NAMING_KEYS = ("name", "volume", "snapshot", "volumes", "reassign", "toSnapshot", "remoteId")
 
@@ -87,6 +90,46 @@ class Api:
             answer = self._error(ApiError("simulatorBug", f"{type(error).__name__}: {error}", status=500))
         entry.status = answer.status
         await deliver(fault, answer, BAD_JSON, scope, send)
+
+    # A call from within the process: what a management server's plugin or a host's agent asks of its cluster
+
+    def local(self, cluster: Cluster, method: str, path: str, body: Any = None) -> dict:
+        """The answer's document; the call is checked, logged and on record like one that came by the network.
+
+        Whatever of the world changed before it is on record as well. Faults act, but for those that take time. Raises ApiError.
+        """
+        self.world.commit()
+        wire = paths.BASE + path
+        target = paths.parse(wire)
+        write = method == "POST"
+        data = b"" if body is None else encode(body)
+        entry = Entry(cluster.name, method, wire, target.query, write, data)
+        self.world.log.add(entry)
+        try:
+            call = self._route(method, target)
+            parsed = self._parse(call, target, data)
+            fault = self._fault(entry, cluster, call, target, parsed)
+            if fault is not None:
+                entry.fault = fault.kind
+                self._refuse_locally(fault)
+            document = json.loads(self._performed(call, target, cluster, parsed)[1])
+            if fault is not None and fault.kind in ANSWERLESS:
+                raise ApiError(UNREACHABLE, "the connection ended before the answer was complete")
+        except ApiError as error:
+            entry.error = error.name
+            entry.status = error.status or self.world.assume.error_status
+            raise
+        entry.status = 200
+        return document
+
+    @staticmethod
+    def _refuse_locally(fault: Fault) -> None:
+        if fault.kind == "cut_before":
+            raise ApiError(UNREACHABLE, "the connection was closed")
+        if fault.kind == "status":
+            raise ApiError(UNREACHABLE, f"HTTP status {fault.more['status']}", status=fault.more["status"])
+        if fault.kind in WITHOUT_EFFECT:
+            raise ApiError(fault.more["name"], fault.more["descr"], transient=fault.kind == "transient", status=fault.more["status"])
 
     # Before the call
 
@@ -185,8 +228,22 @@ class Api:
         return Answer(error.status or self.world.assume.error_status, encode(error.body()))
 
     async def _run(self, call: Call, target: paths.Target, cluster: Cluster, parsed: tuple[list, Any], receive: Receive) -> Answer:
+        context, body = self._performed(call, target, cluster, parsed)
+        if context is not None and context.wait is not None:
+            hung_up = asyncio.ensure_future(receive())
+            try:
+                replaced = await context.wait(hung_up.done)
+            finally:
+                hung_up.cancel()
+            if replaced is not None:
+                cluster = context.cluster
+                body = self._body(call, target, cluster, _checked(call, replaced), cluster.generation)
+        return Answer(200, body)
+
+    def _performed(self, call: Call, target: paths.Target, cluster: Cluster, parsed: tuple[list, Any]) -> tuple[Context | None, bytes]:
+        """The call's effect and its answer, which may be replaced after a wait."""
         if target.all_clusters:
-            return self._all_clusters(call, cluster)
+            return None, self._all_clusters(call, cluster)
         arguments, body = parsed
         if target.multi and call.subjects is not None:
             cluster = self._executing(cluster, call.subjects(arguments, body))
@@ -195,19 +252,14 @@ class Api:
             data, generation = self._change(context, call, arguments, body)
         else:
             data, generation = self._read(context, call, arguments)
-        if context.wait is not None:
-            hung_up = asyncio.ensure_future(receive())
-            try:
-                replaced = await context.wait(hung_up.done)
-            finally:
-                hung_up.cancel()
-            if replaced is not None:
-                data = _checked(call, replaced)
-                generation = cluster.generation
+        return context, self._body(call, target, cluster, data, generation)
+
+    @staticmethod
+    def _body(call: Call, target: paths.Target, cluster: Cluster, data: bytes, generation: int) -> bytes:
         head = b'{"generation":%d,' % generation
         if target.multi and call.write:
             head += b'"clusterId":' + encode(cluster.id) + b","
-        return Answer(200, head + b'"data":' + data + b"}")
+        return head + b'"data":' + data + b"}"
 
     def _executing(self, local: Cluster, subjects: list[str]) -> Cluster:
         """A multi-cluster call is carried out where its object is, by preference here (sheet 4.4)."""
@@ -244,7 +296,7 @@ class Api:
             raise
         return encoded, cluster.generation
 
-    def _all_clusters(self, call: Call, local: Cluster) -> Answer:
+    def _all_clusters(self, call: Call, local: Cluster) -> bytes:
         """Each cluster of the location answers for itself (sheet 1.4)."""
         parts = []
         for cluster in local.neighbours():
@@ -253,7 +305,7 @@ class Api:
                 parts.append(b'{"response":{"generation":%d,"data":%b}}' % (generation, data))
             except ApiError as error:
                 parts.append(encode(error.body()))
-        return Answer(200, b'{"generation":%d,"data":{"clusters":[%b]}}' % (local.generation, b",".join(parts)))
+        return b'{"generation":%d,"data":{"clusters":[%b]}}' % (local.generation, b",".join(parts))
 
 
 def _checked(call: Call, data: Any) -> bytes:

@@ -23,6 +23,8 @@ class Application:
         self.control = Control(world).application()
         self.cloudstack = cloudstack.Api(world, world.cloud) if world.cloud is not None else None
         self.cloudstack_ports: set[int] = set()
+        if world.cloud is not None:
+            world.cloud.storpool = self.api
 
     async def __call__(
         self,

@@ -87,6 +87,8 @@ class Contents:
         directory.mkdir(parents=True, exist_ok=True)
         self.owners: dict[str, set[tuple[str, str]]] = {}
         self.bytes_copied = 0
+        # What hosts wrote when they converted images
+        self.bytes_converted = 0
         self._suspects: set[str] = set()
         self._versions: dict[str, int] = {}
         self._sizes: dict[tuple, tuple[tuple, int]] = {}
@@ -162,7 +164,7 @@ class Contents:
         """A file that others see as a device is as long as the device."""
         if self.path(content).stat().st_size != size:
             os.truncate(self.path(content), size)
-            self._touched(content)
+            self.touched(content)
 
     def grow(self, content: str, size: int) -> None:
         if self.path(content).stat().st_size < size:
@@ -171,9 +173,10 @@ class Contents:
     def write(self, content: str, offset: int, data: bytes) -> None:
         with open(self.path(content), "r+b") as file:
             write_fully(file.fileno(), data, offset)
-        self._touched(content)
+        self.touched(content)
 
-    def _touched(self, content: str) -> None:
+    def touched(self, content: str) -> None:
+        """Somebody wrote to the file."""
         # Time stamps of files are coarser than two writes in a row.
         self._versions[content] = self._versions.get(content, 0) + 1
 
@@ -258,4 +261,9 @@ class Contents:
 
     def counters(self) -> dict:
         stats = [self.path(content).stat() for content in self.owners]
-        return {"bytes_copied": self.bytes_copied, "bytes_stored": sum(stat.st_blocks * 512 for stat in stats), "files": len(stats)}
+        return {
+            "bytes_copied": self.bytes_copied,
+            "bytes_converted": self.bytes_converted,
+            "bytes_stored": sum(stat.st_blocks * 512 for stat in stats),
+            "files": len(stats),
+        }

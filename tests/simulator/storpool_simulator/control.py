@@ -134,7 +134,12 @@ class Control:
         return JSONResponse({"now": self.world.clock.now()})
 
     async def settle(self, request: Request) -> Response:
+        """Also what takes its time, and what follows from it."""
         self.world.background.settle()
+        cloud = self.world.cloud
+        while cloud is not None and cloud.workshop.under_way:
+            await cloud.workshop.idle()
+            self.world.background.settle()
         return JSONResponse({"ok": True})
 
     async def background(self, request: Request) -> Response:

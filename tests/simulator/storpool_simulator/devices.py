@@ -236,6 +236,11 @@ class Devices:
         device = self._devices.get((cluster.name, gid))
         return device.loop if device is not None and not device.read_only else None
 
+    def target(self, cluster: Cluster, gid: str) -> Path | None:
+        """The writable device of an attached volume, where there are real ones."""
+        loop = self._loop(cluster, gid)
+        return Path(loop.path) if loop is not None else None
+
     def flush(self, cluster: Cluster, gid: str) -> None:
         loop = self._loop(cluster, gid)
         if loop is not None:

@@ -23,8 +23,12 @@ KINDS: dict[str, dict[str, Any]] = {
     "job_fails": {"code": 530, "text": "a fault on demand"},
     "job_lost": {"effect": True},
     "job_slow": {"polls": ...},
+    # Of commands to CloudStack's hosts; `call` is the name of the command to the host
+    "host_fails": {"text": "a fault on demand"},
+    "host_slow": {"seconds": ...},
 }
 JOB_KINDS = frozenset(kind for kind in KINDS if kind.startswith("job_"))
+HOST_KINDS = frozenset(kind for kind in KINDS if kind.startswith("host_"))
 COMMON = {"call": "*", "skip": 0, "count": 1, "object": None, "cluster": None}
 
 
@@ -75,11 +79,16 @@ class Faults:
         self._faults[self._last] = Fault(id=self._last, kind=kind, more=more, **common)
         return self._last
 
-    def take(self, cluster: str, call: str, write: bool, objects: set[str], job: bool = False) -> Fault | None:
-        """The fault for this call; every matching fault counts it, the first that is due acts. `job`: the call begins one."""
+    def take(self, cluster: str, call: str, write: bool, objects: set[str], job: bool = False, host: bool = False) -> Fault | None:
+        """The fault for this call; every matching fault counts it, the first that is due acts.
+
+        `job`: the call begins one; `host`: it is a command to a host, for which there are faults of their own.
+        """
         acting = None
         for fault in self._faults.values():
-            if not fault.matches(cluster, call, write, objects) or (fault.kind in JOB_KINDS and not job):
+            if not fault.matches(cluster, call, write, objects) or (fault.kind in HOST_KINDS) is not host:
+                continue
+            if fault.kind in JOB_KINDS and not job:
                 continue
             if fault.skip > 0:
                 fault.skip -= 1

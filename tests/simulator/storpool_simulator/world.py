@@ -47,6 +47,7 @@ class World:
     ) -> None:
         state = state.resolve()
         state.mkdir(parents=True, exist_ok=True)
+        self.state = state
         self.assume = assume
         self.clock = Clock()
         self.log = CallLog()
@@ -111,14 +112,14 @@ class World:
         self.faults.clear()
         self.log.clear()
         self.clock.offset = 0.0
-        self.contents.bytes_copied = 0
+        self.contents.bytes_copied = self.contents.bytes_converted = 0
         kept = {key: document for key, document in self.settings.items() if key in KEPT}
         self.store.clear()
         for key, document in kept.items():
             self.settings.put(key, document)
         self.background.auto = True
         if self.cloud is not None:
-            self.cloud.timeline.start_anew()
+            self.cloud.start_anew()
         self._first_start()
 
     # One change
@@ -135,7 +136,7 @@ class World:
             if name in self.clusters and "cluster" in self.clusters[name].meta:
                 self.clusters[name].raise_generation()
         for table, key in touched:
-            if table.kind in ("volume", "snapshot") and key in table:
+            if table.kind in ("volume", "snapshot") and table.space in self.clusters and key in table:
                 self.clusters[table.space].fragment(table[key])
 
     def commit(self, *, prepared: bool = False) -> None:

@@ -10,11 +10,16 @@ from .bmc import Bmcs
 from .engine import Engine
 from .facts import Facts
 from .jobs import Jobs
+from .journal import Journal
 from .parameters import is_internal
+from .plugin.traits import Traits
+from .secondary import Secondary
 from .settings import Settings
 from .timeline import Timeline
+from .work import Workshop
 
 if TYPE_CHECKING:
+    from ..api import Api
     from ..store import Document, Table
     from ..world import World
     from .assumptions import CloudAssumptions
@@ -34,6 +39,15 @@ RELATED = {
     "UserVmResponse": "vm",
     "ManagementServerResponse": "server",
     "AsyncJobResponse": "job",
+    "TemplateResponse": "template",
+    "IsoVmResponse": "template",
+    "GuestOSResponse": "ostype",
+    "DiskOfferingResponse": "diskoffering",
+    "ServiceOfferingResponse": "serviceoffering",
+    "VolumeResponse": "volume",
+    "SnapshotResponse": "snapshot",
+    "SnapshotPolicyResponse": "policy",
+    "VMSnapshotResponse": "vmsnapshot",
 }
 
 
@@ -54,14 +68,43 @@ class Cloud:
         self.stores = self.table("store")
         self.pools = self.table("pool")
         self.vms = self.table("vm")
+        # Images: template, its copies on secondary storage (template_store_ref) and on pools (template_spool_ref)
+        self.ostypes = self.table("ostype")
+        self.templates = self.table("template")
+        self.template_stores = self.table("template_store")
+        self.template_pools = self.table("template_pool")
+        self.disk_offerings = self.table("diskoffering")
+        self.service_offerings = self.table("serviceoffering")
+        self.volumes = self.table("volume")
+        # Snapshots, their copies (snapshot_store_ref) and details (snapshot_details); policies; VM snapshots
+        self.snapshots = self.table("snapshot")
+        self.snapshot_stores = self.table("snapshot_store")
+        self.policies = self.table("policy")
+        self.vm_snapshots = self.table("vmsnapshot")
+        self.tags = self.table("tag")
+        # What prepareTemplate put into the queue
+        self.preloads = self.table("preload")
         self.bmcs = Bmcs(self)
         # StorPool cluster -> host:port of its API, once the ports are known
         self.addresses: dict[str, str] = {}
         self.settings = Settings(self)
         self.jobs = Jobs(self)
         self.engine = Engine(self)
+        self.workshop = Workshop(self)
+        self.traits = Traits(self.facts)
+        self.secondary = Secondary(self, world.state / "secondary")
+        self.journal = Journal(world.clock)
+        # The StorPool API, once the application is built; what is asked of it here goes through `plugin.client`
+        self.storpool: Api | None = None
         self.timeline = Timeline(self)
         world.background.others += [self.jobs.run_due, self.timeline.run_due]
+
+    def start_anew(self) -> None:
+        """Before a reset: nothing of what was goes on."""
+        self.workshop.abandon_all()
+        self.timeline.start_anew()
+        self.secondary.clear()
+        self.journal.clear()
 
     def table(self, kind: str) -> Table:
         return self.world.store.table(SPACE, kind)

@@ -53,6 +53,9 @@ class CloudControl:
             route("/cloudstack/vms", self.vms, "GET"),
             route("/cloudstack/vms/{name}", self.vm, "PUT", "DELETE"),
             route("/cloudstack/db", self.db, "GET"),
+            route("/cloudstack/log", self.log, "GET", "DELETE"),
+            route("/cloudstack/work", self.work, "GET"),
+            route("/cloudstack/secondary", self.secondary, "GET"),
         ]
 
     def _done(self, shown: Any = None) -> Response:
@@ -153,6 +156,25 @@ class CloudControl:
         pool = _named(self.cloud.pools, "Storage pool", body["pool"]) if "pool" in body else None
         return self._done({"id": instances.place(self.cloud, name, host, pool, bool(body.get("ha", True)))["id"]})
 
+    async def log(self, request: Request) -> Response:
+        """What the management servers logged of what nothing else tells."""
+        if request.method == "DELETE":
+            self.cloud.journal.clear()
+        return JSONResponse({"lines": self.cloud.journal.shown()})
+
+    async def work(self, request: Request) -> Response:
+        """Work that is under way, and what waits to be preloaded."""
+        return JSONResponse({"under_way": list(self.cloud.workshop.under_way), "preloads": self.cloud.preloads.values()})
+
+    async def secondary(self, request: Request) -> Response:
+        """The directory of each image store, and the files in it."""
+        shown = {}
+        for store in self.cloud.living(self.cloud.stores):
+            place = self.cloud.secondary.path(store, "")
+            files = {str(one.relative_to(place)): one.stat().st_size for one in sorted(place.rglob("*")) if one.is_file()}
+            shown[store["name"]] = {"directory": str(place), "files": files}
+        return JSONResponse(shown)
+
     # The database
 
     async def db(self, request: Request) -> Response:
@@ -169,5 +191,14 @@ class CloudControl:
                 "servers": cloud.servers.values(),
                 "vms": cloud.vms.values(),
                 "jobs": cloud.jobs.table.values(),
+                "templates": cloud.templates.values(),
+                "template_store_ref": cloud.template_stores.values(),
+                "template_spool_ref": cloud.template_pools.values(),
+                "disk_offerings": cloud.disk_offerings.values(),
+                "service_offerings": cloud.service_offerings.values(),
+                "volumes": [{key: value for key, value in one.items() if key != "passphrase"} for one in cloud.volumes.values()],
+                "snapshots": cloud.snapshots.values(),
+                "snapshot_store_ref": cloud.snapshot_stores.values(),
+                "vm_snapshots": cloud.vm_snapshots.values(),
             }
         )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..faults import Fault
     from ..store import Document
     from .cloud import Cloud
+    from .work import Steps
 
 
 class Engine:
@@ -23,9 +24,9 @@ class Engine:
         self.cloud = cloud
         self.deeds = deeds(cloud.facts)
 
-    def request(self, command: Command, caller: Caller, raw: dict[str, str]) -> Request:
+    def request(self, command: Command, caller: Caller, raw: dict[str, str], entity: str | None = None) -> Request:
         reader = parameters.Reader(command, caller.role, self.cloud.resolve)
-        return Request(self.cloud, command, caller, reader.read(parameters.unpack(raw)), raw)
+        return Request(self.cloud, command, caller, reader.read(parameters.unpack(raw)), raw, entity)
 
     def deed(self, command: Command) -> Deed:
         deed = self.deeds.get(command.name)
@@ -41,7 +42,11 @@ class Engine:
         request.check_page()
         if deed.check is not None:
             deed.check(request)
-        return self._begin(request, deed, fault) if request.command.is_async else deed.work(request)
+        if request.command.is_async:
+            return self._begin(request, deed, fault)
+        content = deed.work(request)
+        assert isinstance(content, dict)
+        return content
 
     def _begin(self, request: Request, deed: Deed, fault: Fault | None) -> dict[str, Any]:
         wanted = request.raw.get("injectedjobid")
@@ -49,12 +54,16 @@ class Engine:
             raise errors.invalid(f"UUID {wanted} already exists")
         name = request.command.name
         java = f"org.apache.cloudstack.api.command.{deed.package}.{name[0].upper()}{name[1:]}Cmd"
-        instance = (deed.instance[0], request.params[deed.instance[1]]) if deed.instance else None
+        entity = request.entity = deed.create(request) if deed.create is not None else None
+        about = None
+        if deed.instance:
+            about = entity or request.get(deed.instance[1])
+        instance = (deed.instance[0], about) if deed.instance and about else None
         job = self.cloud.jobs.submit(request, wanted or new_id(), instance, java, fault)
-        return {"jobid": job["id"]}
+        return {"jobid": job["id"], **({"id": entity} if request.command.returns_id else {})}
 
-    def carry_out(self, job: Document) -> dict[str, Any]:
+    def carry_out(self, job: Document) -> dict[str, Any] | Steps:
         """The work of a job, whichever process took it on. Raises ServerError."""
         command = self.cloud.facts.commands[job["command"]]
         caller = Caller(self.cloud.users[job["user"]], self.cloud.accounts[job["account"]])
-        return self.deed(command).work(self.request(command, caller, job["raw"]))
+        return self.deed(command).work(self.request(command, caller, job["raw"], job["entity"]))

@@ -21,8 +21,19 @@ ADMIN = "Admin"
 # Fields that hold the object of another command.
 EMBEDDED = {"hostharesponse": "listHostHAResources", "outofbandmanagementresponse": "configureOutOfBandManagement"}
 FOR_ALL = frozenset(
-    ("listApis", "listCapabilities", "listZones", "listDomains", "listAccounts", "listUsers", "listVirtualMachines", "listConfigurations")
-) | {"queryAsyncJobResult", "listAsyncJobs"}
+    (
+        *("listApis", "listCapabilities", "listZones", "listDomains", "listAccounts", "listUsers", "listConfigurations"),
+        *("queryAsyncJobResult", "listAsyncJobs", "listOsTypes", "listDiskOfferings", "listServiceOfferings"),
+        *("listTemplates", "registerTemplate", "createTemplate", "updateTemplate", "deleteTemplate", "copyTemplate", "extractTemplate"),
+        *("listIsos", "registerIso", "deleteIso", "createTags", "deleteTags", "listTags"),
+        *("listVolumes", "createVolume", "attachVolume", "detachVolume", "resizeVolume", "updateVolume", "deleteVolume", "uploadVolume"),
+        *("extractVolume", "migrateVolume", "listSnapshots", "createSnapshot", "deleteSnapshot", "revertSnapshot", "listSnapshotPolicies"),
+        *("createSnapshotPolicy", "deleteSnapshotPolicies", "updateSnapshotPolicy", "copySnapshot", "archiveSnapshot"),
+        *("listVMSnapshot", "createVMSnapshot", "deleteVMSnapshot", "revertToVMSnapshot", "createSnapshotFromVMSnapshot"),
+        *("listVirtualMachines", "deployVirtualMachine", "startVirtualMachine", "stopVirtualMachine", "rebootVirtualMachine"),
+        *("destroyVirtualMachine", "restoreVirtualMachine", "updateVirtualMachine", "scaleVirtualMachine"),
+    )
+)
 READING = ("get", "list", "query", "find")
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}\Z")

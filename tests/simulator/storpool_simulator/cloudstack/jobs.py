@@ -43,6 +43,7 @@ class Jobs:
             account=request.caller.account["id"],
             server=server["id"],
             instance=list(instance) if instance else None,
+            entity=request.entity,
             status=RUNNING,
             polls=polls,
             due=self.cloud.world.clock.now() + assume.job_seconds * max(1, polls),
@@ -79,22 +80,45 @@ class Jobs:
             return self.table.change(id, polls=job["polls"] - 1)
         return job
 
+    @staticmethod
+    def _work_name(id: str) -> str:
+        return f"job {id}"
+
     def finish(self, job: Document) -> Document:
-        """Do the work, unless a fault says otherwise; what a failing job changed is undone."""
+        """Do the work, unless a fault says otherwise; what a failing job changed since its last step is undone.
+
+        The job may still be running afterwards, when a part of its work takes time.
+        """
+        id = job["id"]
+        if self._work_name(id) in self.cloud.workshop.under_way:
+            return job
         if job["fails"] is not None:
             return self._end(job, FAILED, job["fails"])
         if not job["effect"]:
             return self._end(job, FAILED, None)
-        mark = self.cloud.world.store.mark()
+        self.cloud.world.commit()
         try:
-            return self._end(job, SUCCEEDED, self.cloud.engine.carry_out(job))
-        except errors.ServerError as error:
-            self.cloud.world.store.rollback(mark)
-            return self._end(job, FAILED, error.result())
+            outcome = self.cloud.engine.carry_out(job)
         except Exception as error:
-            LOG.exception("a bug of the simulator in the job of %s", job["command"])
-            self.cloud.world.store.rollback(mark)
-            return self._end(job, FAILED, errors.failure(f"simulatorBug: {type(error).__name__}: {error}").result())
+            self.cloud.world.rollback()
+            return self._failed(job, error)
+        if isinstance(outcome, dict):
+            return self._end(job, SUCCEEDED, outcome)
+        self.cloud.workshop.start(self._work_name(id), outcome, lambda result, error: self._worked(id, result, error))
+        return self.table[id]
+
+    def _worked(self, id: str, result: dict[str, Any] | None, error: Exception | None) -> None:
+        job = self.table[id]
+        if error is not None:
+            self._failed(job, error)
+        else:
+            self._end(job, SUCCEEDED, result)
+
+    def _failed(self, job: Document, error: Exception) -> Document:
+        if isinstance(error, errors.ServerError):
+            return self._end(job, FAILED, error.result())
+        LOG.error("a bug of the simulator in the job of %s", job["command"], exc_info=error)
+        return self._end(job, FAILED, errors.failure(f"simulatorBug: {type(error).__name__}: {error}").result())
 
     def _end(self, job: Document, status: int, result: dict[str, Any] | None) -> Document:
         code = 0 if status == SUCCEEDED else (result or {}).get("errorcode", 530)
@@ -106,13 +130,15 @@ class Jobs:
         due = [job for job in self.pending() if job["due"] <= now]
         for job in due:
             self.finish(job)
-        return bool(due)
+        # One that has begun goes on by itself; there is nothing to do about it.
+        return any(job["status"] != RUNNING for job in (self.table[one["id"]] for one in due))
 
     def lose(self, server: str) -> None:
         """The server went down with its jobs: these end as failed with a generic text (plugin sheet 7.2)."""
         text = self.cloud.assume.lost_job_text
         for job in self.pending():
             if job["server"] == server:
+                self.cloud.workshop.abandon(self._work_name(job["id"]))
                 self._end(job, FAILED, errors.failure(text).result())
 
     def shown(self, job: Document) -> dict[str, Any]:

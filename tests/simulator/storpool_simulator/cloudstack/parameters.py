@@ -15,7 +15,8 @@ from .facts import Command, Parameter
 # (related response class, uuid or internal id) -> uuid of the object, removed ones too; None when there is none
 Resolve = Callable[[str, str], "str | None"]
 
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
+# ``UuidUtils`` looks whether there is one in it: the id of a StorPool pool, "<template>;<uuid>", passes too
+_UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
 # No number of 64 bits has more digits
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}\Z")
 _INTERNAL = re.compile(r"[0-9]{1,18}\Z")
@@ -162,7 +163,7 @@ class Reader:
         text = str(value)
         if text == "-1":
             return text
-        if parameter.since and not _UUID.match(text):
+        if parameter.since and not _UUID.search(text):
             return None
         if is_internal(text) and not int(text):
             raise errors.parameter(f"Invalid value provided for API arg: {parameter.name}")

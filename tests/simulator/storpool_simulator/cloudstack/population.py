@@ -8,7 +8,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from ..topology import SERVERS, ClusterPlan
-from . import layout, storage
+from . import layout, storage, templates
 from .facts import ADMIN
 from .ids import identity
 
@@ -40,7 +40,8 @@ def populate(cloud: Cloud) -> None:
     for node in SERVERS:
         number += 1
         _host(cloud, cluster, f"hc{node}", number, backing.name, node)
-    _secondary(cloud, zone, "nfs-secondary")
+    store = _secondary(cloud, zone, "nfs-secondary")
+    templates.populate(cloud, zone["id"], store)
     storage.add_first_pool(cloud, zone["id"], backing, POOL, TEMPLATE)
     for plan in cloud.world.topology.further_zones:
         number = _further_zone(cloud, plan, number)
@@ -60,9 +61,9 @@ def _further_zone(cloud: Cloud, plan: ClusterPlan, number: int) -> int:
     return number
 
 
-def _secondary(cloud: Cloud, zone: dict, name: str) -> None:
+def _secondary(cloud: Cloud, zone: dict, name: str) -> dict:
     """The zone's secondary storage."""
-    cloud.add(
+    return cloud.add(
         "store",
         identity("store", name),
         name=name,

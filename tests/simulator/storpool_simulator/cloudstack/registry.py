@@ -10,20 +10,30 @@ from dataclasses import dataclass
 
 from .facts import Facts
 from .request import Request
+from .work import Steps
 
-Work = Callable[[Request], dict]
+# Of an asynchronous command it may be a generator (work.py)
+Work = Callable[[Request], dict | Steps]
 Check = Callable[[Request], None]
+Create = Callable[[Request], str]
 
-_MODULES = ("discovery", "jobs", "infrastructure", "hosts", "organisation", "configuration", "pools", "outofband", "hostha", "events")
+_MODULES = (
+    *("discovery", "jobs", "infrastructure", "hosts", "organisation", "configuration", "pools", "outofband", "hostha", "events"),
+    *("templates",),
+)
 
 
 @dataclass(frozen=True)
 class Deed:
-    """`work` gives the content of the answer, or of the job's result; `check` runs before the job exists, so its errors are HTTP errors."""
+    """`work` gives the content of the answer, or of the job's result; `check` runs before the job exists, so its errors are HTTP errors.
+
+    `create` runs then too: it makes the object of a command that answers with the new id, which `work` finds in `request.entity`.
+    """
 
     work: Work
     check: Check | None
-    # What a job is about: its jobinstancetype and the parameter that names it
+    create: Create | None
+    # What a job is about: its jobinstancetype and the parameter that names it; for a new object its id stands for the parameter
     instance: tuple[str, str] | None
     # The Java package of the command, below org.apache.cloudstack.api.command
     package: str
@@ -33,10 +43,15 @@ _DEEDS: dict[str, Deed] = {}
 
 
 def command(
-    name: str, *, check: Check | None = None, instance: tuple[str, str] | None = None, package: str = "admin"
+    name: str,
+    *,
+    check: Check | None = None,
+    create: Create | None = None,
+    instance: tuple[str, str] | None = None,
+    package: str = "admin",
 ) -> Callable[[Work], Work]:
     def mark(work: Work) -> Work:
-        _DEEDS[name] = Deed(work, check, instance, package)
+        _DEEDS[name] = Deed(work, check, create, instance, package)
         return work
 
     return mark

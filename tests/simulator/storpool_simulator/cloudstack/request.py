@@ -40,6 +40,8 @@ class Request:
     caller: Caller
     params: dict[str, Any]
     raw: dict[str, str]
+    # The id of the object that the command's create step made
+    entity: str | None = None
 
     def get(self, name: str, default: Any = None) -> Any:
         return self.params.get(name, default)

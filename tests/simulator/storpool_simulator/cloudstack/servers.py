@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from .plugin import cache
+
 START = 1.0  # seconds until a server that was restarted says it has started
 
 if TYPE_CHECKING:
@@ -20,4 +22,5 @@ def restart(cloud: Cloud, chosen: Iterable[Document], lose_jobs: bool) -> None:
     for server in chosen:
         if lose_jobs:
             cloud.jobs.lose(server["id"])
+            cache.lose_preloads(cloud)
         cloud.servers.change(server["id"], started=now, loaded=loaded)

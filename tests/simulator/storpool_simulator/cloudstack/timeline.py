@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import hostha, hosts, instances, maintenance, outofband
+from . import cleanup, hostha, hosts, instances, maintenance, outofband, templates
+from .plugin import cache
 
 if TYPE_CHECKING:
     from ..store import Document
@@ -34,7 +35,8 @@ class Timeline:
                 self.look(self._next)
             self._next += period
             did = True
-        return did
+        began = templates.begin_downloads(self.cloud)
+        return cache.begin_preloads(self.cloud) or began or did
 
     def look(self, now: float) -> None:
         for host in self.cloud.living(self.cloud.hosts):
@@ -44,6 +46,7 @@ class Timeline:
             outofband.look(self.cloud, self.cloud.hosts[host["id"]])
             self._investigate(self.cloud.hosts[host["id"]], now)
         hostha.poll(self.cloud, now)
+        cleanup.look(self.cloud, now)
 
     def _investigate(self, host: Document, now: float) -> None:
         """Without host HA the neighbours' view of the StorPool client decides whether a silent host is Down (plugin sheet 3.4)."""

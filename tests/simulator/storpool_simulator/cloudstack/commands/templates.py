@@ -1,0 +1,337 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Templates and ISOs (plugin sheet 4, 5.10; ``TemplateManagerImpl``)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...store import Document
+from .. import access, answers, errors, resource_tags, secondary, storage, templates
+from ..cloud import Cloud
+from ..ids import new_id
+from ..plugin import bases, cache
+from ..registry import command
+from ..request import UNLIMITED, Request
+from ..work import Steps
+
+FILTERS = ("featured", "self", "selfexecutable", "sharedexecutable", "executable", "community", "all")
+ABOUT = ("Template", "id")
+SCHEMES = ("http://", "https://", "file://", "ftp://")
+EVERY_ZONE = "-1"
+UPDATES = {
+    "name": "name",
+    "displaytext": "displaytext",
+    "ostypeid": "ostype",
+    "passwordenabled": "password",
+    "sshkeyenabled": "sshkey",
+    "isdynamicallyscalable": "scalable",
+    "templatetag": "tag",
+}
+
+
+@command("listOsTypes", package="user.guest")
+def list_os_types(request: Request) -> dict:
+    cloud = request.cloud
+    found = [
+        one
+        for one in cloud.living(cloud.ostypes)
+        if request.matches(id=one["id"], description=one["name"])
+        and one["id"] in request.get("ids", [one["id"]])
+        and request.get("oscategoryid") is None
+        and request.has_keyword(one["name"])
+    ]
+
+    def view(one: Document) -> dict[str, Any]:
+        shown = {"id": one["id"], "description": one["name"], "isuserdefined": False}
+        return {**shown, **cloud.since("4.19.0", {"name": one["name"], "fordisplay": True})}
+
+    return answers.listing(request, found, view)
+
+
+# Lists
+
+
+def _is_seen(request: Request, template: Document, wanted: str) -> bool:
+    """What a filter lets through."""
+    mine = template["account"] == request.caller.account["id"]
+    ready = any(row["state"] == templates.READY for row in templates.copies(request.cloud, template["id"]))
+    if wanted == "featured":
+        return template["featured"] and template["public"] and ready
+    if wanted == "community":
+        return template["public"] and not template["featured"] and ready
+    if wanted == "self":
+        return mine
+    if wanted == "selfexecutable":
+        return mine and ready
+    if wanted == "sharedexecutable":
+        return False
+    if wanted == "executable":
+        return (mine or template["public"]) and ready
+    return True
+
+
+def _rows(request: Request, iso: bool, wanted: str) -> list[tuple[Document, str | None]]:
+    """A row per template and zone, or per template with showunique."""
+    cloud, asked = request.cloud, request.get("zoneid")
+    pool, store = request.get("storageid"), request.get("imagestoreid")
+    kind = "ISO" if iso else "Template"
+    found: list[tuple[Document, str | None]] = []
+    for template in cloud.templates.values():
+        if template["iso"] is not iso or not (template["removed"] is None or request.get("showremoved")):
+            continue
+        if not _is_seen(request, template, wanted) or not access.owned(request, template, shared=template["public"]):
+            continue
+        if template["id"] not in request.get("ids", [template["id"]]) or not request.has_keyword(template["name"], template["displaytext"]):
+            continue
+        same = request.matches(
+            id=template["id"],
+            name=template["name"],
+            hypervisor=template["hypervisor"],
+            templatetype=template["type"],
+            ispublic=template["public"],
+            bootable=template["bootable"],
+            arch=template["arch"],
+        )
+        if not same or not resource_tags.matches(cloud, kind, template["id"], request.get("tags")):
+            continue
+        # Any row of the pool counts, finished or not (plugin sheet 4.3)
+        if pool is not None and cache.row_of(cloud, template["id"], pool) is None:
+            continue
+        if store is not None and all(row["store"] != store for row in templates.copies(cloud, template["id"])):
+            continue
+        zones = [zone for zone in template["zones"] if asked in (None, zone)] or ([None] if template["removed"] and asked is None else [])
+        found += [(template, zone) for zone in (zones[:1] if request.get("showunique") else zones)]
+    ready = request.get("isready")
+    if ready is None:
+        return found
+    return [one for one in found if (one[1] is not None and templates.ready_copy(cloud, one[0]["id"], one[1]) is not None) is ready]
+
+
+def _listing(request: Request, iso: bool, wanted: str) -> dict:
+    cloud = request.cloud
+    pending = cloud.jobs.pending_of("Template")
+    return answers.listing(
+        request, _rows(request, iso, wanted), lambda one: templates.shown(cloud, one[0], one[1], pending.get(one[0]["id"]))
+    )
+
+
+@command("listTemplates", package="user.template")
+def list_templates(request: Request) -> dict:
+    wanted = request.params["templatefilter"].lower()
+    if wanted not in FILTERS:
+        raise errors.invalid("Please specify a valid template filter.")
+    if wanted == "all" and not request.caller.is_root:
+        raise errors.invalid("Filter all can be specified by admin only")
+    return _listing(request, False, wanted)
+
+
+@command("listIsos", package="user.iso")
+def list_isos(request: Request) -> dict:
+    """Without a filter those of the caller (selfexecutable)."""
+    wanted = request.get("isofilter", "selfexecutable").lower()
+    if wanted not in FILTERS:
+        raise errors.invalid("Please specify a valid template filter.")
+    return _listing(request, True, wanted)
+
+
+# Register, change
+
+
+def _zones(request: Request) -> list[str]:
+    given = request.get("zoneids") or ([request.params["zoneid"]] if "zoneid" in request.params else [])
+    if not given:
+        raise errors.invalid("Please specify zoneid or zoneids")
+    every = [zone["id"] for zone in request.cloud.living(request.cloud.zones)]
+    return every if EVERY_ZONE in given else list(dict.fromkeys(given))
+
+
+def _register(request: Request, form: str, **more: Any) -> dict:
+    cloud, params = request.cloud, request.params
+    if not params["url"].lower().startswith(SCHEMES):
+        raise errors.invalid(f"Unsupported scheme for url: {params['url']}")
+    if form not in secondary.SUFFIXES or (form == "ISO") is not bool(more.get("iso")):
+        raise errors.invalid(f"{form} is not an image format that can be registered so")
+    stores = []
+    for zone in _zones(request):
+        store = cloud.secondary.store_of(zone)
+        if store is None:
+            raise errors.failure(f"Unable to find image store to download template in zone {cloud.zones[zone]['name']}")
+        stores.append(store)
+    template = templates.new(
+        cloud,
+        new_id(),
+        params["name"],
+        form,
+        access.new_owner(request),
+        displaytext=params.get("displaytext") or params["name"],
+        url=params["url"],
+        checksum=params.get("checksum"),
+        ostype=params.get("ostypeid"),
+        public=params.get("ispublic", False),
+        featured=params.get("isfeatured", False),
+        extractable=params.get("isextractable", False),
+        zones=[store["zone"] for store in stores],
+        details=params.get("details", {}),
+        direct=params.get("directdownload", False),
+        **more,
+    )
+    for store in stores:
+        templates.add_copy(cloud, template, store)
+    shown = [request.cloud.facts.checked(request.command, templates.shown(cloud, template, zone)) for zone in template["zones"]]
+    assert request.command.object is not None
+    return {"count": len(shown), request.command.object: shown}
+
+
+@command("registerTemplate", package="user.template")
+def register_template(request: Request) -> dict:
+    """Answers at once; the download goes on in the background."""
+    params = request.params
+    if params["hypervisor"].lower() != "kvm":
+        raise errors.invalid(f"Hypervisor {params['hypervisor']} is not available here")
+    return _register(
+        request,
+        params["format"].upper(),
+        password=params.get("passwordenabled", False),
+        sshkey=params.get("sshkeyenabled", False),
+        scalable=params.get("isdynamicallyscalable", False),
+        hvm=params.get("requireshvm", True),
+        bits=params.get("bits", 64),
+        tag=params.get("templatetag"),
+        type=templates.USER,
+    )
+
+
+@command("registerIso", package="user.iso")
+def register_iso(request: Request) -> dict:
+    return _register(request, "ISO", iso=True, bootable=request.get("bootable", True), hypervisor="None")
+
+
+@command("updateTemplate", package="user.template")
+def update_template(request: Request) -> dict:
+    cloud, params = request.cloud, request.params
+    template = access.own(request, "id", cloud.templates)
+    fields = {key: params[name] for name, key in UPDATES.items() if name in params}
+    if "details" in params:
+        fields["details"] = {**template["details"], **params["details"]}
+    template = cloud.templates.change(template["id"], **fields)
+    return answers.single(request, templates.shown(cloud, template, next(iter(template["zones"]), None)))
+
+
+@command("deleteTemplate", instance=ABOUT, package="user.template")
+def delete_template(request: Request) -> dict:
+    """The copies on secondary storage go; caches stay until they are collected, bases for ever (plugin sheet 4.5, 4.6)."""
+    cloud = request.cloud
+    template = access.own(request, "id", cloud.templates)
+    users = [vm["name"] for vm in cloud.living(cloud.vms) if vm.get("template") == template["id"]]
+    if users and not request.get("forced"):
+        raise errors.invalid(f"Unable to delete Template with id: {template['id']} because Instance(s): [{', '.join(users)}] are using it.")
+    _delete(cloud, template, request.get("zoneid"))
+    return answers.success()
+
+
+@command("deleteIso", instance=("Iso", "id"), package="user.iso")
+def delete_iso(request: Request) -> dict:
+    cloud = request.cloud
+    template = access.own(request, "id", cloud.templates)
+    if any(vm.get("iso") == template["id"] for vm in cloud.living(cloud.vms)):
+        raise errors.invalid("Unable to delete iso, as it's used by other vms")
+    _delete(cloud, template, request.get("zoneid"))
+    return answers.success()
+
+
+def _delete(cloud: Cloud, template: Document, zone: str | None) -> None:
+    if zone is not None and zone not in template["zones"]:
+        raise errors.invalid(f"Template {template['name']} is not in zone {cloud.zones[zone]['name']}")
+    templates.drop_copies(cloud, template, zone)
+    left = [one for one in template["zones"] if zone not in (None, one)]
+    gone = {} if left else {"removed": cloud.world.clock.now(), "state": templates.INACTIVE}
+    cloud.templates.change(template["id"], zones=left, **gone)
+
+
+@command("prepareTemplate", package="admin.template")
+def prepare_template(request: Request) -> dict:
+    """Answers at once, whatever becomes of it: only the log tells. Pools that are not Up or not in the zone are skipped silently."""
+    cloud, zone = request.cloud, request.params["zoneid"]
+    template = request.found("templateid", cloud.templates)
+    request.found("zoneid", cloud.zones)
+    if templates.ready_copy(cloud, template["id"], zone) is None:
+        raise errors.invalid(f"Unable to prepare template {template['name']}: it is not ready in zone {cloud.zones[zone]['name']}")
+    wanted = request.get("storageid")
+    for pool in cloud.living(cloud.pools):
+        if wanted in (None, pool["id"]) and pool["state"] == storage.UP and pool["zone"] == zone:
+            cache.prepare(cloud, template, pool)
+    return {"count": 1, "template": [request.cloud.facts.checked(request.command, templates.shown(cloud, template, zone))]}
+
+
+# Made from a volume
+
+
+def _create(request: Request) -> str:
+    """The record of createTemplate's template, before its job."""
+    cloud, params = request.cloud, request.params
+    sources = [(kind, params[name]) for kind, name in (("volume", "volumeid"), ("snapshot", "snapshotid")) if name in params]
+    if len(sources) != 1:
+        raise errors.invalid("Failed to create private template record, neither volume ID nor snapshot ID were specified, or both.")
+    kind, id = sources[0]
+    source = access.own(request, f"{kind}id", cloud.table(kind))
+    bases.check(cloud, kind, source)
+    template = templates.new(
+        cloud,
+        new_id(),
+        params["name"],
+        "QCOW2",
+        access.new_owner(request),
+        displaytext=params.get("displaytext") or params["name"],
+        ostype=params["ostypeid"],
+        size=source["size"],
+        public=params.get("ispublic", False),
+        featured=params.get("isfeatured", False),
+        password=params.get("passwordenabled", False),
+        sshkey=params.get("sshkeyenabled", False),
+        scalable=params.get("isdynamicallyscalable", False),
+        hvm=params.get("requireshvm", True),
+        bits=params.get("bits", 64),
+        tag=params.get("templatetag"),
+        details=params.get("details", {}),
+        source=[kind, id],
+        zones=[source["zone"]],
+    )
+    return template["id"]
+
+
+@command("createTemplate", create=_create, instance=("Template", ""), package="user.template")
+def create_template(request: Request) -> Steps:
+    cloud = request.cloud
+    assert request.entity is not None
+    template = cloud.templates[request.entity]
+    kind, id = template["source"]
+    yield from bases.make(cloud, template, kind, cloud.table(kind)[id])
+    template = cloud.templates[template["id"]]
+    return answers.single(request, templates.shown(cloud, template, next(iter(template["zones"]), None)))
+
+
+@command("extractTemplate", instance=ABOUT, package="user.template")
+def extract_template(request: Request) -> dict:
+    """The url leads to the file on secondary storage itself."""
+    cloud = request.cloud
+    template = access.own(request, "id", cloud.templates, shared=True)
+    if not template["extractable"] and not request.caller.is_root:
+        raise errors.denied(f"template {template['name']} can't be extracted")
+    zone = request.get("zoneid") or next(iter(template["zones"]), None)
+    row = templates.ready_copy(cloud, template["id"], zone) if zone not in (None, str(UNLIMITED)) else None
+    if row is None or zone is None:
+        raise errors.invalid(f"The template {template['name']} is not on secondary storage")
+    url = cloud.secondary.path(cloud.stores[row["store"]], row["path"]).as_uri()
+    shown = {
+        "id": template["id"],
+        "name": template["name"],
+        "accountid": template["account"],
+        "state": "DOWNLOAD_URL_CREATED",
+        "extractMode": request.params["mode"].upper(),
+        "url": url,
+        "zoneid": zone,
+        "zonename": cloud.zones[zone]["name"],
+        "created": answers.date(cloud.world.clock.now()),
+    }
+    return answers.single(request, shown)
