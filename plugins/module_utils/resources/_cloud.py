@@ -70,6 +70,11 @@ class Directory:
         """Return the id of the object that a listing has under this name; an id is taken as it is."""
         return name if is_id(name) else str(pick(self.all(call, key, **params), name, option)["id"])
 
+    @staticmethod
+    def asked(name: str) -> dict[str, str]:
+        """Return the parameter that asks a listing for one object, given by name or id."""
+        return {"id" if is_id(name) else "name": name}
+
     def zone(self, name: str) -> str:
         """Return the id of a zone."""
         return self.identity(name, "zone", "listZones", "zone")

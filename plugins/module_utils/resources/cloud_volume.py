@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Callable
 
-from .._cloudstack import CloudStack, Command, is_id, pick
+from .._cloudstack import CloudStack, Command, pick
 from .._errors import ChangeRefused, CollectionError, OptionError
 from .._plan import Change, JointWait, Plan
 from .._units import UNLIMITED, format_size, limit_from_api, parse_size, parse_whole
@@ -185,7 +185,7 @@ class CloudVolumes:
                     world.found[option, owner, name] = exc
 
         def listed(call: str, key: str, name: str, option: str, **params: Any) -> Any:
-            rows = client.list(call, key, **{"id" if is_id(name) else "name": name}, **params)
+            rows = client.list(call, key, **directory.asked(name), **params)
             found = one_of(rows, name, option, option)
             if found is None:
                 raise OptionError(option, name, "does not exist in CloudStack", item=one.label)

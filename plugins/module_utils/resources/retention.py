@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, tzinfo
+from typing import Any
 
-from .._errors import ChangeRefused
+from .._errors import ChangeRefused, OptionError
 
 # A period is told apart by this text of a moment in the calendar of the time zone. The hour has its offset with it, because one hour of the
 # day on which summer time ends comes twice.
@@ -34,6 +35,21 @@ class Rules:
 
 
 RULES = tuple(one.name for one in fields(Rules))
+
+
+def parse_rules(options: Mapping[str, Any]) -> Rules | None:
+    """Return the rules that the options ``keep_*`` make, ``None`` when none is given.
+
+    :raises OptionError: a number is negative, or nothing would be kept.
+    """
+    numbers = {rule: options[f"keep_{rule}"] for rule in RULES if options[f"keep_{rule}"] is not None}
+    for rule, number in numbers.items():
+        if number < 0:
+            raise OptionError(f"keep_{rule}", number, "must not be negative")
+    if numbers and not any(numbers.values()):
+        first = f"keep_{next(iter(numbers))}"
+        raise OptionError(first, 0, "would keep nothing of the series; to delete all of it, name the snapshots with state: absent")
+    return Rules(**numbers) if numbers else None
 
 
 def kept(series: Iterable[tuple[str, int]], rules: Rules, zone: tzinfo) -> dict[str, list[str]]:

@@ -24,7 +24,7 @@ from .._units import (
 )
 from . import backup
 from ._shared import parse_attachments, parse_policy, parse_wanted_tags
-from .retention import RULES, Rules
+from .retention import RULES, Rules, parse_rules
 from .series import VOLUME, NamePattern, parse_zone, volume_word
 
 NEVER = 0  # how the API writes "no date of deletion" in requests (rule delete-date)
@@ -184,27 +184,21 @@ def _parse_backup(wanted: WantedSnapshot, pattern: NamePattern, volumes: list[st
 
 
 def _parse_retention(options: Mapping[str, Any], wanted: WantedSnapshot) -> None:
-    numbers = {rule: options[f"keep_{rule}"] for rule in RULES if options[f"keep_{rule}"] is not None}
-    for rule, number in numbers.items():
-        if number < 0:
-            raise OptionError(f"keep_{rule}", number, "must not be negative")
+    rules = parse_rules(options)
     if options["series_tags"] is not None:
         wanted.series_tags = parse_tags(options["series_tags"], "series_tags")
-    if not numbers:
+    if rules is None:
         if wanted.state == "pruned":
             raise OptionError("state", "pruned", "needs at least one of " + ", ".join(f"keep_{rule}" for rule in RULES))
         for option in ("series_tags", "max_deletes"):
             if options[option] is not None:
                 raise OptionError(option, options[option], "is only for retention; give keep_last, keep_daily or the like with it")
         return
-    rules = Rules(**numbers)
-    first = f"keep_{next(iter(numbers))}"
-    if not rules.any():
-        raise OptionError(first, 0, "would keep nothing of the series; to delete all of it, name the snapshots with state: absent")
+    first = next(f"keep_{rule}" for rule in RULES if options[f"keep_{rule}"] is not None)
     if wanted.state == "absent":
-        raise OptionError(first, numbers[first[5:]], "cannot be combined with state: absent; use state: pruned to take no snapshot")
+        raise OptionError(first, options[first], "cannot be combined with state: absent; use state: pruned to take no snapshot")
     if not (wanted.pattern and wanted.pattern.timed) and not wanted.series_tags:
-        raise OptionError(first, numbers[first[5:]], "needs a series: a name with the time in it (as db-%Y%m%d), or series_tags")
+        raise OptionError(first, options[first], "needs a series: a name with the time in it (as db-%Y%m%d), or series_tags")
     if wanted.grouped and not (wanted.pattern and wanted.pattern.timed):
         raise OptionError("name", options["name"], "needs the time in it (as {volume}-%Y%m%d), which tells one group from the next")
     if options["max_deletes"] is not None and options["max_deletes"] < 0:
