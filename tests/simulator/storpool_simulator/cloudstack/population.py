@@ -8,7 +8,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from ..topology import SERVERS, ClusterPlan
-from . import layout, storage, templates
+from . import layout, offerings, storage, templates
 from .facts import ADMIN
 from .ids import identity
 
@@ -41,6 +41,7 @@ def populate(cloud: Cloud) -> None:
         number += 1
         _host(cloud, cluster, f"hc{node}", number, backing.name, node)
     store = _secondary(cloud, zone, "nfs-secondary")
+    offerings.populate(cloud)
     templates.populate(cloud, zone["id"], store)
     storage.add_first_pool(cloud, zone["id"], backing, POOL, TEMPLATE)
     for plan in cloud.world.topology.further_zones:

@@ -15,7 +15,6 @@ ABOUT_POOL = ("StoragePool", "id")
 ZONE_HYPERVISORS = ("kvm", "vmware", "hyperv", "lxc", "any", "simulator")
 SCOPES = ("zone", "cluster", "host")
 PROVIDERS = ("DefaultPrimary", "SolidFire", "SolidFireShared", "StorPool", "Linstor", "Primera", "Flash Array", "PowerFlex")
-RESOURCE = "Storage"
 
 
 def _pool(request: Request) -> Document:
@@ -159,57 +158,3 @@ def list_storage_tags(request: Request) -> dict:
         if tag and request.has_keyword(tag)
     ]
     return answers.listing(request, found)
-
-
-# Details of pools, as resource details
-
-
-def _detailed(request: Request, id: str) -> Document:
-    """The pool that a resource detail is about."""
-    cloud = request.cloud
-    if not request.same("resourcetype", RESOURCE):
-        raise errors.ServerError(cloud.assume.unsupported_command_status, f"the simulator has resource details of {RESOURCE} alone")
-    pool = cloud.pools.get(cloud.resolve("StoragePoolResponse", id) or "")
-    if pool is None or pool["removed"] is not None:
-        raise errors.invalid(f"Unable to find resource by id {id} and type {RESOURCE}")
-    return pool
-
-
-@command("listResourceDetails", package="user.volume")
-def list_resource_details(request: Request) -> dict:
-    """Admins also see details that are not for display, the token among them (sheet section 8)."""
-    cloud, id = request.cloud, request.get("resourceid")
-    if id is None and (request.get("key") is None or request.get("value") is None):
-        raise errors.ServerError(431, "Please specify either resource id or key/value")
-    if id is None and not request.same("resourcetype", RESOURCE):
-        return {}
-    pools = [_detailed(request, id)] if id is not None else cloud.living(cloud.pools)
-    found = [
-        {"resourceid": pool["id"], "resourcetype": RESOURCE, "key": key, "value": value, "fordisplay": key not in pool["hidden"]}
-        for pool in pools
-        for key, value in storage.details(cloud, pool).items()
-        if request.get("key") in (None, key) and request.get("value") in (None, value)
-    ]
-    return answers.listing(request, [one for one in found if request.get("fordisplay") in (None, one["fordisplay"])])
-
-
-@command("addResourceDetail", package="admin.volume")
-def add_resource_detail(request: Request) -> dict:
-    pool = _detailed(request, request.params["resourceid"])
-    given = request.params["details"]
-    empty = [key for key, value in given.items() if not value]
-    if empty:
-        raise errors.invalid(f"Value for key {empty[0]} can't be empty")
-    hidden = [key for key in pool["hidden"] if key not in given]
-    hidden += [] if request.get("fordisplay", True) else list(given)
-    request.cloud.pools.change(pool["id"], details={**pool["details"], **given}, hidden=hidden)
-    return answers.success()
-
-
-@command("removeResourceDetail", package="admin.volume")
-def remove_resource_detail(request: Request) -> dict:
-    """Without a key all of them."""
-    pool, key = _detailed(request, request.params["resourceid"]), request.get("key")
-    kept = {} if key is None else {name: value for name, value in pool["details"].items() if name != key}
-    request.cloud.pools.change(pool["id"], details=kept)
-    return answers.success()
