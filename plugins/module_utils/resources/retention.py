@@ -29,10 +29,6 @@ class Rules:
     monthly: int = 0
     yearly: int = 0
 
-    def any(self) -> bool:
-        """Tell whether at least one is kept by these rules (of a series that is not empty)."""
-        return any(getattr(self, one.name) for one in fields(self))
-
 
 RULES = tuple(one.name for one in fields(Rules))
 
