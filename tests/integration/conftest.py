@@ -24,6 +24,8 @@ from prediction import unlike
 from storpool_simulator.testing import Simulator
 
 CLOUDSTACKS = ("4.19.3", "4.20.2", "4.21.0", "4.22.0")
+# What goes on by itself does so soon, for the tests that wait for it.
+SOON = {"poll_seconds": 0.2, "job_seconds": 0.2, "maintenance_seconds": 0.2}
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +54,7 @@ def cloud_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
 
     def get(version: str) -> Simulator:
         if version not in running:
-            process = Simulator(tmp_path_factory.mktemp("cloud"), devices="link", cloudstack=version)
+            process = Simulator(tmp_path_factory.mktemp("cloud"), devices="link", cloudstack=version, assume=SOON)
             process.start()
             running[version] = process
         return as_at_first_start(running[version])
@@ -117,6 +119,11 @@ def calls(simulator: Simulator) -> Callable[..., Calls]:
 def declared(name: str) -> Any:
     """What the module declares: its spec and its resource or query."""
     return importlib.import_module(f"ansible_collections.storpool.cloudstack.plugins.modules.{name}").DECLARED
+
+
+def needs_cloudstack(name: str) -> bool:
+    """Whether the module speaks to CloudStack."""
+    return "cloudstack" in getattr(declared(name), "systems", ())
 
 
 def validated(name: str, options: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import Any
 import playbooks
 import pytest
 import yaml
-from conftest import CLOUDSTACKS
+from conftest import CLOUDSTACKS, needs_cloudstack
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py") if not path.stem.startswith("_"))
@@ -80,12 +80,21 @@ LEAST = {
     "cloudstack_settings": {"name": "force.ha", "value": True},
     "cloudstack_storage_pool": {"name": "p"},
     "storpool_volume": {"name": "v"},
+    "storpool_ha": {"host": "kvm11"},
     "storpool_snapshot": {"name": "s", "volume": "seed"},
     "storpool_template": {"name": "t"},
 }
 
 ENDPOINT = f"SP_API_HTTP=127.0.0.1:81;SP_AUTH_TOKEN={TOKEN};SP_TEMPLATE=nvme"
 STATS = "storpool.volumes.stats.interval"
+# Nothing goes on by itself here, so no host becomes Available.
+PROTECTED = {
+    "oobm_address": "198.51.100.1",
+    "oobm_username": "ADMIN",
+    "oobm_password": "bmc-secret",
+    "sp_node_ids": {"kvm11": 11, "kvm12": 12, "kvm13": 13, "hc1": 1},
+    "wait": False,
+}
 
 CASES: dict[str, list[Case]] = {
     "cloudstack_settings": [
@@ -129,6 +138,24 @@ CASES: dict[str, list[Case]] = {
         failed("Unsupported parameters for", pools=[{"name": "q", "pool_auth_token": TOKEN, "x": 1}]),
         failed("unable to convert to bool", name="q", forced="perhaps"),
         changed(DIFF, name="q", state="absent", maintenance_first=True),
+    ],
+    "storpool_ha": [
+        changed(CHECK, host="kvm11", **PROTECTED),
+        changed(DIFF, host="kvm11", **PROTECTED),
+        ok("", DIFF, host="kvm11", **PROTECTED),
+        ok("", CHECK, host="kvm11", wait=False, sp_node_ids={"kvm11": 11}),
+        changed(DIFF, host="kvm11", **PROTECTED, update_password="always"),
+        changed(DIFF, hosts=[{"host": "kvm12", "oobm_address": "198.51.100.2"}, {"host": "kvm11"}], **PROTECTED, return_objects="all"),
+        failed("waited 0 s, but HA of it is Disabled", host="kvm11", **{**PROTECTED, "wait": True, "wait_timeout": "0"}),
+        failed("1 of 3 failed", None, cluster="kvm1", **{**PROTECTED, "oobm_address": None}, on_error="continue"),
+        failed("is hyper-converged", CHECK, host="hc1", **PROTECTED),
+        failed("it is not known whether", host="kvm11", wait=False),
+        failed("authentication failed", host="kvm13", **{**PROTECTED, "oobm_address": "198.51.100.3", "oobm_password": TOKEN}),
+        failed("option oobm_port", host="kvm11", oobm_port=0),
+        failed("value of oobm_driver must be one of", host="kvm11", oobm_driver="IPMI"),
+        failed("Unsupported parameters for", hosts=[{"host": "kvm11", "oobm_password": TOKEN, "x": 1}]),
+        failed("unable to convert to bool", host="kvm11", recover="perhaps"),
+        changed(DIFF, host="kvm11", state="absent"),
     ],
     "storpool_volume": [
         changed(CHECK, name="v", size="1G", template="nvme", tags={"a": "b"}),
@@ -255,7 +282,7 @@ def settled(value: Any, key: str = "") -> Any:
 def simulator(request):
     """Modules of CloudStack's have one, of the newest version."""
     callspec = getattr(request.node, "callspec", None)
-    if callspec and str(callspec.params.get("module")).startswith("cloudstack_"):
+    if callspec and "module" in callspec.params and needs_cloudstack(callspec.params["module"]):
         return request.getfixturevalue("cloud_of")(CLOUDSTACKS[-1])
     return request.getfixturevalue("sim")
 
@@ -263,7 +290,7 @@ def simulator(request):
 @pytest.mark.parametrize("module", MODULES)
 def test_both_ways(simulator, playbook, calls, module):
     assert module in CASES, f"{module} has no case here"
-    common = CLOUDSTACK_CONNECTION if module.startswith("cloudstack_") else CONNECTION
+    common = CLOUDSTACK_CONNECTION if needs_cloudstack(module) else CONNECTION
     # The code behind the connection is the same for all; one module of each system is put through all of it.
     common = common if module in ("storpool_volume", "cloudstack_settings") else common[:2]
     cases = [*CASES[module], *(Case(case.comes, {**LEAST.get(module, {}), **case.options}, {}, case.says) for case in common)]

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import CLOUDSTACKS
+from conftest import CLOUDSTACKS, needs_cloudstack
 from prediction import unlike
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,6 +24,17 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("[a-z
 
 # What is there before a module's examples begin: module and options, in order.
 GROUND: dict[str, list[tuple[str, dict[str, Any]]]] = {
+    "storpool_ha": [
+        (
+            "storpool_ha",
+            {
+                "hosts": [{"host": f"kvm1{number}", "oobm_address": f"198.51.100.{number}"} for number in (1, 2, 3)],
+                "oobm_username": "ADMIN",
+                "oobm_password": "bmc-secret",
+                "sp_node_ids": {"kvm11": 11, "kvm12": 12, "kvm13": 13},
+            },
+        )
+    ],
     "storpool_snapshot": [
         ("storpool_volume", {"volumes": [{"name": "db-data"}, {"name": "db-log"}], "size": "1M", "template": "hybrid"}),
         ("storpool_snapshot", {"name": "golden", "volume": "db-data"}),
@@ -49,8 +60,8 @@ def flat(tasks: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 @pytest.fixture
 def simulator(request):
-    """Modules of CloudStack's have one, of the newest version."""
-    if request.node.callspec.params["module"].startswith("cloudstack_"):
+    """Modules that speak to CloudStack have one, of the newest version."""
+    if needs_cloudstack(request.node.callspec.params["module"]):
         return request.getfixturevalue("cloud_of")(CLOUDSTACKS[-1])
     return request.getfixturevalue("sim")
 
