@@ -14,7 +14,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import json
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -24,19 +23,23 @@ from typing import Any
 from urllib.parse import quote
 
 from . import _storpool as sp
-from ._errors import AnswerLost, ApiError, CollectionError, DeadlineExceeded, OptionError, Unauthorized, Unreachable
-from ._http import Endpoint, Http, Reply, Stats, Transient
+from ._errors import AnswerLost, ApiError, CollectionError, DeadlineExceeded, OptionError, Unauthorized, Unreachable, redacted
+from ._forms import CLOUDSTACK_BEGUN, CLOUDSTACK_CAPABILITIES, CLOUDSTACK_JOB, cloudstack_misfit
+from ._http import Endpoint, Http, Reply, Stats, Transient, loaded
 from ._options import CloudStackConnection
 
 EXPIRES = 600  # seconds that a signature is valid; the server refuses more than 15 minutes
 POLL_FIRST, POLL_LONGEST = 0.2, 2.0  # seconds between two looks at a job
 RUNNING, SUCCEEDED, FAILED, CANCELLED = range(4)  # jobstatus
 UNKNOWN_JOB = 431
+MOST_OBJECTS = 500_000  # in one listing; a server that finds ever more pages has no such cloud behind it
 
 # SP_API_HTTP=host:port;SP_AUTH_TOKEN=token;..., storpool://token@host:port/template
 _TOKENS = re.compile(r"(SP_AUTH_TOKEN\s*=\s*|storpool://)[^;@]+", re.IGNORECASE)
 _SECOND = re.compile(r"^([^=;]*=[^;]*;[^=;]*=)[^;]+")  # KEY=host:port;KEY=token, whatever the keys (sp.cluster.endpoint)
 HIDDEN_TOKEN = "(hidden)"
+_FIND_OUT = "whether it took effect is not known; running the task again finds out and finishes"
+_READS = {"listCapabilities": CLOUDSTACK_CAPABILITIES, "queryAsyncJobResult": CLOUDSTACK_JOB}
 _ID = re.compile(r"(?:[^;]+;)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -117,6 +120,12 @@ def pick(found: Sequence[Mapping[str, Any]], name: str, option: str) -> Mapping[
     raise OptionError(option, name, f"does not exist in CloudStack; there are: {known or 'none'}")
 
 
+def _readable(call: str, wrong: str | None) -> None:
+    """:raises Unreachable: something is ``wrong`` with the answer to ``call``."""
+    if wrong:
+        raise Unreachable(f"CloudStack's answer to {call} cannot be read: {wrong}", hint="check what answers at cloudstack_url")
+
+
 class CloudStack:
     """A CloudStack management server.
 
@@ -158,9 +167,12 @@ class CloudStack:
     def read(self, call: str, **params: Any) -> dict[str, Any]:
         """Return the content of an answer. :raises ApiError: the server refused."""
         try:
-            return self.http.get("?" + self._query(call, params))
+            answer = self.http.get("?" + self._query(call, params))
         except ApiError as exc:
             raise sp.about(exc, call, "") from exc.__cause__
+        if call in _READS:
+            _readable(call, _READS[call].misfit(answer))
+        return answer
 
     def list(self, call: str, key: str, unlimited: bool = False, **params: Any) -> list[dict[str, Any]]:
         """Return all objects of a listing, page by page or, ``unlimited``, in one call (for what a server has hundreds of).
@@ -169,16 +181,23 @@ class CloudStack:
         """
         if unlimited:
             params["pagesize"] = -1  # the server's word for no limit
-        answer = self.read(call, **params)
+        answer = self._page(call, key, params)
         found = list(answer.get(key, ()))
         size, page = len(found), 1
         while size and not unlimited and len(found) < answer.get("count", 0):
             page += 1
-            more = self.read(call, **params, page=page, pagesize=size).get(key, ())
+            more = self._page(call, key, {**params, "page": page, "pagesize": size}).get(key, ())
             if not more:
                 break
             found.extend(more)
+            if len(found) > MOST_OBJECTS:
+                _readable(call, f"it lists more than {MOST_OBJECTS} objects")
         return found
+
+    def _page(self, call: str, key: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        answer = self.read(call, **params)
+        _readable(call, cloudstack_misfit(key, answer))
+        return answer
 
     # -- writes
 
@@ -198,6 +217,9 @@ class CloudStack:
         except AnswerLost as exc:
             exc.message = f"{write.call} on {write.about}: {exc.message}"
             raise
+        wrong = CLOUDSTACK_BEGUN.misfit(answer)
+        if wrong:
+            raise AnswerLost(f"CloudStack's answer to {write.call} on {write.about} cannot be read: {wrong}", hint=_FIND_OUT)
         job = answer.get("jobid")
         return self._wait(job, write) if job else answer
 
@@ -212,7 +234,7 @@ class CloudStack:
                 if exc.parts.get("status") == UNKNOWN_JOB:
                     raise AnswerLost(
                         f"the job {job} of {write.call} on {write.about} is not known to CloudStack any more",
-                        hint="whether it took effect is not known; running the task again finds out and finishes",
+                        hint=_FIND_OUT,
                     ) from exc
                 raise
             except Unreachable as exc:
@@ -242,9 +264,7 @@ class CloudStack:
     @staticmethod
     def _explained(exc: ApiError, write: Command) -> ApiError:
         """Return a refusal that names call and object and what to do about it, without the secrets of the call."""
-        text = exc.description
-        for secret in write.secrets:
-            text = text.replace(secret, HIDDEN_TOKEN)
+        text = redacted(exc.description, write.secrets, HIDDEN_TOKEN)
         hint = next((way_out for part, way_out in write.hints if part.lower() in text.lower()), exc.hint)
         plain = ApiError(exc.name, text, transient=exc.transient, status=exc.parts.get("status"), hint=hint)
         plain.parts["attempts"] = exc.parts.get("attempts")
@@ -265,7 +285,7 @@ class CloudStack:
     def _decode(self, reply: Reply) -> dict[str, Any]:
         """Return what is inside the envelope."""
         try:
-            document = json.loads(reply.body)
+            document = loaded(reply.body)
         except ValueError:
             document = None
         if not isinstance(document, dict) or len(document) != 1 or not isinstance(next(iter(document.values())), dict):
@@ -305,6 +325,4 @@ class CloudStack:
         return Unauthorized(f"{reply.endpoint.label} refused the credentials", hint=hint)
 
     def _redacted(self, text: str) -> str:
-        for secret in self.connection.secrets():
-            text = text.replace(secret, "(hidden)")
-        return text
+        return redacted(text, self.connection.secrets(), HIDDEN_TOKEN)

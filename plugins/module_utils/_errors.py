@@ -9,7 +9,47 @@ Each says in one sentence what happened, and carries the parts of it (option, ca
 
 from __future__ import annotations
 
+import reprlib
+from collections.abc import Iterable
 from typing import Any
+
+SHORTEST_SECRET = 6  # a shorter one would eat ordinary words of a message
+_LONGEST_TEXT = 2000  # characters of another's text that an error repeats
+
+
+class _Brief(reprlib.Repr):
+    """Shows values as ``repr`` does, and of a huge one (or one that holds itself a million times) only the beginning."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 5
+        self.maxdict = self.maxlist = self.maxtuple = self.maxset = 20
+        self.maxlong = self.maxstring = self.maxother = 200
+
+
+_BRIEF = _Brief()
+
+
+def brief(value: Any) -> str:
+    """Return a value as errors show it, in no more than 200 characters."""
+    return f"{value[:200]!r:.200}" if isinstance(value, str) else f"{_BRIEF.repr(value):.200}"
+
+
+def plain_text(text: str) -> str:
+    """Return a text of a server's as errors repeat it: one line, not endless, and nothing in it that a terminal obeys."""
+    if len(text) > _LONGEST_TEXT:
+        text = f"{text[:_LONGEST_TEXT]}..."
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else " " if one.isspace() else one.encode("unicode_escape").decode() for one in text)
+
+
+def redacted(text: str, secrets: Iterable[str], word: str) -> str:
+    """Return ``text`` with ``word`` in place of each secret. One that is as short as ordinary words are stays: it would eat those."""
+    for secret in secrets:
+        if len(secret) >= SHORTEST_SECRET:
+            text = text.replace(secret, word)
+    return text
 
 
 class CollectionError(Exception):
@@ -41,7 +81,7 @@ class OptionError(CollectionError):
     kind = "bad_option"
 
     def __init__(self, option: str, value: Any, way_out: str, *, item: str | None = None) -> None:
-        shown = f"{value!r:.200}"
+        shown = brief(value)
         where = f" of {item}" if item else ""
         super().__init__(f"option {option}{where}: {shown} {way_out}", option=option, value=shown, item=item)
 
@@ -88,6 +128,7 @@ class ApiError(CollectionError):
         object_name: str | None = None,
         hint: str | None = None,
     ) -> None:
+        name, description = plain_text(name), plain_text(description)
         on = f" on {object_name}" if object_name else ""
         super().__init__(
             f"{call or 'the API'}{on} failed: {name}: {description}",

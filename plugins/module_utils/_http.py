@@ -9,6 +9,8 @@ Deadline, retries with jittered back-off, failover, the read-only guard of check
 
 from __future__ import annotations
 
+import io
+import json
 import random
 import socket
 import threading
@@ -36,8 +38,11 @@ CONNECT_TIMEOUT = 5.0  # seconds for one TCP connection
 RESTED = 0.02  # seconds after which a kept connection may have been closed by the server
 CONNECT_ATTEMPTS = 6  # as many as the official bindings make, over all endpoints
 BACKOFF_FIRST, BACKOFF_LONGEST = 0.25, 5.0  # seconds
+SILENCE = 0.25  # the part of a read's time that endpoints may let pass without a word, while there is another one to ask
 _PIECE = 1 << 20  # bytes read at a time
-BODY_LIMIT = 512 << 20  # bytes of one answer; a listing of a million volumes fits, a runaway body does not
+BODY_LIMIT = 128 << 20  # bytes of one answer; a listing of a hundred thousand volumes fits, a runaway body does not
+VALUES_LIMIT = 8_000_000  # values in one answer: as Python objects, small ones take twenty times the room that they had in the body
+_SMALL = 1 << 20  # bytes; a body up to this size cannot hold too many
 
 
 class Transient(Exception):
@@ -46,6 +51,16 @@ class Transient(Exception):
     def __init__(self, error: CollectionError) -> None:
         super().__init__(str(error))
         self.error = error
+
+
+def loaded(body: bytes) -> Any:
+    """Return what a JSON body says. :raises ValueError: it is not JSON, or such that no answer of an API is."""
+    if len(body) > _SMALL and body.count(b",") + body.count(b"[") + body.count(b"{") > VALUES_LIMIT:
+        raise ValueError(f"more than {VALUES_LIMIT} values")
+    try:
+        return json.loads(body)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 class Stats:
@@ -110,7 +125,8 @@ class Http:
 
     :param endpoints: in order of preference; the one that answered last is asked first.
     :param headers: sent with every call (the credentials among them; they go to the endpoints only, redirects are never followed).
-    :param timeout: seconds that one call may take in all, with its retries and failovers.
+    :param timeout: seconds that one call may take in all, with its retries and failovers. Where there are several endpoints, those that
+        take a read and say nothing may use up a quarter of it (:data:`SILENCE`); the last one that is left has all the rest.
     :param decode: takes a :class:`Reply` and returns the answer; raises :class:`Transient` when the call may be sent again,
         any :class:`CollectionError` when not, and ``ValueError`` when the body is no answer of this API at all.
     :param pool: how many connections are kept open.
@@ -168,22 +184,30 @@ class Http:
         self.stats.call(write)
         deadline = self._clock() + self.timeout + waits
         attempt = failures = 0
+        silent: set[Endpoint] = set()
         while True:
             endpoint = self.endpoints[self._preferred]
             attempt += 1
+            # A write is not taken elsewhere while it may be under way here; a read can be.
+            others = 0 if write else len(self.endpoints) - 1 - len(silent - {endpoint})
+            patience = self.timeout * SILENCE / (len(self.endpoints) - 1) if others > 0 else None
             try:
-                return self._decode(self._send(method, endpoint, path, data, deadline))
+                return self._decode(self._send(method, endpoint, path, data, deadline, patience))
             except Transient as exc:
                 problem = exc.error
             except _NotSent as exc:
                 problem = Unreachable(f"{endpoint.label} cannot be reached: {exc}")
             except (_Cut, ValueError) as exc:
-                what = exc if isinstance(exc, _Cut) else f"answered what is no answer: {exc}"
+                what = exc if isinstance(exc, _Cut) else f"answered what is no answer: {exc!s:.200}"
                 # A query carries credentials and a signature that would still be good.
                 problem = Unreachable(f"{endpoint.label} took {path.partition('?')[0] or 'the request'} and then {what}")
                 if isinstance(exc, _TooLong) and not write:
                     raise problem from exc
+                if isinstance(exc, _TimeUp):
+                    silent.add(endpoint)
                 if write:
+                    if silent:
+                        self._fail_over(endpoint)  # whoever reads it back had better ask another one
                     raise AnswerLost(
                         problem.message,
                         hint="whether it took effect is not known; running the task again finds out and finishes",
@@ -216,14 +240,22 @@ class Http:
         if self.endpoints[self._preferred] is failed:
             self._preferred = (self._preferred + 1) % len(self.endpoints)
 
-    def _send(self, method: str, endpoint: Endpoint, path: str, data: bytes | None, deadline: float) -> Reply:
-        """Send one request and return its answer; tells apart what never left (:class:`_NotSent`) from what was cut off (:class:`_Cut`)."""
+    def _send(
+        self, method: str, endpoint: Endpoint, path: str, data: bytes | None, deadline: float, patience: float | None = None
+    ) -> Reply:
+        """Send one request and return its answer; tells apart what never left (:class:`_NotSent`) from what was cut off (:class:`_Cut`).
+
+        :param patience: seconds without a byte after which this endpoint counts as silent, when that is sooner than the deadline.
+        """
+        request = self._request(method, endpoint, path, data)
         remaining = max(0.1, deadline - self._clock())
+        if patience is not None and patience < remaining:
+            remaining = patience
         connections = self._connections(endpoint)
         connection = connections.take(remaining)
         try:
-            connection.sock.sendall(self._request(method, endpoint, path, data))
-            answer = HTTPResponse(connection.sock, method=method)
+            connection.sock.sendall(request)
+            answer = HTTPResponse(_Ear(connection.sock, deadline, self._clock), method=method)
             answer.begin()
             body = self._body(answer, deadline)
         except BaseException as exc:
@@ -272,6 +304,41 @@ class Http:
             raise _Cut("broke off its answer")
         answer.close()
         return b"".join(pieces)
+
+
+class _Ear(io.RawIOBase):
+    """What :class:`HTTPResponse` reads from: no wait is longer than the socket's time-out or goes beyond ``deadline``.
+
+    A socket's own time-out begins anew with every byte, so headers that drip would last as long as the server likes.
+    """
+
+    def __init__(self, sock: Any, deadline: float, clock: Callable[[], float]) -> None:
+        super().__init__()
+        self._sock = sock
+        self._deadline = deadline
+        self._clock = clock
+        self._set = sock.gettimeout()
+        self._heard = False
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """Return the stream that the standard library asks a socket for."""
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        """Tell that this is a stream to read from."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a part of ``buffer``. :raises socket.timeout: nothing came in time, or the time is up."""
+        if self._heard:
+            left = self._deadline - self._clock()
+            if left <= 0:
+                raise _Cut("had not ended its answer when the time was up")
+            if left < self._set:
+                self._set = left
+                self._sock.settimeout(left)
+        self._heard = True
+        return self._sock.recv_into(buffer)
 
 
 class _Connections:

@@ -11,6 +11,7 @@ A task declares one object in its top-level options, many in a list (``volumes``
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from typing import Any
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ._errors import OptionError
+from ._files import read_bytes
 
 BULK_SPEC: dict[str, dict[str, Any]] = dict(
     on_error=dict(type="str", choices=["stop", "continue"], default="stop"),
@@ -27,6 +29,7 @@ BULK_SPEC: dict[str, dict[str, Any]] = dict(
 )
 
 MOST_PARALLEL = 256  # each takes a thread and a connection
+MOST_BYTES = 64 << 20  # of a file of objects; a hundred thousand take a quarter of it
 
 _EXACT = {"str": str, "int": int, "bool": bool, "dict": dict, "list": list}
 
@@ -70,25 +73,25 @@ def read_file(path: str, option: str, plural: str) -> list[Any]:
     """
     path = os.path.expanduser(path)
     ending = os.path.splitext(path)[1].lower()
+    if ending not in (".json", ".yml", ".yaml", ".csv"):
+        raise OptionError(option, path, "must end in .json, .yml, .yaml or .csv")
+    content = read_bytes(path, option, MOST_BYTES)
     try:
-        # Spreadsheets put a byte order mark first.
-        with open(path, encoding="utf-8-sig", newline="" if ending == ".csv" else None) as stream:
-            if ending == ".json":
-                found = json.load(stream)
-            elif ending in (".yml", ".yaml"):
-                found = _load_yaml(stream, option, path)
-            elif ending == ".csv":
-                rows = csv.DictReader(stream, restkey="(beyond the columns of the first line)")
-                columns = rows.fieldnames or ()
-                if len(set(columns)) < len(columns):
-                    raise ValueError("its first line names a column twice")
-                found = [{key: value for key, value in row.items() if value not in (None, "")} for row in rows]
-                while found and not found[-1]:
-                    del found[-1]  # spreadsheets leave rows of mere commas below the last one
-            else:
-                raise OptionError(option, path, "must end in .json, .yml, .yaml or .csv")
-    except OSError as exc:
-        raise OptionError(option, path, f"cannot be read: {exc.strerror}") from exc
+        text = content.decode("utf-8-sig")  # spreadsheets put a byte order mark first
+        if ending == ".json":
+            found = json.loads(text)
+        elif ending == ".csv":
+            rows = csv.DictReader(io.StringIO(text, newline=""), restkey="(beyond the columns of the first line)")
+            columns = rows.fieldnames or ()
+            if len(set(columns)) < len(columns):
+                raise ValueError("its first line names a column twice")
+            found = [{key: value for key, value in row.items() if value not in (None, "")} for row in rows]
+            while found and not found[-1]:
+                del found[-1]  # spreadsheets leave rows of mere commas below the last one
+        else:
+            found = _load_yaml(text, option, path)
+    except RecursionError:
+        raise OptionError(option, path, "is nested too deeply") from None
     except (ValueError, csv.Error) as exc:
         raise OptionError(option, path, f"is not valid {ending[1:].upper()}: {exc}") from exc
     if isinstance(found, dict):
@@ -98,13 +101,13 @@ def read_file(path: str, option: str, plural: str) -> list[Any]:
     return found
 
 
-def _load_yaml(stream: Any, option: str, path: str) -> Any:
+def _load_yaml(text: str, option: str, path: str) -> Any:
     try:
         import yaml
     except ImportError:
         raise OptionError(option, path, "needs PyYAML where the task runs; use JSON or CSV, or install it") from None
     try:
-        return yaml.load(stream, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.YAMLError as exc:
         raise ValueError(exc) from exc
 

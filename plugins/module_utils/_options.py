@@ -11,10 +11,12 @@ its source, so that an error can name it.
 from __future__ import annotations
 
 import configparser
+import difflib
 import glob
 import os
 import platform
 import re
+import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +24,7 @@ from typing import Any
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ._errors import OptionError
+from ._files import read_bytes
 from ._units import parse_remote_name, parse_whole
 
 STORPOOL_SPEC: dict[str, dict[str, Any]] = dict(
@@ -51,9 +54,13 @@ DEFAULT_PORT = 81  # SP_API_HTTP_PORT when nothing says otherwise (bindings, spc
 DEFAULT_TIMEOUT = 120
 DEFAULT_PROFILE_FILE = "~/.config/storpool.cloudstack/profiles.ini"
 STORPOOL_CONF = "/etc/storpool.conf"
+MOST_BYTES = 1 << 20  # of a profile file
 
 DEFAULT_JOB_TIMEOUT = 3600
 
+# What a host's name or address is made of, besides its port; brackets go around IPv6 addresses, which may tell an interface after a %.
+_HOST = re.compile(r"[A-Za-z0-9_.:%\[\]-]{1,300}")
+_URL = re.compile(r"https?://(?:[A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.%]{2,60}\])(?::[0-9]{1,5})?(?:/[!$&'()*+,;=:A-Za-z0-9_.~%-]*)*")
 _CLUSTER_ID = re.compile(r"~[A-Za-z0-9]+(\.[A-Za-z0-9]+)?")
 _CONF = {"sp_api_http_host": "SP_API_HTTP_HOST", "sp_api_http_port": "SP_API_HTTP_PORT", "sp_auth_token": "SP_AUTH_TOKEN"}
 _ENVIRONMENT = {
@@ -152,17 +159,31 @@ class Settings:
         path = os.path.expanduser(self._options.get("profile_file") or DEFAULT_PROFILE_FILE)
         self._profile_file = path
         parser = configparser.ConfigParser(interpolation=None)
+        content = read_bytes(path, "profile_file", MOST_BYTES)
         try:
-            with open(path, encoding="utf-8") as stream:
-                parser.read_file(stream)
-        except OSError as exc:
-            raise OptionError("profile_file", path, f"cannot be read: {exc.strerror}") from exc
+            parser.read_string(content.decode("utf-8"))
         except (configparser.Error, UnicodeDecodeError) as exc:
             # The text of a parser's error quotes lines of the file, and a line may hold a token.
             raise OptionError("profile_file", path, "is not an INI file with one [section] for each profile") from exc
         if not parser.has_section(profile):
             raise OptionError("profile", profile, f"is not in {path}, which has: {', '.join(parser.sections()) or 'no profile'}")
-        return dict(parser.items(profile))
+        return _known(dict(parser.items(profile)), f"{profile} of {path}")
+
+
+def _known(given: Mapping[str, str], where: str) -> dict[str, str]:
+    """Return the settings of a profile by the names of their options. :raises OptionError: one is misspelt; names the nearest."""
+    names = {
+        name: option
+        for option, spec in {**STORPOOL_SPEC, **CLOUDSTACK_SPEC}.items()
+        if not option.startswith("profile")
+        for name in (option, *spec.get("aliases", ()))
+    }
+    for key in given:
+        if key not in names:
+            near = difflib.get_close_matches(key, names, 1)
+            meant = f"did you mean {near[0]}? " if near else ""
+            raise OptionError("profile", where, f"sets {key:.100}, which is no setting; {meant}There are: {', '.join(names)}")
+    return {names[key]: value for key, value in given.items()}
 
 
 def read_storpool_conf(path: str = STORPOOL_CONF, hostname: str | None = None) -> dict[str, Setting]:
@@ -212,7 +233,7 @@ def _conf_files(path: str) -> Iterator[tuple[str, configparser.ConfigParser]]:
 def _split_host(text: str, port: int, source: str) -> tuple[str, int]:
     """Return host and port of ``host``, ``host:port``, ``[v6]`` or ``[v6]:port``."""
     text = text.strip()
-    if "://" in text or "/" in text or not text or any(letter.isspace() for letter in text):
+    if not _HOST.fullmatch(text):
         raise OptionError(
             "sp_api_http_host", text, f"(from {source}) is not a host name or address; give only the host, as in 10.0.0.1 or 10.0.0.1:81"
         )
@@ -298,13 +319,15 @@ def cloudstack_connection(options: Mapping[str, Any], environ: Mapping[str, str]
     found = _look_up(CLOUDSTACK_SPEC, ("cloudstack_url", "cloudstack_key", "cloudstack_secret"), options, environ, STORPOOL_CONF)
     url = found["cloudstack_url"]
     text = str(url.value).strip().rstrip("/")
-    if not text.startswith(("http://", "https://")) or any(letter.isspace() for letter in text) or "?" in text or "@" in text:
+    if not _URL.fullmatch(text):
         raise OptionError(
-            "cloudstack_url", text, f"(from {url.source}) is not the address of an API, like https://cloudstack.example.com/client/api"
+            "cloudstack_url",
+            re.sub("//[^/]*@", "//(hidden)@", text),
+            f"(from {url.source}) is not the address of an API, like https://cloudstack.example.com/client/api",
         )
     ca_path = found["cloudstack_ca_path"]
-    if ca_path and not os.path.exists(os.path.expanduser(ca_path.value)):
-        raise OptionError("cloudstack_ca_path", ca_path.value, f"(from {ca_path.source}) does not exist")
+    if ca_path:
+        _check_authorities(os.path.expanduser(ca_path.value), ca_path.source)
     verify = _flag(found["cloudstack_validate_certs"], "cloudstack_validate_certs", True)
     return CloudStackConnection(
         url=text,
@@ -315,6 +338,19 @@ def cloudstack_connection(options: Mapping[str, Any], environ: Mapping[str, str]
         job_timeout=_number(found["cloudstack_job_timeout"], "cloudstack_job_timeout", DEFAULT_JOB_TIMEOUT, 604800),
         sources=_sources(found),
     )
+
+
+def _check_authorities(path: str, source: str) -> None:
+    """:raises OptionError: there are no certificates of authorities; a directory of them is taken as it is."""
+    if not os.path.exists(path):
+        raise OptionError("cloudstack_ca_path", path, f"(from {source}) does not exist")
+    if os.path.isdir(path):
+        return
+    content = read_bytes(path, "cloudstack_ca_path", MOST_BYTES * 8)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=content.decode("ascii", "ignore"))
+    except (ssl.SSLError, ValueError):
+        raise OptionError("cloudstack_ca_path", path, f"(from {source}) holds no certificates in PEM form") from None
 
 
 def _cluster(value: str) -> str:

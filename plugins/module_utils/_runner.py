@@ -19,7 +19,7 @@ from typing import Any, Callable
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from . import _http
-from ._errors import AnswerLost, ApiError, CollectionError, DeadlineExceeded
+from ._errors import AnswerLost, ApiError, CollectionError, DeadlineExceeded, redacted
 from ._items import bulk_spec, expand
 from ._options import CLOUDSTACK_SPEC, STORPOOL_SPEC, cloudstack_connection, storpool_connection
 from ._plan import JointWait, Plan, Resource, Wait, diff_of, plan_all, waves
@@ -27,7 +27,6 @@ from ._storpool import EXISTS, NOT_THERE, StorPool
 
 HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"  # Ansible's own word for it
 _LONG = 100  # lists longer than this are not repeated in the invocation
-_SHORTEST_SECRET = 6  # a shorter one would eat ordinary words of a message
 
 
 @dataclass(frozen=True)
@@ -87,17 +86,21 @@ def run_module(declared: Manages | Informs) -> None:
     """Be an ordinary module: parse, run, exit."""
 
     class Module(AnsibleModule):
-        """Refuses wrong arguments without showing what ``hide`` would have hidden."""
+        """Refuses wrong arguments without showing what ``hide`` would have hidden, and hides secrets as :func:`execute` does.
+
+        Ansible's own removal works by substring: a token that is ``1`` or ``true`` would take the result apart.
+        """
 
         def fail_json(self, msg: str, **kwargs: Any) -> None:
             kwargs.setdefault("invocation", {"module_args": shown_options(declared, getattr(self, "params", {}))})
-            super().fail_json(msg, **kwargs)
+            secrets = {str(value) for value in self.no_log_values}
+            self.no_log_values.clear()
+            super().fail_json(**without_secrets({"msg": msg, **kwargs}, secrets))
 
     # no_log keeps the options out of the system log: a token may stand inside an ordinary value.
     module = Module(argument_spec=declared.argument_spec(), supports_check_mode=True, no_log=True)
     result = execute(declared, module.params, module.check_mode, module._diff)
-    # Our results are built without secrets; Ansible's own removal works by substring and would cut every word that equals a short secret.
-    module.no_log_values.clear()
+    module.no_log_values.clear()  # our results are built without secrets
     for warning in result.pop("warnings", []):
         module.warn(warning)
     if result.pop("failed", False):
@@ -129,10 +132,11 @@ def execute(
             "failed": True,
             "changed": False,
             "msg": f"unexpected error, a defect of this collection: {type(exc).__name__}: {exc}",
+            "error": {"type": "defect", "message": f"{type(exc).__name__}: {exc}"},
             "exception": traceback.format_exc(),
         }
     result["invocation"] = {"module_args": shown_options(declared, options)}
-    return _without(result, secrets)
+    return without_secrets(result, secrets)
 
 
 def _connect(systems: Sequence[str], options: Mapping[str, Any], clients: dict[Any, Any], secrets: set[str]) -> Any:
@@ -180,15 +184,26 @@ def _by_alias(spec: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 def _masked(spec: Mapping[str, dict[str, Any]], options: Mapping[str, Any]) -> dict[str, Any]:
     """Return options, and those of the entries in lists, without the values of secret ones."""
     known = _by_alias(spec)
-    shown = {}
-    for name, value in options.items():
-        one = known.get(name, {})
-        if one.get("no_log") and value is not None:
-            value = HIDDEN
-        elif one.get("options") and isinstance(value, list):
-            value = [_masked(one["options"], entry) if isinstance(entry, Mapping) else entry for entry in value]
-        shown[name] = value
-    return shown
+    return {name: None if value is None else _masked_one(known.get(name), value) for name, value in options.items()}
+
+
+def _masked_one(one: Mapping[str, Any] | None, value: Any) -> Any:
+    """Return the value of an option as it may be shown. What is no option may be a secret under a misspelt name."""
+    if one is None or one.get("no_log"):
+        return HIDDEN
+    inner = one.get("options")
+    if inner:
+        if isinstance(value, Mapping):
+            return _masked(inner, value)
+        if isinstance(value, list):
+            return [_masked_one(one, entry) for entry in value]
+        if _has_secrets(inner):
+            return HIDDEN  # entries may be given as text
+    return value
+
+
+def _has_secrets(spec: Mapping[str, dict[str, Any]]) -> bool:
+    return any(one.get("no_log") or _has_secrets(one.get("options") or {}) for one in spec.values())
 
 
 def _secrets(spec: Mapping[str, dict[str, Any]], options: Mapping[str, Any]) -> Iterator[str]:
@@ -197,22 +212,21 @@ def _secrets(spec: Mapping[str, dict[str, Any]], options: Mapping[str, Any]) -> 
         value = options.get(name)
         if one.get("no_log") and value:
             yield str(value)
-        elif isinstance(value, list) and any(inner.get("no_log") for inner in one.get("options", {}).values()):
-            for entry in value:
+        elif isinstance(value, (list, Mapping)) and _has_secrets(one.get("options") or {}):
+            for entry in [value] if isinstance(value, Mapping) else value:
                 yield from _secrets(one["options"], entry)
 
 
-def _without(result: dict[str, Any], secrets: set[str]) -> dict[str, Any]:
+def without_secrets(result: dict[str, Any], secrets: set[str]) -> dict[str, Any]:
     """Return ``result`` with secrets taken out of the texts that others wrote: messages, errors and tracebacks."""
-    long_enough = [secret for secret in secrets if len(secret) >= _SHORTEST_SECRET]
 
     def clean(value: Any) -> Any:
         if isinstance(value, str):
-            for secret in long_enough:
-                value = value.replace(secret, HIDDEN)
-        elif isinstance(value, dict):
-            return {key: clean(inner) for key, inner in value.items()}
-        elif isinstance(value, list):
+            return redacted(value, secrets, HIDDEN)
+        if isinstance(value, dict):
+            # What kind of error it is, and of which option, are words of ours that a playbook compares with.
+            return {key: inner if key in ("type", "option", "name") else clean(inner) for key, inner in value.items()}
+        if isinstance(value, list):
             return [clean(inner) for inner in value]
         return value
 

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from ._errors import AnswerLost, ApiError, DeadlineExceeded, Unauthorized, Unreachable
-from ._http import Endpoint, Http, Reply, Stats, Transient
+from ._errors import AnswerLost, ApiError, DeadlineExceeded, Unauthorized, Unreachable, redacted
+from ._forms import STORPOOL
+from ._http import Endpoint, Http, Reply, Stats, Transient, loaded
 from ._options import StorPoolConnection
 
 NOT_THERE = "objectDoesNotExist"
@@ -370,7 +371,7 @@ class StorPool:
 
     def _get(self, call: str, on: str | None = None) -> Any:
         try:
-            return self.http.get(self._path(call, on))
+            found = self.http.get(self._path(call, on))
         except ApiError as exc:
             failure = about(exc, call, on or "")
             if on is None and exc.name == NOT_THERE:
@@ -378,15 +379,25 @@ class StorPool:
             raise failure from exc.__cause__
         except Unreachable as exc:
             raise self._with_way_out(exc) from exc.__cause__
+        return self._readable(call, found)
 
     def _get_at(self, path: str) -> Any:
         """Return what a listing of another cluster, or of several, tells."""
+        call = path.partition("MultiCluster/")[2] or path.rpartition("/")[2]
         try:
-            return self.http.get(path)
+            found = self.http.get(path)
         except ApiError as exc:
-            raise about(exc, path.rpartition("/")[2], "") from exc.__cause__
+            raise about(exc, call, "") from exc.__cause__
         except Unreachable as exc:
             raise self._with_way_out(exc) from exc.__cause__
+        return self._readable(call, found)
+
+    def _readable(self, call: str, found: Any) -> Any:
+        """Return an answer. :raises Unreachable: it has not the form of one to this call."""
+        wrong = STORPOOL[call].misfit(found)
+        if wrong:
+            raise self._with_way_out(Unreachable(f"StorPool's answer to {call} cannot be read: {wrong}"))
+        return found
 
     def _with_way_out(self, exc: Unreachable) -> Unreachable:
         """Return the same error, saying which options are to be looked at and where their values are from."""
@@ -429,7 +440,7 @@ class StorPool:
         """Return ``data`` of an answer; an error object counts whatever the HTTP status is (rule ``http-status``)."""
         status = reply.status
         try:
-            document = json.loads(reply.body)
+            document = loaded(reply.body)
         except ValueError:
             raise self._no_json(reply) from None
         if not isinstance(document, dict):
@@ -466,7 +477,7 @@ class StorPool:
         )
 
     def _redacted(self, text: str) -> str:
-        return text.replace(self.connection.token, "(token)")
+        return redacted(text, [self.connection.token], "(token)")
 
 
 def _in_path(name: str) -> str:

@@ -23,12 +23,11 @@ from typing import Any
 from ansible import constants as C
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible.module_utils.common.parameters import remove_values
 from ansible.module_utils.errors import UnsupportedError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
-from ..module_utils._runner import execute, shown_options
+from ..module_utils._runner import execute, shown_options, without_secrets
 
 # Clients live as long as the worker: all items of a loop share one connection.
 _CLIENTS: dict[Any, Any] = {}
@@ -103,7 +102,7 @@ class InProcessAction(ActionBase):
                 "msg": message,
                 "invocation": {"module_args": shown_options(self.DECLARED, validated.validated_parameters)},
             }
-            return remove_values(failure, validated._no_log_values)
+            return without_secrets(failure, {str(value) for value in validated._no_log_values})
         _spare_what_was_inherited()
         with _working_in(self._loader.get_basedir()):
             result = execute(self.DECLARED, validated.validated_parameters, bool(self._task.check_mode), bool(self._task.diff), _CLIENTS)

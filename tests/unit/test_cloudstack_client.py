@@ -145,6 +145,10 @@ def test_the_version_is_read_once():
         assert client.version > (4, 20, 2)
 
 
+def hosts(numbers):
+    return [{"id": str(number)} for number in numbers]
+
+
 @pytest.mark.parametrize(
     ("pages", "found"),
     [
@@ -156,12 +160,23 @@ def test_the_version_is_read_once():
     ],
 )
 def test_paging(pages, found):
+    pages = [{**page, "host": hosts(page["host"])} if "host" in page else page for page in pages]
     script = [
         call("listHosts", page, params={"type": "Routing", **({"page": str(number), "pagesize": "2"} if number > 1 else {})})
         for number, page in enumerate(pages, 1)
     ]
     with Api(*script) as server:
-        assert connect(server).list("listHosts", "host", type="Routing") == found
+        assert connect(server).list("listHosts", "host", type="Routing") == hosts(found)
+
+
+def test_a_listing_without_an_end(monkeypatch):
+    monkeypatch.setattr(cs, "MOST_OBJECTS", 5)
+    pages = [
+        call("listHosts", {"count": 10**9, "host": hosts([0, 1])}, params={"page": str(number), "pagesize": "2"} if number > 1 else {})
+        for number in (1, 2, 3)
+    ]
+    with Api(*pages) as server, pytest.raises(Unreachable, match="more than 5 objects"):
+        connect(server).list("listHosts", "host")
 
 
 def test_a_listing_without_limit_is_one_call():

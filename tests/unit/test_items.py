@@ -125,7 +125,7 @@ def test_home_in_a_path(tmp_path, monkeypatch):
     ("file", "content", "message"),
     [
         ("gone.json", None, "cannot be read: No such file or directory"),
-        (".", None, "cannot be read: Is a directory"),
+        (".", None, "must end in .json, .yml, .yaml or .csv"),
         ("things.txt", "x", "must end in"),
         ("things.json", "[", "is not valid JSON: "),
         ("things.json", "", "is not valid JSON: "),

@@ -470,9 +470,9 @@ def execute(query, clients=None, check=False, **options):
 
 
 def test_a_query():
-    with Server(GET("/ctrl/1.0/VolumesList", data=[1])) as server:
-        result = execute(lambda client, _options: {"found": client.volumes()}, sp_api_http_port=server.port, sp_api_http_host=["127.0.0.1"])
-    assert (result["changed"], result["found"]) == (False, [1])
+    with Server(GET("/ctrl/1.0/ClustersList", data={"clusters": []})) as server:
+        result = execute(lambda client, _options: {"found": client.clusters()}, sp_api_http_port=server.port)
+    assert (result["changed"], result["found"]) == (False, [])
     assert result["api"] == {"reads": 1, "writes": 0, "attempts": 1, "waited": 0.0}
     assert result["invocation"]["module_args"]["sp_auth_token"] == _runner.HIDDEN
     assert result["invocation"]["module_args"]["sp_api_http_host"] == ["127.0.0.1"]

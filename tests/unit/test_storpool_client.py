@@ -8,8 +8,10 @@ from __future__ import annotations
 import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils import _storpool as sp
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import ApiError
-from test_http import connect
+from test_http import answers_of_any_form, connect
 from transcript import GET, POST, Server
+
+__all__ = ["answers_of_any_form"]
 
 NOT_THERE = {"name": "objectDoesNotExist", "descr": "no such volume"}
 

@@ -55,7 +55,7 @@ def _in_order(found: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]
 
 
 def _service(number: int, raw: Mapping[str, Any]) -> dict[str, Any]:
-    return {"id": number, "node": raw.get("nodeId"), "status": raw["status"], "version": raw["version"], "started": raw["startTime"]}
+    return {"id": number, "node": raw.get("nodeId"), "status": raw["status"], "version": raw["version"], "started": raw.get("startTime")}
 
 
 def _services(reads: _Reads) -> dict[str, Any]:
