@@ -362,6 +362,16 @@ def test_a_dead_agent_with_a_living_client_is_degraded(host: Host) -> None:
     assert host.state == "Available"
 
 
+def test_a_question_takes_until_the_next_look(host: Host) -> None:
+    host.protect()
+    host.lose_agent()
+    host.pass_time(POLL)
+    assert host.state == "Checking" and host.world["ha"]["checks"] == 0
+    host.sim.agent("kvm11", "up")
+    host.pass_time(POLL)
+    assert host.state == "Available"
+
+
 def test_memory_tells_whether_anything_runs_on_a_host(host: Host) -> None:
     assert host.listed["memoryallocatedbytes"] == 0
     host.sim.vm("web", "kvm11")

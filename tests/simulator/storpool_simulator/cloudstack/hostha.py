@@ -163,6 +163,8 @@ class Step:
     def look(self) -> None:
         if not (self._is_on() and self._takes_part()):
             return
+        if self.ha["state"] == CHECKING:
+            self._conclude()
         if self.ha["state"] in (AVAILABLE, SUSPECT, DEGRADED, FENCED):
             self._check_health()
         state = self.ha["state"]
@@ -217,8 +219,11 @@ class Step:
         return not pools or hosts.client_runs(self.cloud, self.host)
 
     def _check_activity(self) -> None:
+        """The neighbours have answered when the next look comes."""
         self.note(checked=self.now)
         self.move("PerformActivityCheck")
+
+    def _conclude(self) -> None:
         checks, failures = self.ha["checks"] + 1, self.ha["failures"] + (not self._has_activity())
         self.note(checks=checks, failures=failures)
         if checks < self.setting("activity.check.max.attempts"):
