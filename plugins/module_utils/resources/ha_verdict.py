@@ -22,6 +22,7 @@ _SINCE = (4, 19)  # the StorPool heartbeat
 _MAINTENANCE = (
     "PrepareForMaintenance", "PrepareForMaintenanceWithErrors", "ErrorInPrepareForMaintenance", "Maintenance", "ErrorInMaintenance",
 )  # fmt: skip
+_DECLARED = "Degraded"  # by an operator; out-of-band management counts as disabled for the host then
 _ENABLE = "enable it with storpool.cloudstack.storpool_ha, state: enabled"
 _RESTART = "restart all management servers, one at a time (role storpool.cloudstack.global_settings does it)"
 
@@ -130,7 +131,7 @@ def _of_cloudstack(host: Host) -> Iterator[Reason]:
         )
     if host.resource_state in _MAINTENANCE:
         yield Reason("maintenance", f"it is in maintenance ({host.resource_state})", "end its maintenance when the work is done")
-    elif host.resource_state == "Degraded":
+    elif host.resource_state == _DECLARED:
         yield Reason("declared_degraded", "it was declared degraded", "take that back with cancelHostAsDegraded when it is repaired")
     elif host.resource_state != ENABLED:
         yield Reason(
@@ -159,8 +160,8 @@ def _of_oobm(host: Host) -> Iterator[Reason]:
         yield Reason("oobm_off_in_cluster", f"out-of-band management is switched off in cluster {host.cluster.name}", _ENABLE)
     if not host.zone.oobm:
         yield Reason("oobm_off_in_zone", f"out-of-band management is switched off in zone {host.zone.name}", _ENABLE)
-    if not (oobm.configured and oobm.enabled and host.cluster.oobm and host.zone.oobm):
-        return
+    if not (oobm.configured and oobm.enabled and host.cluster.oobm and host.zone.oobm) or host.resource_state == _DECLARED:
+        return  # nobody asks for the power then
     where = f"{oobm.driver} at {oobm.address}"
     if oobm.power == "Unknown":
         yield Reason(

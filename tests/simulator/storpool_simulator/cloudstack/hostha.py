@@ -165,6 +165,8 @@ class Step:
             return
         if self.ha["state"] == CHECKING:
             self._conclude()
+            if self.ha["state"] != SUSPECT:
+                return
         if self.ha["state"] in (AVAILABLE, SUSPECT, DEGRADED, FENCED):
             self._check_health()
         state = self.ha["state"]
