@@ -107,9 +107,9 @@ class InProcessAction(ActionBase):
         with _working_in(self._loader.get_basedir()):
             result = execute(self.DECLARED, validated.validated_parameters, bool(self._task.check_mode), bool(self._task.diff), _CLIENTS)
         if validated._warnings:
-            result.setdefault("warnings", []).extend(
-                f"Both option {one['option']} and its alias {one['alias']} are set." for one in validated._warnings
-            )
+            # Before those of the task itself, as AnsibleModule has them.
+            twice = [f"Both option {one['option']} and its alias {one['alias']} are set." for one in validated._warnings]
+            result["warnings"] = [*twice, *result.get("warnings", [])]
         return result
 
     @staticmethod

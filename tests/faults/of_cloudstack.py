@@ -36,6 +36,12 @@ def change_settings(lab: Lab) -> dict[str, Any]:
     return {"settings": [{"name": "ha.tag", "state": "default"}, {"name": "storage.stats.interval", "value": 77000}], "parallel": 1}
 
 
+@cloud("storpool_ha_info")
+def tell_who_is_protected(lab: Lab) -> dict[str, Any]:
+    lab.simulator.cs("updateConfiguration", name="kvm.ha.fence.on.storage.heartbeat.failure", value="true")
+    return {"zone": "sofia", "sp_node_ids": {"kvm11": 11, "kvm12": 12, "hc1": 1}}
+
+
 @cloud("cloudstack_storage_pool")
 def make_a_pool(lab: Lab) -> dict[str, Any]:
     return {"name": "archive", "zone": "sofia", "template": "hybrid", "tags": ["hybrid"], "capacity": "10T"}

@@ -157,6 +157,14 @@ CASES: dict[str, list[Case]] = {
         failed("unable to convert to bool", host="kvm11", recover="perhaps"),
         changed(DIFF, host="kvm11", state="absent"),
     ],
+    "storpool_ha_info": [
+        ok("", None, zone="sofia", sp_node_ids={"kvm11": 11}),
+        ok("no_instances: hc1", CHECK, cluster="converged", allow_hyperconverged="yes"),
+        ok("Both option hosts and its alias host are set", None, host="kvm11", hosts=["kvm11"]),
+        failed("'kvm99' does not exist in CloudStack", hosts=["kvm11", "kvm99"]),
+        failed("is no StorPool node id", sp_node_ids={"kvm11": "eleven"}),
+        failed("unable to convert to bool", allow_hyperconverged="perhaps"),
+    ],
     "storpool_volume": [
         changed(CHECK, name="v", size="1G", template="nvme", tags={"a": "b"}),
         changed(DIFF, name="v", size="1G", template="nvme", tags={"a": "b"}),

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the storpool.cloudstack authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a task may ask of StorPool: however many objects it declares, a handful of listings, and a write for each change.
+"""What a task may ask of the servers: however many objects it declares, a handful of listings, and a write for each change.
 
 Time is noise, calls are not: a budget that is exceeded here is what would be slow on a cluster. Each case runs in check mode (the same
 reads and those of `check`, no write), for real, and again (no write).
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from storpool_simulator.testing import Simulator
 
 MIB = 1 << 20
 MANY = 40
@@ -201,3 +202,67 @@ def test_a_loop_reads_once_for_each_item(playbook, do, calls):
     assert playbook([task]).changed == 0
     spent = calls()
     assert (spent.reads, spent.writes) == (["Volume"] * MANY, [])
+
+
+# -- hosts of a zone: both systems together
+
+
+HOSTS_READS = ["listZones", "listClusters", "listHosts", "listStoragePools", "ServicesList", "listConfigurations"]
+
+
+@pytest.fixture(scope="module")
+def large_zone(tmp_path_factory):
+    """200 KVM hosts in four clusters, each cluster on a StorPool cluster of its own; three more that are hyper-converged."""
+    directory = tmp_path_factory.mktemp("large")
+    clusters = [{"id": name, "name": f"sofia-{name}", "clients": []} for name in "abcd"]
+    topology = {"locations": [{"id": "sf", "name": "sofia", "clusters": clusters}], "cloudstack": {"clusters": 4, "hosts_per_cluster": 50}}
+    (directory / "topology.json").write_text(json.dumps(topology))
+    with Simulator(directory / "state", cloudstack="4.22.0", topology=str(directory / "topology.json")) as process:
+        process.background(False)
+        yield process
+
+
+class TestHostsOfALargeZone:
+    """Six calls, of which one is the page of hosts; a page of events and one call more while the fence setting may wait for a restart."""
+
+    @pytest.fixture
+    def simulator(self, large_zone):
+        large_zone.reset()
+        large_zone.background(False)
+        return large_zone
+
+    @pytest.fixture
+    def ask(self, simulator, run_module, calls):
+        nodes = {name: host["storpool"]["client"] for name, host in simulator.hosts().items()}
+
+        def once(**options):
+            calls()
+            result = run_module("storpool_ha_info", sp_node_ids=nodes, **options)
+            spent = calls()
+            assert ("failed" in result, spent.writes, result["api"]["reads"]) == (False, [], len(spent.reads))
+            return result, spent.reads
+
+        return once
+
+    def test_six_calls(self, ask):
+        result, reads = ask(zone="sofia")
+        assert (len(result["hosts"]), reads) == (203, HOSTS_READS)
+        assert {one["client_state"] for one in result["hosts"]} == {"running"}
+        assert {one["storpool_cluster"] for one in result["hosts"]} == {"sf.a", "sf.b", "sf.c", "sf.d"}
+
+    def test_one_host_costs_no_more(self, ask):
+        result, reads = ask(hosts=["kvm11"])
+        assert (len(result["hosts"]), reads) == (1, HOSTS_READS)
+
+    def test_a_changed_fence_setting_costs_two_more(self, ask, simulator):
+        simulator.cs("updateConfiguration", name="kvm.ha.fence.on.storage.heartbeat.failure", value="true")
+        result, reads = ask(zone="sofia")
+        assert reads == [*HOSTS_READS, "listManagementServers", "listEvents"]
+        assert result["fence_setting"]["restart_required"] is True
+
+    def test_a_client_that_is_down_where_ids_are_the_same_costs_one_for_each_cluster(self, ask, simulator):
+        """The clients of all four clusters are 11 to 60 here, and no answer for a location tells the clusters apart."""
+        simulator.client(11, "down", "sofia-c")
+        result, reads = ask(zone="sofia")
+        assert sorted(reads) == sorted([*HOSTS_READS, *["ServicesList"] * 4])
+        assert [(one["name"], one["node_id"]) for one in result["hosts"] if one["client_state"] == "down"] == [("kvm111", 11)]
