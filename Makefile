@@ -29,7 +29,7 @@ demo: ## the tour: playbooks against a simulated StorPool, each step checked, ru
 test: ## everything that CI runs; ends with `N passed, N failed`
 	@$(PYTHON) $(TOOLS)/stages.py test
 
-.PHONY: lint sanity unit properties faults integration artifact simulator-tests
+.PHONY: lint sanity unit properties faults integration artifact simulator-tests molecule
 lint: ## ruff, yamllint, ansible-lint, changelog, documentation
 sanity: ## ansible-test sanity without ignore files
 unit: ## plans and clients, no network
@@ -38,7 +38,8 @@ faults: ## every call of every module gone wrong; kills, races, failures among m
 integration: ## playbooks against the simulator
 artifact: ## builds the artifact, installs it into an empty place and uses it
 simulator-tests: ## the simulator against the API's rules and the official bindings
-lint sanity unit properties faults integration artifact simulator-tests:
+molecule: ## roles and playbooks on hosts that run systemd; takes root, and Debian packages; ARGS=heartbeat for one scenario
+lint sanity unit properties faults integration artifact simulator-tests molecule:
 	@$(PYTHON) $(TOOLS)/stages.py --core $(CORE) $@ -- $(ARGS)
 
 .PHONY: matrix
@@ -59,5 +60,6 @@ build: ## the artifact, storpool-cloudstack-VERSION.tar.gz, in .cache/dist
 
 .PHONY: clean
 clean: ## removes everything that these targets made
+	@$(PYTHON) $(TOOLS)/molecule.py clean
 	rm -rf .venv .cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

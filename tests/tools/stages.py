@@ -8,11 +8,13 @@ python3 tests/tools/stages.py test      every stage, as CI does
 python3 tests/tools/stages.py matrix    sanity, units and integration on every core that a Python here can run
 
 A stage that fails does not stop the next one. The last line is `N passed, N failed` (with `, N skipped` when some were), where a
-linter and a sanity test count as one each. Full output of the linters and of ansible-test: .cache/log.
+linter, a sanity test and a step of a Molecule scenario count as one each. Full output of the linters, of ansible-test and of Molecule:
+.cache/log.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -156,6 +158,25 @@ def tests(name: str, core: str, options: list[str]) -> Result:
     return result
 
 
+def molecule(names: list[str]) -> Result:
+    """Scenarios on hosts that run systemd; a machine that cannot have them fails the stage."""
+    result = Result("molecule")
+    report = CACHE / "results" / "molecule.json"
+    report.unlink(missing_ok=True)
+    status = run([sys.executable, ROOT / "tests" / "tools" / "molecule.py", *names], check=False).returncode
+    for scenario in json.loads(report.read_text(encoding="utf-8")) if report.exists() else []:
+        for step, end in scenario["steps"].items():
+            if end == "ok":
+                result.passed += 1
+            else:
+                result.failed += 1
+                result.failures.append(f"{scenario['name']}, step {step}: {end} ({scenario['log']})")
+    if not result.failed and (status or not result.passed):
+        result.failed += 1
+        result.failures.append("the hosts could not be had, or no scenario ran; the reason is printed above")
+    return result
+
+
 def run_stage(name: str, core: str, options: list[str]) -> Result:
     print(f"\n=== {name} (ansible-core {core}) {'=' * 60}"[:100], flush=True)
     started = time.monotonic()
@@ -164,6 +185,8 @@ def run_stage(name: str, core: str, options: list[str]) -> Result:
             result = lint()
         elif name == "sanity":
             result = sanity(core)
+        elif name == "molecule":
+            result = molecule(options)
         else:
             result = tests(name, core, options)
     except (ToolError, subprocess.CalledProcessError) as error:
@@ -201,7 +224,7 @@ def summary(results: list[Result]) -> int:
 def planned(names: list[str], core: str) -> list[tuple[str, str]]:
     """The stages in order, each with its core."""
     if names == ["test"]:
-        return [("lint", core), *((name, core) for name in FOLDERS), ("sanity", core), ("sanity", OLDEST_CORE)]
+        return [("lint", core), *((name, core) for name in FOLDERS), ("molecule", core), ("sanity", core), ("sanity", OLDEST_CORE)]
     if names == ["matrix"]:
         stages = []
         for version in CORES:
@@ -210,9 +233,9 @@ def planned(names: list[str], core: str) -> list[tuple[str, str]]:
             else:
                 say(f"ansible-core {version} is left out: none of Python {', '.join(CORES[version])} is on this machine")
         return stages
-    unknown = set(names) - {"lint", "sanity", *FOLDERS}
+    unknown = set(names) - {"lint", "sanity", "molecule", *FOLDERS}
     if unknown or not names:
-        raise ToolError(f"stages: test, matrix, lint, sanity, {', '.join(FOLDERS)}")
+        raise ToolError(f"stages: test, matrix, lint, sanity, molecule, {', '.join(FOLDERS)}")
     return [(name, core) for name in names]
 
 

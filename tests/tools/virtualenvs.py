@@ -5,6 +5,7 @@
 
 python3 tests/tools/virtualenvs.py core-2.19    .venv/core-2.19: ansible-core 2.19, the test tools, the simulator (from this checkout)
 python3 tests/tools/virtualenvs.py lint         .venv/lint: the linters
+python3 tests/tools/virtualenvs.py molecule     .venv/molecule: the default ansible-core with Molecule and the simulator
 """
 
 from __future__ import annotations
@@ -127,16 +128,16 @@ def plan(name: str) -> tuple[str, list[str], list[Path]]:
         python = python_for(DEFAULT_CORE)
         files = [REQUIREMENTS / "lint.txt"]
         requirements = ["-r", str(files[0])]
-    elif name.startswith("core-"):
-        core = name[len("core-"):]
+    elif name == "molecule" or name.startswith("core-"):
+        core = DEFAULT_CORE if name == "molecule" else name[len("core-"):]
         python = python_for(core)
-        files = [REQUIREMENTS / "test.txt"]
+        files = [REQUIREMENTS / ("molecule.txt" if name == "molecule" else "test.txt")]
         requirements = [f"ansible-core=={core}.*", "-r", str(files[0])]
         if (SIMULATOR / "pyproject.toml").exists():
             files.append(SIMULATOR / "pyproject.toml")
             requirements += ["-e", str(SIMULATOR)]
     else:
-        raise ToolError(f"there is no virtual environment {name!r}: say lint or core-VERSION")
+        raise ToolError(f"there is no virtual environment {name!r}: say lint, molecule or core-VERSION")
     if python is None:
         raise ToolError(f"no Python on this machine fits {name}")
     return python, requirements, files
@@ -167,7 +168,7 @@ def ensure(name: str) -> Path:
 
 def tool(arguments: list[str]) -> int:
     if not arguments:
-        raise ToolError("usage: virtualenvs.py NAME... (lint, core-2.19, ...)")
+        raise ToolError("usage: virtualenvs.py NAME... (lint, molecule, core-2.19, ...)")
     for name in arguments:
         ensure(name)
     return 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 
+from ansible import context
 from ansible.plugins.callback import CallbackBase
 
 DOCUMENTATION = """
@@ -25,12 +26,17 @@ class CallbackModule(CallbackBase):
     CALLBACK_TYPE = "notification"
     CALLBACK_NAME = "record"
 
+    def v2_playbook_on_start(self, playbook):
+        # A file may get the records of several runs.
+        self._run = {"run": os.getpid(), "playbook": os.path.basename(playbook._file_name), "check": bool(context.CLIARGS.get("check"))}
+
     def _write(self, status, result, ignored=False):
         # The public names came with ansible-core 2.19.
         content = result.result if hasattr(result, "result") else result._result
         task = result.task if hasattr(result, "task") else result._task
         host = result.host if hasattr(result, "host") else result._host
         line = {
+            **self._run,
             "status": status,
             "ignored": ignored,
             "host": host.get_name(),
