@@ -10,12 +10,12 @@ from . import errors
 
 if TYPE_CHECKING:
     from ..store import Document, Table
-    from .cloud import Cloud
-    from .request import Caller, Request
+    from .request import Request
 
 
-def _reaches(cloud: Cloud, caller: Caller, account: str) -> bool:
-    """Root admins reach all, others their domain and what is below it."""
+def reaches(request: Request, account: str) -> bool:
+    """Whether the caller may act on what is that account's: root admins reach all, others their domain and what is below it."""
+    cloud, caller = request.cloud, request.caller
     if caller.is_root or account == caller.account["id"]:
         return True
     own = cloud.domains[caller.account["domain"]]["path"]
@@ -25,7 +25,7 @@ def _reaches(cloud: Cloud, caller: Caller, account: str) -> bool:
 def own(request: Request, name: str, table: Table, *, shared: bool = False) -> Document:
     """The object that a parameter names, if the caller may change it (`shared`: or use it). Raises ServerError."""
     document = request.found(name, table)
-    if not (shared and document.get("public")) and not _reaches(request.cloud, request.caller, document["account"]):
+    if not (shared and document.get("public")) and not reaches(request, document["account"]):
         raise errors.denied(f"Account {request.caller.account['name']} does not have permission to operate with the resource.")
     return document
 
@@ -41,13 +41,13 @@ def owned(request: Request, document: Document, *, shared: bool = False) -> bool
     domain, name = request.get("domainid"), request.get("account")
     account = cloud.accounts[document["account"]]
     if name is not None and domain is not None:
-        return _reaches(cloud, caller, account["id"]) and account["domain"] == domain and account["name"].lower() == name.lower()
+        return reaches(request, account["id"]) and account["domain"] == domain and account["name"].lower() == name.lower()
     if domain is not None:
         wanted, path = cloud.domains[domain]["path"], cloud.domains[account["domain"]]["path"]
         inside = account["domain"] == domain or (request.get("isrecursive") and f"{path}/".startswith(f"{wanted}/"))
-        return _reaches(cloud, caller, account["id"]) and bool(inside)
+        return reaches(request, account["id"]) and bool(inside)
     if shared or "id" in request.params or "ids" in request.params or request.get("listall"):
-        return shared or _reaches(cloud, caller, account["id"])
+        return shared or reaches(request, account["id"])
     return account["id"] == caller.account["id"]
 
 
@@ -64,6 +64,6 @@ def new_owner(request: Request) -> str:
     found = [one for one in cloud.living(cloud.accounts) if one["domain"] == domain and one["name"].lower() == name.lower()]
     if not found:
         raise errors.invalid(f"Unable to find account {name} in domain {domain}")
-    if not _reaches(cloud, request.caller, found[0]["id"]):
+    if not reaches(request, found[0]["id"]):
         raise errors.denied(f"Account {request.caller.account['name']} does not have permission to operate with the resource.")
     return found[0]["id"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from . import errors, hosts, instances, maintenance, outofband
+from . import errors, hosts, instances, maintenance, outofband, vms
 
 if TYPE_CHECKING:
     from ..store import Document
@@ -217,7 +217,7 @@ class Step:
 
     def _has_activity(self) -> bool:
         """The first pool without activity decides; a host without instances has no pool to ask and counts as active."""
-        pools = {vm["pool"] for vm in instances.running_on(self.cloud, self.host)} - {None}
+        pools = set().union(*(vms.pools_of(self.cloud, vm) for vm in instances.running_on(self.cloud, self.host)))
         return not pools or hosts.client_runs(self.cloud, self.host)
 
     def _check_activity(self) -> None:

@@ -1,11 +1,12 @@
 # Copyright (c) 2026, the storpool.cloudstack authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The few instances that host HA has to care for. Their volumes lie on one pool each."""
+"""Instances as host HA cares for them: on which host they run. Those that tests put there have no volumes, only a pool (vms.py)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from . import errors, vms
 from .ids import new_id
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def place(cloud: Cloud, name: str, host: Document, pool: Document | None, ha: bo
     fields = {"host": host["id"], "zone": host["zone"], "pool": pool and pool["id"], "ha": ha, "state": RUNNING}
     if known is not None:
         return cloud.vms.change(known["id"], **fields)
-    return cloud.add("vm", new_id(), name=name, account=account["id"], **fields)
+    return vms.new(cloud, new_id(), name, account["id"], fields.pop("zone"), **fields)
 
 
 def running_on(cloud: Cloud, host: Document) -> list[Document]:
@@ -32,8 +33,8 @@ def running_on(cloud: Cloud, host: Document) -> list[Document]:
 
 def stop_on_pool(cloud: Cloud, pool: Document) -> None:
     for vm in cloud.living(cloud.vms):
-        if vm["pool"] == pool["id"]:
-            cloud.vms.change(vm["id"], host=None, state=STOPPED)
+        if pool["id"] in vms.pools_of(cloud, vm) and vm["host"]:
+            vms.stop(cloud, vm, forced=True)
 
 
 def _other_hosts(cloud: Cloud, host: Document) -> list[Document]:
@@ -48,7 +49,11 @@ def migrate_away(cloud: Cloud, host: Document) -> bool:
         others = _other_hosts(cloud, host)
         if not others:
             return False
-        cloud.vms.change(vm["id"], host=others[0]["id"])
+        try:
+            vms.migrate(cloud, vm, others[0])
+        except errors.ServerError as error:
+            cloud.journal.add("WARN", "ResourceManagerImpl", error.text, vm=vm["id"])
+            return False
     return True
 
 
@@ -57,4 +62,4 @@ def restart_elsewhere(cloud: Cloud, host: Document) -> None:
     forced = cloud.settings.effective(cloud.settings.known["force.ha"], host["cluster"]) == "true"
     for vm in running_on(cloud, host):
         others = _other_hosts(cloud, host) if vm["ha"] or forced else []
-        cloud.vms.change(vm["id"], host=others[0]["id"] if others else None, state=RUNNING if others else STOPPED)
+        vms.move_by_force(cloud, vm, others[0] if others else None)

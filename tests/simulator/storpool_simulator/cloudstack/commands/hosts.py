@@ -8,8 +8,6 @@ from typing import Any
 
 from ...store import Document
 from .. import answers, errors, hosts, hostviews, maintenance, outofband
-from ..answers import date
-from ..cloud import Cloud
 from ..registry import command
 from ..request import Request
 
@@ -115,52 +113,3 @@ def cancel_host_as_degraded(request: Request) -> dict:
     if host["resource"] != maintenance.DEGRADED:
         raise errors.failure(f"Cannot perform cancelHostAsDegraded when resource state is {host['resource']}")
     return _host_answer(request, request.cloud.hosts.change(host["id"], resource=maintenance.ENABLED))
-
-
-# Instances
-
-
-def _vm_shown(cloud: Cloud, vm: Document) -> dict[str, Any]:
-    account = cloud.accounts[vm["account"]]
-    domain = cloud.domains[account["domain"]]
-    host = cloud.hosts.get(vm["host"]) if vm["host"] else None
-    return {
-        "id": vm["id"],
-        "name": vm["name"],
-        "displayname": vm["name"],
-        "instancename": f"i-2-{vm['dbid']}-VM",
-        "account": account["name"],
-        "domain": domain["name"],
-        "domainid": domain["id"],
-        "state": vm["state"],
-        "haenable": vm["ha"],
-        "hypervisor": "KVM",
-        "zoneid": vm["zone"],
-        "zonename": cloud.zones[vm["zone"]]["name"],
-        "hostid": host and host["id"],
-        "hostname": host and host["name"],
-        "created": date(vm["created"]),
-        "tags": [],
-        "nic": [],
-        "securitygroup": [],
-        "affinitygroup": [],
-    }
-
-
-@command("listVirtualMachines", package="admin.vm")
-def list_virtual_machines(request: Request) -> dict:
-    """Without listall only those of the caller's account."""
-    cloud = request.cloud
-    everybody = request.caller.is_root and request.get("listall")
-    found = [
-        vm
-        for vm in cloud.living(cloud.vms)
-        if (everybody or vm["account"] == request.caller.account["id"])
-        and vm["id"] in request.get("ids", [vm["id"]])
-        and request.matches(
-            id=vm["id"], name=vm["name"], zoneid=vm["zone"], hostid=vm["host"], storageid=vm["pool"], state=vm["state"], haenable=vm["ha"]
-        )
-        and (request.get("clusterid") is None or (vm["host"] and cloud.hosts[vm["host"]]["cluster"] == request.get("clusterid")))
-        and request.has_keyword(vm["name"])
-    ]
-    return answers.listing(request, found, lambda vm: _vm_shown(cloud, vm))

@@ -27,6 +27,8 @@ BACKUP_SNAPSHOT = "StorPoolBackupSnapshot"
 BACKUP_TEMPLATE = "StorPoolBackupTemplateFromSnapshot"
 COPY_VOLUME = "StorPoolCopyVolumeToSecondary"
 RESIZE = "StorPoolResizeVolume"
+# What a resize tells libvirt; a failure leaves the resize as it is
+NOTIFY = "NotifyResize"
 SET_ENCRYPTION = "StorPoolSetVolumeEncryption"
 DELETE_TEMPLATE = "DestroyTemplate"
 START, STOP, ATTACH, DETACH = "Start", "Stop", "Attach", "Detach"

@@ -37,6 +37,12 @@ class Traits:
         self.detaches_on_forced = True  # since 4.19.3 and 4.20.1: every release served here
         # The cluster of an object is asked of StorPool (SnapshotUpdate with nothing in it); earlier it was read off the globalId
         self.asks_cluster = has("4.21.0")
+        # Custom IOPS given at deploy do not arrive (#14103)
+        self.loses_custom_iops = has("4.20.0")
         self.delete_protection = has("4.20.0")
         # Memory snapshots alone keep a volume from being resized
         self.disk_vm_snapshots_allow_resize = has("4.22.0")
+        # kvm.snapshot.enabled: what is stored counts, later what is in force
+        self.snapshot_switch_is_stored = not has("4.22.0")
+        # listSnapshotPolicies without a volume or an id
+        self.lists_all_policies = has("4.22.0")
