@@ -24,13 +24,15 @@ class Change:
     ``action`` is the word for it in results (``create``, ``resize``), ``write`` the call that does it. ``learn`` names the fields of the
     after-state that only the server can tell, by the key under which its answer has them; a function is given the
     after-state and the answer's value, and may raise when the answer shows that the object is not what it has to be.
-    ``first`` is waited for before the write is sent.
+    ``first`` is waited for before the write is sent. ``work`` is done where the task runs before the write is sent, as part of the same
+    action (filling a device): it takes the client, and a function that tells people how far it is.
     """
 
     action: str
     write: Any
     learn: Mapping[str, str | Callable[[dict[str, Any], Any], None]] = field(default_factory=dict)
     first: Wait | None = field(default=None, compare=False)
+    work: Callable[[Any, Callable[[str], None]], None] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,13 @@ class Wait:
     """Something that goes on by itself after the last write, and is waited for by reading.
 
     ``done`` takes the client and tells whether it has ended; ``what`` says what has to end, ``seconds`` how long that may take.
+    ``explain`` takes the client and says what is known of it when the time is up.
     """
 
     what: str
     done: Callable[[Any], bool]
     seconds: float
+    explain: Callable[[Any], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,8 @@ class Plan:
     ``before`` and ``after`` are the object as results show it (``None``: it does not exist). ``notes`` are facts for the result entry,
     ``warnings`` go to the person. A plan with ``refused`` set has no changes. ``beside`` is what the changes do to other objects, before
     and after; only the diff shows it. ``waits`` follow the changes; they count as no change, and check mode leaves them out.
+    ``renewals`` are writes that put off the end of what is as declared already (a keep signal): sent after the changes, they change nothing
+    that can be seen, count as no change, can be sent twice, and check mode leaves them out.
     With ``read_back`` the object is read once more at the end, because the answers do not tell what it has become.
     ``kind`` is set for an object of another kind that was not declared itself, but has to change for those that were (the cluster of a
     host): its entry goes to a list of its own (``clusters``), and it is not counted.
@@ -81,6 +87,7 @@ class Plan:
     read_back: bool = False
     beside: tuple[Mapping[str, Any], Mapping[str, Any]] = ({}, {})
     waits: Sequence[Wait | JointWait] = ()
+    renewals: Sequence[Any] = ()
     kind: str | None = None
 
 

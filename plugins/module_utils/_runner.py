@@ -19,7 +19,7 @@ from typing import Any, Callable
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from . import _http
-from ._errors import AnswerLost, ApiError, CollectionError, DeadlineExceeded, redacted
+from ._errors import AnswerLost, ApiError, CollectionError, DeadlineExceeded, OptionError, redacted
 from ._items import bulk_spec, expand
 from ._options import CLOUDSTACK_SPEC, STORPOOL_SPEC, cloudstack_connection, storpool_connection
 from ._plan import JointWait, Plan, Resource, Wait, diff_of, plan_all, waves
@@ -35,7 +35,8 @@ class Manages:
 
     ``finish`` takes the entries of all objects and returns what else the result of the task says. ``hide`` returns the options as the
     result's ``invocation`` may show them, when secrets can stand in values that are none in themselves; it has to bear options that
-    nobody has validated.
+    nobody has validated. Of ``systems``, those that are ``optional`` may be set nowhere; the resource then gets a client of StorPool's
+    whose ``without_cloudstack`` says what is missing.
     """
 
     resource: Resource
@@ -43,6 +44,7 @@ class Manages:
     plural: str
     names: bool = True
     systems: Sequence[str] = ("storpool",)
+    optional: Sequence[str] = ()
     finish: Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]] | None = None
     hide: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
 
@@ -50,9 +52,9 @@ class Manages:
         """Return the whole argument spec of the module."""
         return {**bulk_spec(self.item, self.plural, self.names), **_connection_spec(self.systems)}
 
-    def run(self, client: Any, options: Mapping[str, Any], check: bool, diff: bool) -> dict[str, Any]:
+    def run(self, client: Any, options: Mapping[str, Any], check: bool, diff: bool, tell: Callable[[str], None]) -> dict[str, Any]:
         """Return the result of a task; see :class:`_Run`."""
-        return _Run(self, client, options, check, diff).result()
+        return _Run(self, client, options, check, diff, tell).result()
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Informs:
         """Return the whole argument spec of the module."""
         return {**self.options, **_connection_spec(self.systems)}
 
-    def run(self, client: Any, options: Mapping[str, Any], check: bool, diff: bool) -> dict[str, Any]:
+    def run(self, client: Any, options: Mapping[str, Any], check: bool, diff: bool, tell: Callable[[str], None]) -> dict[str, Any]:
         """Return the result of a task. Whatever the mode, nothing is written."""
         client.begin(client.http.stats, read_only=True)
         return {"changed": False, **self.query(client, options)}
@@ -108,22 +110,32 @@ def run_module(declared: Manages | Informs) -> None:
     module.exit_json(**result)
 
 
+def _tell_nobody(text: str) -> None:
+    """Nobody is there to hear how far a long task is."""
+
+
 def execute(
-    declared: Manages | Informs, options: Mapping[str, Any], check: bool, diff: bool, clients: dict[Any, Any] | None = None
+    declared: Manages | Informs,
+    options: Mapping[str, Any],
+    check: bool,
+    diff: bool,
+    clients: dict[Any, Any] | None = None,
+    tell: Callable[[str], None] = _tell_nobody,
 ) -> dict[str, Any]:
     """Run a task and return its whole result; never raises.
 
     :param options: validated by Ansible against the argument spec.
     :param clients: keeps the client, and so its connections, for the next task of the same process.
+    :param tell: is told now and then how far a long task is.
     """
     secrets = set(_secrets(declared.argument_spec(), options))
     try:
         if _http.REQUESTS_ERROR:
             raise CollectionError(missing_required_lib("requests"), hint="install it for the Python that runs the task")
-        client = _connect(declared.systems, options, {} if clients is None else clients, secrets)
+        client = _connect(declared, options, {} if clients is None else clients, secrets)
         stats = _http.Stats()
         client.begin(stats, read_only=check)
-        result = declared.run(client, options, check, diff)
+        result = declared.run(client, options, check, diff, tell)
         result["api"] = stats.as_dict()
     except CollectionError as exc:
         result = _failure(exc)
@@ -139,8 +151,9 @@ def execute(
     return without_secrets(result, secrets)
 
 
-def _connect(systems: Sequence[str], options: Mapping[str, Any], clients: dict[Any, Any], secrets: set[str]) -> Any:
+def _connect(declared: Manages | Informs, options: Mapping[str, Any], clients: dict[Any, Any], secrets: set[str]) -> Any:
     """Return the client of a module: a StorPool or, when it speaks to CloudStack, a CloudStack that knows the StorPool behind it."""
+    systems, optional = declared.systems, getattr(declared, "optional", ())
     parallel = int(options.get("parallel") or 1)
 
     def kept(connection: Any, make: Callable[[], Any]) -> Any:
@@ -158,7 +171,13 @@ def _connect(systems: Sequence[str], options: Mapping[str, Any], clients: dict[A
         return storpool
     from ._cloudstack import CloudStack  # what a module does not need is not loaded
 
-    to_cloudstack = cloudstack_connection(options)
+    try:
+        to_cloudstack = cloudstack_connection(options)
+    except OptionError as exc:
+        if storpool is None or "cloudstack" not in optional:
+            raise
+        storpool.without_cloudstack = exc
+        return storpool
     client = kept(to_cloudstack, lambda: CloudStack(to_cloudstack, parallel))
     client.storpool = storpool
     return client
@@ -257,13 +276,16 @@ class _Run:
 
     REPLANS = 5  # how often one object is looked at again after lost answers or changes by others
 
-    def __init__(self, declared: Manages, client: StorPool, options: Mapping[str, Any], check: bool, diff: bool) -> None:
+    def __init__(
+        self, declared: Manages, client: StorPool, options: Mapping[str, Any], check: bool, diff: bool, tell: Callable[[str], None]
+    ) -> None:
         self.resource = declared.resource
         self.declared = declared
         self.client = client
         self.options = options
         self.check = check
         self.diff = diff
+        self.tell = tell
         self.warnings: list[str] = []
         self._stopped = threading.Event()
 
@@ -290,7 +312,7 @@ class _Run:
                 outcome.done, outcome.not_done = outcome.not_done, []
         else:
             for group in groups:
-                work = [(wanted[position], outcomes[position]) for position in group if plans[position].changes or plans[position].waits]
+                work = [(wanted[position], outcomes[position]) for position in group if _has_work(plans[position])]
                 self._apply(work)
                 self._read_back([(one, outcome) for one, outcome in work if outcome.plan.read_back and outcome.done and not outcome.error])
             self._wait_together(list(zip(wanted, outcomes)))
@@ -346,6 +368,8 @@ class _Run:
                 change = changes[0]
                 if change.first:
                     self._wait(change.first)
+                if change.work:
+                    change.work(self.client, self.tell)
                 try:
                     answer = self.client.send(change.write)
                 except CollectionError as exc:
@@ -363,6 +387,8 @@ class _Run:
                 if isinstance(wait, Wait):
                     self._wait(wait)
         except CollectionError as exc:
+            for renewal in outcome.plan.renewals:
+                self._renew(renewal)
             outcome.error = exc
             if self.options["on_error"] == "stop":
                 self._stopped.set()
@@ -398,7 +424,8 @@ class _Run:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise DeadlineExceeded(
-                    f"waited {wait.seconds:g} s, but {wait.what} goes on",
+                known = f": {wait.explain(self.client)}" if wait.explain else ""
+                    f"waited {wait.seconds:g} s, but {wait.what} goes on{known}",
                     hint="it continues by itself; run the task again, or give it more wait_timeout",
                 )
             time.sleep(min(pause, left))
@@ -444,6 +471,13 @@ class _Run:
         return True
 
     def _note_done(self, outcome: _Outcome, change: Any, answer: Any) -> None:
+    def _renew(self, write: Any) -> None:
+        """Send a write that can be sent twice, once more when its answer is lost."""
+        try:
+            self.client.send(write)
+        except AnswerLost:
+            self.client.send(write)
+
         outcome.done.append(change.action)
         if outcome.plan.after is not None and isinstance(answer, dict):
             for key, target in change.learn.items():
@@ -539,6 +573,11 @@ class _Run:
 
 
 def _worth_a_look(exc: CollectionError) -> bool:
+def _has_work(plan: Plan) -> bool:
+    """Tell whether carrying a plan out asks for anything at all."""
+    return bool(plan.changes or plan.waits or plan.renewals)
+
+
     """Tell whether reading the object anew can settle a failed write."""
     return isinstance(exc, AnswerLost) or (isinstance(exc, ApiError) and exc.name in (EXISTS, NOT_THERE))
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from ._errors import AnswerLost, ApiError, DeadlineExceeded, Unauthorized, Unreachable, redacted
+from ._errors import AnswerLost, ApiError, CollectionError, DeadlineExceeded, Unauthorized, Unreachable, redacted
 from ._forms import STORPOOL
 from ._http import Endpoint, Http, Reply, Stats, Transient, loaded
 from ._options import StorPoolConnection
@@ -216,6 +216,8 @@ class StorPool:
         remote = f"RemoteCommand/{_in_path(connection.cluster)}/" if connection.cluster else ""
         self._prefix = f"{_ROOT}{remote}"
         self._cluster_found = not connection.cluster
+        # Why there is no CloudStack to speak to, for modules that can do without.
+        self.without_cloudstack: CollectionError | None = None
 
     def begin(self, stats: Stats, read_only: bool) -> None:
         """Start a task: count into ``stats`` and, in check mode, refuse to write."""

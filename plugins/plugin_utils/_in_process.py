@@ -105,12 +105,19 @@ class InProcessAction(ActionBase):
             return without_secrets(failure, {str(value) for value in validated._no_log_values})
         _spare_what_was_inherited()
         with _working_in(self._loader.get_basedir()):
-            result = execute(self.DECLARED, validated.validated_parameters, bool(self._task.check_mode), bool(self._task.diff), _CLIENTS)
+            result = execute(
+                self.DECLARED, validated.validated_parameters, bool(self._task.check_mode), bool(self._task.diff), _CLIENTS, self._tell
+            )
         if validated._warnings:
             # Before those of the task itself, as AnsibleModule has them.
             twice = [f"Both option {one['option']} and its alias {one['alias']} are set." for one in validated._warnings]
             result["warnings"] = [*twice, *result.get("warnings", [])]
         return result
+
+    def _tell(self, text: str) -> None:
+        """Show how far a long task is, unless it is to be silent about itself."""
+        if not self._task.no_log:
+            self._display.display(f"{self._task.action.rpartition('.')[2]}: {text}")
 
     @staticmethod
     def _shows_invocation(task_vars: dict[str, Any]) -> bool:

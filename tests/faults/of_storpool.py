@@ -389,6 +389,35 @@ def several_templates(lab: Lab) -> dict[str, Any]:
     }
 
 
+# -- images
+
+
+def _image(lab: Lab, **more: Any) -> dict[str, Any]:
+    path = lab.simulator.state_dir / "golden.raw"
+    path.write_bytes(DATA.ljust(4096, b"\0"))
+    devices = f"{lab.simulator.devices}/sofia-a/11/storpool"
+    return {"name": "golden", "image": str(path), "format": "raw", "client": 11, "device_directory": devices, "wait_timeout": "1", **more}
+
+
+@scenario("storpool_template_cache")
+def take_an_image(lab: Lab) -> dict[str, Any]:
+    return _image(lab, template="nvme", tags={"a": "b"})
+
+
+@scenario("storpool_template_cache")
+def take_an_image_after_another(lab: Lab) -> dict[str, Any]:
+    lab.volume("golden.ansible-image", DATA, tags={"ansible-image-work": "sha256:another"})
+    lab.attach("golden.ansible-image", rw=[12])
+    return _image(lab)
+
+
+@scenario("storpool_template_cache")
+def drop_an_image(lab: Lab) -> dict[str, Any]:
+    lab.volume("golden.ansible-image", DATA, tags={"ansible-image-work": "sha256:another"})
+    lab.snapshot("golden.ansible-image", "golden", tags={"ansible-image": "sha256:another"})
+    return _image(lab, state="absent")
+
+
 # -- what only reads
 
 

@@ -83,6 +83,7 @@ LEAST = {
     "storpool_ha": {"host": "kvm11"},
     "storpool_snapshot": {"name": "s", "volume": "seed"},
     "storpool_template": {"name": "t"},
+    "storpool_template_cache": {"name": "debian-12"},
 }
 
 ENDPOINT = f"SP_API_HTTP=127.0.0.1:81;SP_AUTH_TOKEN={TOKEN};SP_TEMPLATE=nvme"
@@ -217,6 +218,26 @@ CASES: dict[str, list[Case]] = {
         failed("unable to convert to bool", name="t", propagate="perhaps"),
         changed(DIFF, names=["t", "u"], state="absent"),
     ],
+    "storpool_template_cache": [
+        changed(CHECK, name="debian-12"),
+        changed(CHECK, filter={"name": ["debian-*", "rocky-*"]}, zone="sofia", pools=["storpool-nvme"], keep="yes"),
+        ok("", DIFF, name="debian-12", state="absent"),
+        ok("", CHECK, state="absent", zone="sofia"),
+        changed(DIFF, state="absent", zone="sofia", evict="storpool_orphans_only"),
+        ok("", DIFF, state="absent", zone="sofia", evict="storpool_orphans_only"),
+        failed("is no template in zone sofia; there are: debian-12", CHECK, names=["debian-12", "no-such"]),
+        failed("has no StorPool pool; zones with such pools: sofia", name="debian-12", zone="none"),
+        failed("option pools: 'none' does not exist in CloudStack", name="debian-12", pools=["none"]),
+        failed("fits no template", filter={"name": ["none*"]}),
+        failed("is needed to say which template is meant", keep=True),
+        failed("is only for image", name="debian-12", format="raw"),
+        failed("cannot be read where the task runs", DIFF, name="golden", image="/nowhere/golden.qcow2"),
+        failed("is not an ordinary file", CHECK, templates=[{"name": "golden", "image": "/dev/null", "format": "raw"}]),
+        failed("is not a checksum", name="golden", image="golden.qcow2", checksum="sha1:0"),
+        failed("value of format must be one of", name="golden", image="golden.qcow2", format="iso"),
+        failed("Unsupported parameters for", name="debian-12", filter={"nmae": ["x"]}),
+        failed("unable to convert to bool", name="debian-12", keep="perhaps"),
+    ],
     "storpool_volume_info": [
         ok("", None, name="seed"),
         ok("", CHECK),
@@ -258,6 +279,13 @@ def seed(simulator):
     # The answer to the creation of this one is lost after it took effect.
     simulator.fault("cut_after", "VolumeCreate", object="race")
     if "cloudstack" in simulator.ready:
+        # What a deleted template has left.
+        orphan = {"cs": "template", "uuid": "00000000-0000-4000-8000-000000000000"}
+        for call, body in (
+            ("VolumeCreate", {"name": "origin", "size": MIB, "template": "nvme"}),
+            ("VolumeSnapshot/origin", {"tags": orphan}),
+        ):
+            assert "error" not in simulator.post(call, body)[1]
         simulator.fault("cut_after", "updateConfiguration", object="race")
     simulator.reset_calls()
 

@@ -1,0 +1,550 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Floor 4: CloudStack templates cached on StorPool pools, seen on both layers.
+
+A cache is a row in CloudStack (template and pool) and a snapshot on StorPool. A row is there from the beginning of the copy and stays when
+the copy fails, so it proves nothing by itself; a snapshot without a row is not used. Facts: reference sheet cloudstack-storpool, section 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+from .. import _storpool as sp
+from .._cloudstack import CloudStack, Command, pick
+from .._errors import ChangeRefused, CollectionError, OptionError
+from .._plan import Change, Plan, Wait
+from .._units import SECTOR, format_size, parse_duration
+from .orphans import Finding, find_orphans
+
+PROVIDER = "StorPool"
+UP = "Up"
+OWNER, OWNER_ID, OF_TEMPLATE = "cs", "uuid", "template"  # tags of the plugin's objects, and the value of the first on caches
+ORPHANS_ONLY = "storpool_orphans_only"
+WAIT = 10800  # seconds; as long as CloudStack gives a copy (primary.storage.download.wait)
+
+FILTER_SPEC: dict[str, dict[str, Any]] = dict(
+    name=dict(type="list", elements="str"),
+    featured=dict(type="bool"),
+    public=dict(type="bool"),
+    account=dict(type="str"),
+    tags=dict(type="dict"),
+    type=dict(type="list", elements="str"),
+)
+
+_SYSTEM_TYPES = frozenset({"SYSTEM", "ROUTING"})
+_CLEANUP = ("storage.cleanup.enabled", "storage.template.cleanup.enabled", "storage.cleanup.interval")
+_GONE_STATES = frozenset({"Destroy", "Expunging", "Expunged"})  # of volumes that keep no cache (VolumeDaoImpl)
+_PREPARE_HINTS = (("not ready", "wait until CloudStack has downloaded the template to the zone's secondary storage"),)
+
+
+@dataclass
+class WantedCache:
+    """One template (or with ``filter`` several, or with neither the orphans) and the pools meant; ``None``: the option was not given."""
+
+    label: str
+    name: str | None
+    id: str | None
+    filter: dict[str, Any] | None
+    zone: str | None
+    pools: list[str] | None
+    state: str
+    keep: bool
+    evict: bool
+    wait_timeout: int
+
+    def names(self) -> Sequence[str]:
+        what = f"{self.zone or ''}/{self.id or self.label}"
+        return [f"{what} on {pool}" for pool in self.pools] if self.pools else [what]
+
+    def needs(self) -> Sequence[str]:
+        return ()
+
+    @property
+    def about_orphans(self) -> bool:
+        """Whether it is about what lies on the pools, and not about a template."""
+        return not (self.name or self.id or self.filter)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A template on a pool: whether CloudStack has a row, the snapshot that is the cache, others that are none, and what is wrong."""
+
+    row: bool
+    cache: Mapping[str, Any] | None
+    extra: tuple[Mapping[str, Any], ...] = ()
+    problem: str | None = None
+    counted: bool = False  # a direct download: there are enough snapshots, and none says of which template it is
+
+    @property
+    def verified(self) -> bool:
+        """Whether both layers have it, and fit together."""
+        return self.row and self.problem is None and (self.cache is not None or self.counted)
+
+
+@dataclass
+class World:
+    """What was read. ``rows`` are the templates that have a row on a pool, by pool and template id (removed ones among them when something
+    is to go); ``templates`` those of a zone by its id, as far as listed; ``users`` count the volumes of a template on a pool."""
+
+    pools: list[dict[str, Any]] = field(default_factory=list)
+    rows: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    snapshots: list[dict[str, Any]] = field(default_factory=list)
+    templates: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    users: dict[tuple[str, str], int] = field(default_factory=dict)
+    settings: dict[str, str] = field(default_factory=dict)
+    volumes: list[dict[str, Any]] = field(default_factory=list)
+    attached: frozenset[str] = frozenset()
+    missing: CollectionError | None = None
+    known_templates: frozenset[str] | None = None  # of StorPool, when that was in doubt
+    _of: dict[str, list[dict[str, Any]]] | None = field(default=None, compare=False)
+
+    def snapshots_of(self, template: str) -> list[dict[str, Any]]:
+        """Return the living snapshots that carry the id of a template."""
+        if self._of is None:
+            self._of = {}
+            for one in self.snapshots:
+                if is_template_object(one):
+                    self._of.setdefault(one["tags"].get(OWNER_ID, ""), []).append(one)
+        return self._of.get(template, [])
+
+
+def is_template_object(raw: Mapping[str, Any]) -> bool:
+    """Tell whether a snapshot or volume of StorPool's is, or was to become, the cache or base of a template."""
+    return (raw.get("tags") or {}).get(OWNER) == OF_TEMPLATE and not raw.get("deleted") and not raw["name"].startswith("*")
+
+
+def storpool_template(pool: Mapping[str, Any]) -> str:
+    """Return the StorPool template of a pool; the pool's id begins with it (sheet, section 1.3)."""
+    return pool["id"].partition(";")[0]
+
+
+def find_place(template: Mapping[str, Any], pool: Mapping[str, Any], world: World) -> Place:
+    """Return what there is of a template on a pool."""
+    row = template["id"] in world.rows.get(pool["id"], {})
+    every = world.snapshots_of(template["id"])
+    # The base of a template that was made from a volume has the same tags; it is what the caches stand on.
+    bases = {one["parentName"] for one in every}
+    found = [one for one in every if one["templateName"] == storpool_template(pool) and one["name"] not in bases]
+    if not row:
+        # One without an address was made from a volume or snapshot: what is here may be its base.
+        return Place(False, None, tuple(found) if template.get("url") else ())
+    if not found and template.get("directdownload"):
+        return _direct_place(pool, world)
+    if not found:
+        return Place(True, None, (), "CloudStack has a row, StorPool no snapshot: being copied, failed, or deleted by hand")
+    needed = -(-int(template.get("size") or 0) // SECTOR) * SECTOR
+    fitting = [one for one in found if one["size"] >= needed]
+    if not fitting:
+        sizes = ", ".join(str(format_size(one["size"])) for one in found)
+        return Place(True, None, tuple(found), f"the snapshot has {sizes}, the template {format_size(needed)}")
+    newest = max(fitting, key=lambda one: (one.get("creationTimestamp") or 0, one["name"]))
+    return Place(True, newest, tuple(one for one in found if one is not newest))
+
+
+def _direct_place(pool: Mapping[str, Any], world: World) -> Place:
+    """Caches of direct downloads carry no id (sheet, section 4.1): what can be proved is that there are as many as there are rows."""
+    rows = sum(bool(one.get("directdownload")) for one in world.rows.get(pool["id"], {}).values())
+    there = sum(one["templateName"] == storpool_template(pool) for one in world.snapshots_of(""))
+    if there < rows:
+        return Place(True, None, (), f"{rows} direct downloads have a row on this pool, and StorPool has {there} snapshots of such")
+    return Place(True, None, counted=True)
+
+
+class CachedTemplates:
+    """The template cache of StorPool pools, through CloudStack."""
+
+    kind = "template"
+
+    # -- desired
+
+    def parse(self, options: Mapping[str, Any]) -> WantedCache:
+        """Return what is wanted of one template. :raises OptionError: names the option that cannot be meant."""
+        name, identity, chosen = (options[option] or None for option in ("name", "id", "filter"))
+        state = options["state"] or "present"
+        if chosen and (name or identity):
+            raise OptionError("filter", chosen, "cannot be combined with name or id, which say what is meant already")
+        evict = options["evict"] == ORPHANS_ONLY
+        if not (name or identity or chosen) and state != "absent":
+            raise OptionError("name", None, "is needed to say which template is meant (or id, or filter, or image)")
+        if evict and state != "absent":
+            raise OptionError("evict", ORPHANS_ONLY, "is only for state: absent")
+        if options["keep"] and state == "absent":
+            raise OptionError("keep", True, "contradicts state: absent")
+        zone = options["zone"]
+        return WantedCache(
+            label=name or identity or ("filter" if chosen else f"orphans in zone {zone}" if zone else "orphans"),
+            name=name,
+            id=identity,
+            filter={key: value for key, value in chosen.items() if value is not None} if chosen else None,
+            zone=zone,
+            pools=list(options["pools"]) if options["pools"] else None,
+            state=state,
+            keep=bool(options["keep"]),
+            evict=evict,
+            wait_timeout=parse_duration(options["wait_timeout"], "wait_timeout") if options["wait_timeout"] is not None else WAIT,
+        )
+
+    # -- observe
+
+    def observe(self, client: CloudStack | sp.StorPool, wanted: Sequence[WantedCache]) -> World:
+        """List the pools, what each of them has a row for, and StorPool's snapshots: ``2 + m`` calls when all is there.
+
+        Templates are listed only for what these do not settle: a filter, a template that is not on all its pools, orphans.
+        """
+        if isinstance(client, sp.StorPool):
+            return World(missing=client.without_cloudstack)
+        every = client.list("listStoragePools", "storagepool", unlimited=True)
+        world = World([pool for pool in every if pool.get("provider") == PROVIDER])
+        asked = [(one, _quiet(_pools, one, world) or []) for one in wanted]
+        going = any(one.state == "absent" for one in wanted)
+        for pool in {pool["id"]: pool for _one, pools in asked for pool in pools}.values():
+            more = {"showremoved": True} if going else {}
+            listed = client.list("listTemplates", "template", unlimited=True, templatefilter="all", storageid=pool["id"], **more)
+            world.rows[pool["id"]] = {one["id"]: one for one in listed}
+        world.snapshots = client.storpool.snapshots()
+        for one, pools in asked:
+            zone = pools[0]["zoneid"] if pools else None
+            if zone and zone not in world.templates and (one.state == "absent" or not self._is_settled(one, pools, world)):
+                listed = client.list("listTemplates", "template", unlimited=True, templatefilter="all", zoneid=zone)
+                world.templates[zone] = [template for template in listed if template.get("zoneid") in (None, zone)]
+        if going:
+            self._observe_to_go(client, asked, world)
+        if any(self._in_doubt(one, pools, world) for one, pools in asked):
+            world.known_templates = frozenset(one["name"] for one in client.storpool.templates())
+        return world
+
+    @staticmethod
+    def _is_settled(wanted: WantedCache, pools: Sequence[Mapping[str, Any]], world: World) -> bool:
+        """Tell whether the rows alone say which template is meant and that it is on all pools. ``keep`` writes, and so looks closer."""
+        if wanted.filter or wanted.about_orphans:
+            return False
+        found = [_fitting(wanted, world.rows[pool["id"]].values()) for pool in pools]
+        same = {tuple(one["id"] for one in fits) for fits in found}
+        if len(same) != 1 or len(next(iter(same))) != 1 or (wanted.keep and not wanted.id):
+            return False
+        return all(find_place(fits[0], pool, world).verified for fits, pool in zip(found, pools))
+
+    @staticmethod
+    def _in_doubt(wanted: WantedCache, pools: Sequence[Mapping[str, Any]], world: World) -> bool:
+        """Tell whether a row without a snapshot may come of looking at another cluster than the pool's."""
+        template = _quiet(_template, wanted, pools, world) if pools else None
+        return template is not None and any(find_place(template, pool, world).problem for pool in pools)
+
+    @staticmethod
+    def _observe_to_go(client: CloudStack, asked: Sequence[tuple[WantedCache, list[dict[str, Any]]]], world: World) -> None:
+        """Read what keeps caches from being collected, and all that might be left over."""
+        listed = client.list("listConfigurations", "configuration", unlimited=True)
+        world.settings = {one["name"]: str(one.get("value")) for one in listed if one["name"] in _CLEANUP}
+        for pool in {pool["id"]: pool for one, pools in asked if one.state == "absent" for pool in pools}.values():
+            for volume in client.list("listVolumes", "volume", unlimited=True, listall=True, storageid=pool["id"]):
+                if volume.get("templateid") and volume.get("state") not in _GONE_STATES:
+                    key = (volume["templateid"], pool["id"])
+                    world.users[key] = world.users.get(key, 0) + 1
+        if any(one.about_orphans or one.evict for one, _pools_of in asked):
+            every = client.list("listTemplates", "template", unlimited=True, templatefilter="all")
+            world.templates[""] = every
+            world.volumes = client.storpool.volumes()
+            world.attached = frozenset(one["volume"] for one in client.storpool.attachments())
+
+    def spread(self, wanted: Sequence[WantedCache], world: World) -> list[WantedCache]:
+        """Return the templates that filters mean. :raises OptionError: one means none."""
+        found: list[WantedCache] = []
+        for one in wanted:
+            if not one.filter or world.missing:
+                found.append(one)
+                continue
+            pools = _pools(one, world)
+            fits = [each for each in world.templates.get(pools[0]["zoneid"], ()) if _passes(each, one.filter)]
+            if one.state == "absent":
+                known = {each["id"] for each in fits}
+                gone = {each["id"]: each for pool in pools for each in world.rows[pool["id"]].values() if each["id"] not in known}
+                fits += [each for each in gone.values() if _passes(each, one.filter)]
+            if not fits:
+                raise OptionError("filter", one.filter, f"fits no template in zone {pools[0].get('zonename')}")
+            fits.sort(key=lambda each: (each["name"], each["id"]))
+            found += [replace(one, label=each["name"], name=each["name"], id=each["id"], filter=None) for each in fits]
+        return found
+
+    # -- plan
+
+    def plan(self, wanted: WantedCache, world: World) -> Plan:
+        """Return what to do about one template."""
+        before = None
+        try:
+            if world.missing:
+                raise world.missing
+            pools = _pools(wanted, world)
+            if wanted.about_orphans:
+                return self._plan_orphans(wanted, pools, world)
+            template = _template(wanted, pools, world)
+            places = [(pool, find_place(template, pool, world)) for pool in pools]
+            before = cache_object(template, places)
+            if wanted.state == "absent":
+                return self._plan_absent(wanted, template, places, before, world)
+            return self._plan_present(wanted, template, places, before, world)
+        except CollectionError as exc:
+            return Plan(wanted.label, before, before, refused=exc)
+
+    def _plan_present(
+        self, wanted: WantedCache, template: Mapping[str, Any], places: Sequence[tuple[Any, Place]], before: dict[str, Any], world: World
+    ) -> Plan:
+        to_do = [(pool, place) for pool, place in places if not place.verified]
+        for pool, place in to_do:
+            self._check(template, pool, place, world)
+        changes = [Change(f"prepare on {pool['name']}", _prepare(template, pool)) for pool, _place in to_do]
+        renewals = [_prepare(template, pool) for pool, place in places if place.verified] if wanted.keep else []
+        after = before
+        if to_do:
+            there = {pool["id"]: Place(True, place.cache, place.extra, counted=True) for pool, place in to_do}
+            after = cache_object(template, [(pool, there.get(pool["id"], place)) for pool, place in places])
+        waits = []
+        if to_do:
+            # What lay there before is no proof that the copy which begins now has ended.
+            old = {one["globalId"] for one in world.snapshots_of(template["id"])}
+            watch = _Watch(template, [pool for pool, _place in to_do], old)
+            what = f"the copy of template {template['name']} to StorPool"
+            waits.append(Wait(what, watch.done, float(wanted.wait_timeout), watch.explain))
+        notes = {"kept": [pool["name"] for pool, _place in places]} if wanted.keep else {}
+        return Plan(template["name"], before, after, changes, notes, waits=waits, renewals=renewals, read_back=True)
+
+    @staticmethod
+    def _check(template: Mapping[str, Any], pool: Mapping[str, Any], place: Place, world: World) -> None:
+        """:raises ChangeRefused: CloudStack would do nothing, or what it does could not be seen."""
+        name = template["name"]
+        if world.known_templates is not None and place.row and storpool_template(pool) not in world.known_templates:
+            raise ChangeRefused(
+                f"this StorPool cluster has no template {storpool_template(pool)}, so pool {pool['name']} is on another one",
+                hint="point sp_api_http_host (or sp_cluster) at the cluster of the pool; with sp_multi_cluster all of a location are seen",
+            )
+        listed = next((one for one in world.templates.get(pool["zoneid"], ()) if one["id"] == template["id"]), None)
+        if listed is not None and not listed.get("isready"):
+            raise ChangeRefused(
+                f"template {name} is not ready in zone {pool.get('zonename')}: {listed.get('status') or 'no status'}",
+                hint="wait until CloudStack has downloaded it to the zone's secondary storage",
+            )
+        if place.row and place.extra:
+            raise ChangeRefused(
+                f"the cache of template {name} on {pool['name']} is no good ({place.problem}), and CloudStack takes it for good",
+                hint="let its cleanup collect it (state: absent says when), then prepare it again",
+            )
+        if pool.get("state") != UP:
+            raise ChangeRefused(
+                f"storage pool {pool['name']} is {pool.get('state')}; CloudStack would skip it and say nothing",
+                hint="enable it (cloudstack_storage_pool), or leave it out of pools",
+            )
+
+    def _plan_absent(
+        self, wanted: WantedCache, template: Mapping[str, Any], places: Sequence[tuple[Any, Place]], before: dict[str, Any], world: World
+    ) -> Plan:
+        collection = [_collection(template, pool, world) for pool, place in places if place.row]
+        notes = {"collection": collection}
+        if not wanted.evict:
+            return Plan(template["name"], before, before, notes=notes)
+        pools = [pool for pool, _place in places]
+        orphans = [one for one in self._orphans(pools, world) if one.template_id == template["id"] and one.removable]
+        gone = {one.global_id for one in orphans}
+        left = [(pool, replace(place, extra=tuple(one for one in place.extra if one["globalId"] not in gone))) for pool, place in places]
+        return Plan(template["name"], before, cache_object(template, left) if gone else before, _deletions(orphans), notes)
+
+    def _plan_orphans(self, wanted: WantedCache, pools: Sequence[Mapping[str, Any]], world: World) -> Plan:
+        found = self._orphans(pools, world)
+        to_go = [one for one in found if one.removable] if wanted.evict else []
+        before = {"name": wanted.label, "found": [one.as_dict() for one in found]}
+        after = {"name": wanted.label, "found": [one.as_dict() for one in found if one not in to_go]} if to_go else before
+        return Plan(wanted.label, before, after, _deletions(to_go))
+
+    @staticmethod
+    def _orphans(pools: Sequence[Mapping[str, Any]], world: World) -> list[Finding]:
+        living = {one["id"]: one for listed in world.templates.values() for one in listed if not one.get("removed")}
+        return find_orphans(pools, world, living, find_place)
+
+    # -- after
+
+    def predict(self, world: World, wanted: WantedCache, plan: Plan) -> None:
+        """Nothing that one template becomes matters to another."""
+
+    def show(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Return a template for the diff: a word for each pool."""
+        if "found" in document:
+            return {"found": [f"{one['kind']} {one['global_id'] or ''}: {one['what']}" for one in document["found"]]}
+        return {"id": document["id"], "pools": {one["pool"]: _word(one) for one in document["pools"]}}
+
+
+class _Watch:
+    """Looks whether the copies of a template to several pools have ended."""
+
+    def __init__(self, template: Mapping[str, Any], pools: Sequence[Mapping[str, Any]], old: Collection[str]) -> None:
+        self._template = template
+        self._pools = list(pools)
+        self._old = old
+
+    def done(self, client: CloudStack) -> bool:
+        """Read both layers for the pools that are left."""
+        self._pools = [pool for pool, place in self._look(client) if not place.verified]
+        return not self._pools
+
+    def _look(self, client: CloudStack) -> list[tuple[Mapping[str, Any], Place]]:
+        # Of direct downloads all rows count, of others only this one.
+        which = {} if self._template.get("directdownload") else {"id": self._template["id"]}
+        world = World()
+        for pool in self._pools:
+            listed = client.list("listTemplates", "template", unlimited=True, templatefilter="all", storageid=pool["id"], **which)
+            world.rows[pool["id"]] = {one["id"]: one for one in listed}
+        world.snapshots = [one for one in client.storpool.snapshots() if one["globalId"] not in self._old]
+        return [(pool, find_place(world.rows[pool["id"]].get(self._template["id"], self._template), pool, world)) for pool in self._pools]
+
+    def explain(self, client: CloudStack) -> str:
+        """Say for each pool how far it is, from what can be seen: CloudStack tells of no failure."""
+        attached = {one["volume"] for one in client.storpool.attachments()}
+        volumes = [one for one in client.storpool.volumes() if is_template_object(one)]
+        words = []
+        for pool, place in self._look(client):
+            own = [
+                one
+                for one in volumes
+                if one["tags"].get(OWNER_ID, self._template["id"]) == self._template["id"]
+                and one["templateName"] == storpool_template(pool)
+            ]
+            if not place.row:
+                what = "CloudStack has not begun (template.preloader.pool.size copies go on at once)"
+            elif any(one["name"] in attached for one in own):
+                what = f"a host is writing volume {next(one['name'] for one in own if one['name'] in attached)}"
+            elif own:
+                what = f"volume {own[0]['name']} is there and no host has it, so the copy has not begun or has failed"
+            else:
+                what = f"{place.problem}; no volume is being written, so it has most likely failed"
+            words.append(f"{pool['name']}: {what}")
+        return "; ".join(words) + ". The management server's log has the reason of a failure, CloudStack's API does not"
+
+
+# -- helpers
+
+
+def cache_object(template: Mapping[str, Any], places: Sequence[tuple[Mapping[str, Any], Place]]) -> dict[str, Any]:
+    """Return a template and its caches as results show them."""
+    shown = []
+    for pool, place in places:
+        one: dict[str, Any] = {
+            "pool": pool["name"],
+            "cached": place.row,
+            "verified": place.verified,
+            "global_id": place.cache["globalId"] if place.cache else None,
+        }
+        if place.problem:
+            one["problem"] = place.problem
+        if place.extra:
+            one["extra"] = sorted(each["globalId"] for each in place.extra)
+        shown.append(one)
+    zone = places[0][0].get("zonename") if places else None
+    return {"name": template["name"], "id": template["id"], "zone": zone, "size": template.get("size"), "pools": shown}
+
+
+def _word(place: Mapping[str, Any]) -> str:
+    word = "cached" if place["verified"] else "unfinished" if place["cached"] else "not cached"
+    return f"{word}, {len(place['extra'])} not needed" if place.get("extra") else word
+
+
+def _prepare(template: Mapping[str, Any], pool: Mapping[str, Any]) -> Command:
+    params = {"templateid": template["id"], "zoneid": pool["zoneid"], "storageid": pool["id"]}
+    return Command("prepareTemplate", params, f"{template['name']} on {pool['name']}", hints=_PREPARE_HINTS)
+
+
+def _deletions(orphans: Sequence[Finding]) -> list[Change]:
+    calls = {"snapshot": sp.snapshot_delete, "volume": sp.volume_delete}
+    return [Change(f"delete {one.kind} {one.global_id}", calls[one.kind](f"~{one.global_id}")) for one in orphans]
+
+
+def _quiet(find: Any, *arguments: Any) -> Any:
+    """Return what ``find`` finds, or ``None`` also when it is not clear what is meant: the plan says so."""
+    try:
+        return find(*arguments)
+    except CollectionError:
+        return None
+
+
+def _pools(wanted: WantedCache, world: World) -> list[dict[str, Any]]:
+    """Return the StorPool pools that are meant. :raises OptionError: a zone or pool is not there, or it is not clear which."""
+    zones = {pool["zoneid"]: pool.get("zonename") for pool in world.pools}
+    if wanted.zone is not None:
+        zones = {identity: name for identity, name in zones.items() if wanted.zone in (identity, name)}
+        if not zones:
+            known = ", ".join(sorted({str(pool.get("zonename")) for pool in world.pools})) or "none"
+            raise OptionError("zone", wanted.zone, f"has no StorPool pool; zones with such pools: {known}")
+    pools = [pool for pool in world.pools if pool["zoneid"] in zones]
+    if wanted.pools:
+        pools = [dict(pick(pools, name, "pools")) for name in dict.fromkeys(wanted.pools)]
+        pools = list({pool["id"]: pool for pool in pools}.values())
+    if not pools:
+        raise OptionError("zone", None, "has no StorPool pool: CloudStack has none at all")
+    if len({pool["zoneid"] for pool in pools}) > 1:
+        raise OptionError("zone", None, f"is needed: there are StorPool pools in {', '.join(sorted(map(str, zones.values())))}")
+    return sorted(pools, key=lambda pool: (str(pool["name"]), pool["id"]))
+
+
+def _fitting(wanted: WantedCache, templates: Any) -> list[dict[str, Any]]:
+    return [one for one in templates if (one["id"] == wanted.id if wanted.id else one["name"] == wanted.name)]
+
+
+def _template(wanted: WantedCache, pools: Sequence[Mapping[str, Any]], world: World) -> dict[str, Any]:
+    """Return the template that is meant. :raises OptionError: none is, or several are."""
+    rows = {one["id"]: one for pool in pools for one in world.rows[pool["id"]].values()}
+    listed = world.templates.get(pools[0]["zoneid"])
+    # What was removed from CloudStack has only its rows, and they count when it is to go.
+    if wanted.state == "absent" or listed is None:
+        known = {**rows, **{one["id"]: one for one in listed or ()}}
+    else:
+        known = {one["id"]: one for one in listed}
+    fits = {one["id"]: one for one in _fitting(wanted, known.values())}
+    if len(fits) == 1:
+        return next(iter(fits.values()))
+    if fits:
+        several = ", ".join(f"{one['id']} (account {one.get('account')})" for one in fits.values())
+        raise OptionError("name", wanted.name, f"is the name of {len(fits)} templates: {several}; give the id")
+    if wanted.id and wanted.state == "absent":
+        return {"id": wanted.id, "name": wanted.name or wanted.id}
+    option = "id" if wanted.id else "name"
+    names = ", ".join(sorted({str(one["name"]) for one in known.values()})[:20]) or "none"
+    raise OptionError(option, wanted.id or wanted.name, f"is no template in zone {pools[0].get('zonename')}; there are: {names}")
+
+
+def _passes(template: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Tell whether a filter lets a template through. CloudStack's own templates for system VMs only when their type is named."""
+    kind = template.get("templatetype")
+    if kind not in wanted["type"] if "type" in wanted else kind in _SYSTEM_TYPES:
+        return False
+    if "name" in wanted and not any(fnmatchcase(template["name"], pattern) for pattern in wanted["name"]):
+        return False
+    for option, field_name in (("featured", "isfeatured"), ("public", "ispublic"), ("account", "account")):
+        if option in wanted and template.get(field_name) != wanted[option]:
+            return False
+    tags = {tag.get("key"): tag.get("value") for tag in template.get("tags") or ()}
+    return all(tags.get(key) == str(value) for key, value in (wanted.get("tags") or {}).items())
+
+
+def _collection(template: Mapping[str, Any], pool: Mapping[str, Any], world: World) -> dict[str, Any]:
+    """Return when CloudStack's cleanup collects a cache (sheet, section 4.5): marked in one round, evicted in the next."""
+    interval = int(world.settings.get(_CLEANUP[2]) or 86400)
+    off = next((name for name in _CLEANUP[:2] if world.settings.get(name, "true").lower() != "true"), None)
+    volumes = world.users.get((template["id"], pool["id"]), 0)
+    found: dict[str, Any] = {"pool": pool["name"], "volumes": volumes, "within": None}
+    if off:
+        found["because"] = f"{off} is not true, so CloudStack collects no caches"
+    elif template.get("templatetype") in _SYSTEM_TYPES:
+        found["because"] = "CloudStack never collects its own templates"
+    elif volumes:
+        found["because"] = f"{volumes} volumes on this pool were made from it; it is collected when they are gone"
+    else:
+        found.update(
+            within=2 * interval,
+            because=f"no volume on this pool was made from it; one round of the cleanup (every {interval} s) marks it, the next evicts it",
+        )
+    return found
+
+
+CACHED_TEMPLATES = CachedTemplates()
