@@ -29,6 +29,10 @@ HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"  # Ansible's own word for it
 _LONG = 100  # lists longer than this are not repeated in the invocation
 
 
+def _tell_nobody(text: str) -> None:
+    """Nobody is there to hear how far a long task is."""
+
+
 @dataclass(frozen=True)
 class Manages:
     """Declares a module that brings objects into a state: ``item`` is the argument spec of one, ``plural`` the name of the list of them.
@@ -52,7 +56,9 @@ class Manages:
         """Return the whole argument spec of the module."""
         return {**bulk_spec(self.item, self.plural, self.names), **_connection_spec(self.systems)}
 
-    def run(self, client: Any, options: Mapping[str, Any], check: bool, diff: bool, tell: Callable[[str], None]) -> dict[str, Any]:
+    def run(
+        self, client: Any, options: Mapping[str, Any], check: bool, diff: bool, tell: Callable[[str], None] = _tell_nobody
+    ) -> dict[str, Any]:
         """Return the result of a task; see :class:`_Run`."""
         return _Run(self, client, options, check, diff, tell).result()
 
@@ -69,7 +75,9 @@ class Informs:
         """Return the whole argument spec of the module."""
         return {**self.options, **_connection_spec(self.systems)}
 
-    def run(self, client: Any, options: Mapping[str, Any], check: bool, diff: bool, tell: Callable[[str], None]) -> dict[str, Any]:
+    def run(
+        self, client: Any, options: Mapping[str, Any], check: bool, diff: bool, tell: Callable[[str], None] = _tell_nobody
+    ) -> dict[str, Any]:
         """Return the result of a task. Whatever the mode, nothing is written."""
         client.begin(client.http.stats, read_only=True)
         return {"changed": False, **self.query(client, options)}
@@ -108,10 +116,6 @@ def run_module(declared: Manages | Informs) -> None:
     if result.pop("failed", False):
         module.fail_json(**result)
     module.exit_json(**result)
-
-
-def _tell_nobody(text: str) -> None:
-    """Nobody is there to hear how far a long task is."""
 
 
 def execute(
@@ -386,10 +390,10 @@ class _Run:
             for wait in outcome.plan.waits:
                 if isinstance(wait, Wait):
                     self._wait(wait)
-        except CollectionError as exc:
             for renewal in outcome.plan.renewals:
                 self._renew(renewal)
             outcome.error = exc
+        except CollectionError as exc:
             if self.options["on_error"] == "stop":
                 self._stopped.set()
         except Exception as exc:  # in a thread nobody else would see it
@@ -423,9 +427,9 @@ class _Run:
         while not wait.done(self.client):
             left = deadline - time.monotonic()
             if left <= 0:
-                raise DeadlineExceeded(
                 known = f": {wait.explain(self.client)}" if wait.explain else ""
                     f"waited {wait.seconds:g} s, but {wait.what} goes on{known}",
+                raise DeadlineExceeded(
                     hint="it continues by itself; run the task again, or give it more wait_timeout",
                 )
             time.sleep(min(pause, left))
@@ -470,7 +474,6 @@ class _Run:
             return False
         return True
 
-    def _note_done(self, outcome: _Outcome, change: Any, answer: Any) -> None:
     def _renew(self, write: Any) -> None:
         """Send a write that can be sent twice, once more when its answer is lost."""
         try:
@@ -479,6 +482,7 @@ class _Run:
             self.client.send(write)
 
         outcome.done.append(change.action)
+    def _note_done(self, outcome: _Outcome, change: Any, answer: Any) -> None:
         if outcome.plan.after is not None and isinstance(answer, dict):
             for key, target in change.learn.items():
                 if answer.get(key) is None:
@@ -572,13 +576,13 @@ class _Run:
         return {"msg": message, "error": {"object": first.plan.name, **error.as_dict()}}
 
 
-def _worth_a_look(exc: CollectionError) -> bool:
 def _has_work(plan: Plan) -> bool:
     """Tell whether carrying a plan out asks for anything at all."""
     return bool(plan.changes or plan.waits or plan.renewals)
 
 
     """Tell whether reading the object anew can settle a failed write."""
+def _worth_a_look(exc: CollectionError) -> bool:
     return isinstance(exc, AnswerLost) or (isinstance(exc, ApiError) and exc.name in (EXISTS, NOT_THERE))
 
 
