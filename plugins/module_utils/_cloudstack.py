@@ -230,14 +230,13 @@ class CloudStack:
         while True:
             try:
                 state = self.read("queryAsyncJobResult", jobid=job)
-            except ApiError as exc:
-                if exc.parts.get("status") == UNKNOWN_JOB:
+            except CollectionError as exc:
+                if isinstance(exc, ApiError) and exc.parts.get("status") == UNKNOWN_JOB:
                     raise AnswerLost(
                         f"the job {job} of {write.call} on {write.about} is not known to CloudStack any more",
                         hint=_FIND_OUT,
                     ) from exc
-                raise
-            except Unreachable as exc:
+                # Whatever is wrong with asking, the job goes on.
                 raise AnswerLost(
                     f"{write.call} on {write.about} was begun (job {job}), then {exc.message}",
                     hint="how it ended is not known; running the task again finds out and finishes",

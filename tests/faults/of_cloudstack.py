@@ -22,9 +22,16 @@ def both_states(lab: Lab) -> dict[str, Any]:
     listed = [one for name in names for one in simulator.cs("listConfigurations", name=name)[1]["configuration"]]
     return {
         "settings": sorted((one["name"], str(one.get("value"))) for one in listed),
+        "offerings": offerings(lab),
         "pools": sorted(({key: value for key, value in one.items() if key not in ACCIDENTAL} for one in pools), key=repr),
         **storpool_state(lab),
     }
+
+
+def offerings(lab: Lab) -> list[dict[str, Any]]:
+    """The disk offerings without what differs from one world to the next."""
+    listed = lab.simulator.cs("listDiskOfferings", listall=True, state="all")[1].get("diskoffering", [])
+    return sorted(({key: value for key, value in one.items() if key not in ACCIDENTAL} for one in listed), key=repr)
 
 
 cloud = partial(scenario, world="cloudstack", state=both_states)
@@ -53,6 +60,18 @@ def evict_orphans(lab: Lab) -> dict[str, Any]:
     return {"zone": "sofia", "state": "absent", "evict": "storpool_orphans_only"}
 
 
+def host_states(lab: Lab) -> dict[str, Any]:
+    """What CloudStack tells of its hosts, and of the switches of clusters and zones, besides all of StorPool."""
+    simulator = lab.simulator
+    told = ("name", "state", "resourcestate", "hostha", "outofbandmanagement")
+    areas = [one for command, key in (("listClusters", "cluster"), ("listZones", "zone")) for one in simulator.cs(command)[1][key]]
+    return {
+        "hosts": [{key: one[key] for key in told} for one in sorted(simulator.cs("listHosts")[1]["host"], key=lambda one: one["name"])],
+        "areas": sorted((one["name"], sorted(one.get("resourcedetails", {}).items())) for one in areas),
+        **storpool_state(lab),
+    }
+
+
 @cloud("cloudstack_settings")
 def change_settings(lab: Lab) -> dict[str, Any]:
     lab.simulator.cs("updateConfiguration", name="ha.tag", value="old")
@@ -75,3 +94,30 @@ def remove_a_pool(lab: Lab) -> dict[str, Any]:
     made = lab.run("cloudstack_storage_pool", {"name": "archive", "zone": "sofia", "template": "hybrid"})
     assert not made.get("failed"), made["msg"]
     return {"name": "archive", "zone": "sofia", "state": "absent", "maintenance_first": True}
+
+
+@cloud("cloudstack_offering")
+def make_and_change_offerings(lab: Lab) -> dict[str, Any]:
+    made = lab.run("cloudstack_offering", {"name": "silver", "details": {"gone": "1"}})
+    assert not made.get("failed"), made["msg"]
+    changed = {"name": "silver", "display_text": "Silver", "details": {"gone": None, "note": "2"}}
+    return {"offerings": [{"name": "gold", "size": "10G", "max_iops": 100, "state": "inactive"}, changed], "parallel": 1}
+
+
+NODES = {"kvm11": 11, "kvm12": 12, "kvm13": 13}
+CONTROLLER = {"oobm_address": "198.51.100.1", "oobm_username": "ADMIN", "oobm_password": "bmc-secret"}
+
+
+@cloud("storpool_ha", state=host_states)
+def protect_a_host(lab: Lab) -> dict[str, Any]:
+    """Its cluster is switched off, so that goes first."""
+    cluster = lab.simulator.cs("listHosts", name="kvm11")[1]["host"][0]["clusterid"]
+    lab.simulator.cs_job("disableHAForCluster", clusterid=cluster)
+    return {"host": "kvm11", **CONTROLLER, "sp_node_ids": NODES, "wait_timeout": "20"}
+
+
+@cloud("storpool_ha", state=host_states)
+def switch_a_host_off(lab: Lab) -> dict[str, Any]:
+    made = lab.run("storpool_ha", {"host": "kvm11", **CONTROLLER, "sp_node_ids": NODES, "wait_timeout": "20"})
+    assert not made.get("failed"), made["msg"]
+    return {"host": "kvm11", "state": "absent"}

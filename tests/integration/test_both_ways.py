@@ -77,6 +77,7 @@ CLOUDSTACK_CONNECTION = [
 
 # What a module needs to be told before it speaks to anybody.
 LEAST = {
+    "cloudstack_offering": {"name": "o"},
     "cloudstack_settings": {"name": "force.ha", "value": True},
     "cloudstack_storage_pool": {"name": "p"},
     "storpool_volume": {"name": "v"},
@@ -98,6 +99,22 @@ PROTECTED = {
 }
 
 CASES: dict[str, list[Case]] = {
+    "cloudstack_offering": [
+        changed(CHECK, name="o", size="10G", max_iops=100),
+        changed(DIFF, name="o", size="10G", max_iops=100, storage_tags=["x", "y"]),
+        ok("", DIFF, name="o", size=10737418240, max_iops="100", storage_tags=["y", "x"]),
+        changed(DIFF, name="p", renamed_from="o", template="hdd", details={"a": "b"}),
+        changed(CHECK, name="p", state="inactive", details={"a": None}),
+        Case("changed", {"name": "p", "qos_class": "gold"}, {}, "the class wins"),
+        changed(None, offerings=[{"name": "c", "memory": 512}, {"name": "d", "memory": 64}], type="compute", cpu_number=1, cpu_speed=500),
+        failed("max_iops is 100, declared is 200", DIFF, name="p", max_iops=200),
+        failed("is no template of this StorPool", name="p", template="none"),
+        failed("1 of 2 failed", None, offerings=[{"name": "p", "display_text": "P"}, {"name": "q", "id": "q"}], on_error="continue"),
+        failed("must be whole gibibytes", name="q", size="1M"),
+        failed("value of type must be one of", name="q", type="service"),
+        failed("unable to convert to bool", name="q", encrypt="perhaps"),
+        changed(DIFF, name="p", state="absent"),
+    ],
     "cloudstack_settings": [
         changed(CHECK, name=STATS, value=1800),
         changed(DIFF, name=STATS, value="1800"),

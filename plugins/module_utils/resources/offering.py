@@ -227,10 +227,7 @@ class Offerings:
             if wanted.state == "absent":
                 return self._plan_absent(wanted, shown)
             self._check(wanted, world)
-            warnings = list(self._traps(wanted, world))
-            if shown is None:
-                return self._plan_new(wanted, world, warnings)
-            return self._plan_present(wanted, shown, world, warnings)
+            return self._plan_new(wanted, world) if shown is None else self._plan_present(wanted, shown, world)
         except (OptionError, ChangeRefused) as exc:
             present = _quietly(self._find, wanted, world)
             document = present and _shown(present, wanted.kind)
@@ -270,26 +267,28 @@ class Offerings:
             )
 
     @staticmethod
-    def _traps(wanted: WantedOffering, world: World) -> Iterator[str]:
-        qos, template, limited = wanted.details.get(QOS_CLASS), wanted.details.get(TEMPLATE), wanted.fixed.get("max_iops")
+    def _traps(after: Mapping[str, Any], world: World) -> Iterator[str]:
+        """Yield what an offering, as it will be, does not do although it says so; by version when a declared option made it be read."""
+        qos, template, limited = after["details"].get(QOS_CLASS), after["details"].get(TEMPLATE), after["max_iops"]
+        about, version = f"offering {after['name']}", world.version or ()
         if qos and template:
-            yield f"offering {wanted.label} has a QoS class and a template: the class wins, volumes stay on the template of their pool"
-        if limited and (qos or template) and world.version[:2] == TIERS_SINCE:
-            yield f"offering {wanted.label}: CloudStack 4.20 sends no IOPS limit to StorPool for offerings with a QoS class or template"
-        if limited and wanted.kind == "compute" and world.version >= ROOT_WITHOUT_IOPS_SINCE:
+            yield f"{about} has a QoS class and a template: the class wins, volumes stay on the template of their pool"
+        if limited and (qos or template) and version[:2] == TIERS_SINCE:
+            yield f"{about}: CloudStack 4.20 sends no IOPS limit to StorPool for offerings with a QoS class or template"
+        if limited and after["type"] == "compute" and version >= ROOT_WITHOUT_IOPS_SINCE:
             yield (
-                f"offering {wanted.label}: from CloudStack 4.21 on, ROOT volumes made from templates get no IOPS limit until they "
+                f"{about}: from CloudStack 4.21 on, ROOT volumes made from templates get no IOPS limit until they "
                 "are resized or change offering; cloudstack_volume with repair: true mends it"
             )
 
-    def _plan_new(self, wanted: WantedOffering, world: World, warnings: Sequence[str]) -> Plan:
+    def _plan_new(self, wanted: WantedOffering, world: World) -> Plan:
         if wanted.id or not wanted.name:
             raise OptionError("id", wanted.id, f"is the id of no {wanted.kind} offering")
         kind, fixed = KINDS[wanted.kind], dict(wanted.fixed)
         if wanted.kind == "disk" and not fixed.get("size"):
             fixed["custom_size"] = True
-        if wanted.kind == "compute" and None in (fixed.get("cpu_number"), fixed.get("memory")):
-            missing = next(name for name in ("cpu_number", "memory") if fixed.get(name) is None)
+        missing = next((name for name in ("cpu_number", "cpu_speed", "memory") if fixed.get(name) is None), None)
+        if wanted.kind == "compute" and missing:
             raise OptionError(missing, None, f"is needed: there is no compute offering {wanted.label}, and it takes that to make it")
         if "max_iops" in fixed:
             fixed.setdefault("min_iops", fixed["max_iops"])
@@ -326,9 +325,9 @@ class Offerings:
                 change.write.params["id"] = made["id"]
 
         create = Change("create", Command(kind.call("create"), params, wanted.label), {kind.key: learn})
-        return Plan(wanted.label, None, after, [create, *changes], warnings=warnings)
+        return Plan(wanted.label, None, after, [create, *changes], warnings=list(self._traps(after, world)))
 
-    def _plan_present(self, wanted: WantedOffering, shown: dict[str, Any], world: World, warnings: Sequence[str]) -> Plan:
+    def _plan_present(self, wanted: WantedOffering, shown: dict[str, Any], world: World) -> Plan:
         self._refuse_fixed(wanted, shown)
         kind, after, update, words = KINDS[wanted.kind], dict(shown), {}, []
 
@@ -354,9 +353,11 @@ class Offerings:
             put("state", goal, "state", goal, "activate" if goal == ACTIVE else "deactivate")
         changes = []
         if update:
-            changes.append(Change(f"update {', '.join(words)}", Command(kind.call("update"), {"id": shown["id"], **update}, wanted.label)))
+            # The change of state alone has the word that it has after a creation, so that both are told alike.
+            action = words[0] if words[0] in ("activate", "deactivate") else f"update {', '.join(words)}"
+            changes.append(Change(action, Command(kind.call("update"), {"id": shown["id"], **update}, wanted.label)))
         changes += self._details(wanted, kind, shown, after)
-        return Plan(wanted.label, shown, after, changes, warnings=warnings)
+        return Plan(wanted.label, shown, after, changes, warnings=list(self._traps(after, world)))
 
     @staticmethod
     def _refuse_fixed(wanted: WantedOffering, shown: Mapping[str, Any]) -> None:
