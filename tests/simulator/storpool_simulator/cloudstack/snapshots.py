@@ -56,10 +56,13 @@ def new(cloud: Cloud, id: str, volume: Document, name: str | None, **more: Any) 
         "location": None,
         # snapshot_details: what StorPool calls it, under its own id; its pool; a copy that has to be un-exported
         "details": {},
-        # Backups that wait for their turn: when, and how many tries are left after it
+        # No job is about it: a policy's, or one whose backup goes on in the background (when, and with how many tries left)
+        "unattended": False,
         "backup_at": None,
         "backup_tries": 0,
+        # Where it is, and where createSnapshot wants copies of it
         "zones": [],
+        "copy_to": {"zones": [], "pools": []},
     }
     return cloud.add("snapshot", id, **{**fields, **more})
 
@@ -177,7 +180,9 @@ def kind_of(snapshot: Document) -> str:
     return RECURRING if snapshot["type"] in INTERVALS else snapshot["type"]
 
 
-def shown(cloud: Cloud, snapshot: Document, row: Document | None = None, job: Document | None = None, zone: str | None = None) -> dict[str, Any]:
+def shown(
+    cloud: Cloud, snapshot: Document, row: Document | None = None, job: Document | None = None, zone: str | None = None
+) -> dict[str, Any]:
     """`row`: the copy that a listing of all copies is about. A listing of snapshots tells no store."""
     account = cloud.accounts[snapshot["account"]]
     domain = cloud.domains[account["domain"]]

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import cleanup, hostha, hosts, instances, maintenance, outofband, templates
-from .plugin import cache
+from . import cleanup, hostha, hosts, instances, maintenance, outofband, policies, taking, templates
+from .plugin import cache, copying
 
 if TYPE_CHECKING:
     from ..store import Document
@@ -36,6 +36,7 @@ class Timeline:
             self._next += period
             did = True
         began = templates.begin_downloads(self.cloud)
+        began = taking.begin_due(self.cloud) or began
         return cache.begin_preloads(self.cloud) or began or did
 
     def look(self, now: float) -> None:
@@ -47,6 +48,8 @@ class Timeline:
             self._investigate(self.cloud.hosts[host["id"]], now)
         hostha.poll(self.cloud, now)
         cleanup.look(self.cloud, now)
+        policies.run_due(self.cloud, now)
+        copying.check_recovered(self.cloud, now)
 
     def _investigate(self, host: Document, now: float) -> None:
         """Without host HA the neighbours' view of the StorPool client decides whether a silent host is Down (plugin sheet 3.4)."""

@@ -74,6 +74,7 @@ def materialise(cloud: Cloud, volume: Document) -> Steps:
         return volume
     if volume["snapshot"] is not None:
         yield from snapshots.volume_from(cloud, volume, cloud.snapshots[volume["snapshot"]])
+        driver.retag(cloud, cloud.volumes[volume["id"]])
         return cloud.volumes[volume["id"]]
     pool = volumes.pool_for(cloud, volume["zone"], cloud.disk_offerings.get(volume["offering"] or ""))
     if volume["template"] is None:

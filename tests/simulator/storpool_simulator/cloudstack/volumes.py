@@ -51,6 +51,8 @@ def new(cloud: Cloud, id: str, name: str, account: str, zone: str, size: int, **
         "provisioning": "thin",
         "extractable": True,
         "chain": None,
+        # When it was destroyed, while it can still be recovered
+        "destroyed": None,
         # The size that the running VM knows of
         "seen": None,
     }

@@ -33,11 +33,17 @@ def list_storage_pools(request: Request) -> dict:
     found = [
         pool
         for pool in cloud.living(cloud.pools)
-        if request.matches(id=pool["id"], name=pool["name"], zoneid=pool["zone"], path=storage.DEVICES, scope="ZONE", status=pool["state"])
-        and request.get("ipaddress", "n/a") == "n/a"
-        and request.has_keyword(pool["name"], storage.KIND)
+        if request.matches(id=pool["id"], name=pool["name"], zoneid=pool["zone"], status=pool["state"])
+        and _placed(request, pool)
+        and request.has_keyword(pool["name"], storage.KIND if storage.on_storpool(pool) else storage.NFS_KIND)
     ]
     return answers.listing(request, found, lambda pool: storage.shown(cloud, pool, pending.get(pool["id"])))
+
+
+def _placed(request: Request, pool: Document) -> bool:
+    if storage.on_storpool(pool):
+        return request.matches(path=storage.DEVICES, scope="ZONE") and request.get("ipaddress", "n/a") == "n/a"
+    return request.matches(path=pool["export"], scope=pool["scope"], ipaddress=pool["server"])
 
 
 def _check_scope(request: Request) -> str:
@@ -63,10 +69,12 @@ def create_storage_pool(request: Request) -> dict:
     cloud, provider = request.cloud, request.get("provider", "DefaultPrimary")
     if provider not in PROVIDERS:
         raise errors.invalid(f"can't find provider: {provider}")
-    if provider != storage.PROVIDER:
+    if provider not in (storage.PROVIDER, storage.NFS_PROVIDER):
         raise errors.ServerError(cloud.assume.unsupported_command_status, f"the simulator has no storage of provider {provider}")
     scope = _check_scope(request)
     params = request.params
+    if provider == storage.NFS_PROVIDER:
+        return _create_on_nfs(request, scope)
     try:
         fields = storage.initialize(cloud, params["name"], params["url"], params.get("capacitybytes"), params.get("tags"))
         if scope != "zone":
@@ -81,6 +89,15 @@ def create_storage_pool(request: Request) -> dict:
         cloud, **fields, zone=params["zoneid"], iops=params.get("capacityiops"), tag_rule=params.get("istagarule", False)
     )
     return _answer(request, pool)
+
+
+def _create_on_nfs(request: Request, scope: str) -> dict:
+    cloud, params = request.cloud, request.params
+    zone = request.found("zoneid", cloud.zones)
+    cluster = request.found("clusterid", cloud.clusters)["id"] if scope == "cluster" else None
+    fields = storage.initialize_nfs(cloud, params["name"], params["url"], params.get("capacitybytes"), params.get("tags"), cluster)
+    fields["details"] = params.get("details", {})
+    return _answer(request, storage.add_pool(cloud, **fields, zone=zone["id"], iops=params.get("capacityiops")))
 
 
 @command("updateStoragePool", package="admin.storage")
@@ -112,10 +129,11 @@ def delete_storage_pool(request: Request) -> dict:
     cloud, pool = request.cloud, _pool(request)
     if pool["state"] != storage.MAINTENANCE:
         raise errors.invalid(f"Unable to delete storage due to it is not in Maintenance state, id: {pool['dbid']}")
-    if pool["volumes"] and not request.get("forced"):
+    counts = storage.load(cloud, pool)
+    if counts["volumes"] and not request.get("forced"):
         raise errors.failure(f"Cannot delete pool {pool['name']} as there are associated non-destroyed vols for this pool")
     for kind, words in (("snapshots", "snapshots"), ("template_snapshots", "template snapshots")):
-        if pool[kind]:
+        if counts[kind]:
             raise errors.failure(f"This primary storage cannot be deleted because it currently contains one or more {words}.")
     cloud.pools.change(pool["id"], removed=cloud.world.clock.now())
     return answers.success()

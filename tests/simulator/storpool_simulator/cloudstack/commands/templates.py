@@ -10,7 +10,7 @@ from ...store import Document
 from .. import access, answers, errors, resource_tags, secondary, storage, templates
 from ..cloud import Cloud
 from ..ids import new_id
-from ..plugin import bases, cache
+from ..plugin import bases, cache, snapshots
 from ..registry import command
 from ..request import UNLIMITED, Request
 from ..work import Steps
@@ -264,7 +264,7 @@ def prepare_template(request: Request) -> dict:
     return {"count": 1, "template": [request.cloud.facts.checked(request.command, templates.shown(cloud, template, zone))]}
 
 
-# Made from a volume
+# Made from a volume or a snapshot
 
 
 def _create(request: Request) -> str:
@@ -275,7 +275,11 @@ def _create(request: Request) -> str:
         raise errors.invalid("Failed to create private template record, neither volume ID nor snapshot ID were specified, or both.")
     kind, id = sources[0]
     source = access.own(request, f"{kind}id", cloud.table(kind))
-    bases.check(cloud, kind, source)
+    if kind == "volume":
+        bases.check(cloud, source)
+    else:
+        snapshots.check_template_source(cloud, source)
+    zone = cloud.zones[request.found("zoneid", cloud.zones)["id"] if params.get("zoneid") else source["zone"]]
     template = templates.new(
         cloud,
         new_id(),
@@ -295,7 +299,7 @@ def _create(request: Request) -> str:
         tag=params.get("templatetag"),
         details=params.get("details", {}),
         source=[kind, id],
-        zones=[source["zone"]],
+        zones=[zone["id"]],
     )
     return template["id"]
 
@@ -306,7 +310,8 @@ def create_template(request: Request) -> Steps:
     assert request.entity is not None
     template = cloud.templates[request.entity]
     kind, id = template["source"]
-    yield from bases.make(cloud, template, kind, cloud.table(kind)[id])
+    make = bases.from_volume if kind == "volume" else snapshots.template_from
+    yield from make(cloud, template, cloud.table(kind)[id])
     template = cloud.templates[template["id"]]
     return answers.single(request, templates.shown(cloud, template, next(iter(template["zones"]), None)))
 

@@ -384,7 +384,9 @@ def restore_virtual_machine(request: Request) -> Steps:
     if host is not None:
         vms.stop(cloud, vm)
     keep = {key: old[key] for key in ("service_offering", "miniops", "maxiops", "encrypt")}
-    cloud.volumes.change(old["id"], vm=None, device=None, attached=None, state=volumes.DESTROY, seen=None)
+    cloud.volumes.change(
+        old["id"], vm=None, device=None, attached=None, state=volumes.DESTROY, seen=None, destroyed=cloud.world.clock.now()
+    )
     volumes.new(
         cloud,
         new_id(),

@@ -16,20 +16,15 @@ if TYPE_CHECKING:
     from ..cloud import Cloud
 
 
-def check(cloud: Cloud, kind: str, source: Document) -> None:
+def check(cloud: Cloud, volume: Document) -> None:
     """Before there is a job. Raises ServerError."""
-    if kind == "volume":
-        if source["encrypt"]:
-            raise errors.failure("Cannot create templates from encrypted volumes")
-        vm = cloud.vms.get(source["vm"]) if source["vm"] else None
-        if vm is not None and vm["state"] not in ("Stopped", "Shutdown"):
-            raise errors.failure(f"Volume {source['name']} is attached to the running instance {vm['name']}; stop it first")
-        if source["state"] != "Ready" or source["path"] is None:
-            raise errors.failure(f"The volume {source['name']} is not in state Ready, and a template cannot be created from it")
-
-
-def make(cloud: Cloud, template: Document, kind: str, source: Document) -> Steps:
-    yield from from_volume(cloud, template, source)
+    if volume["encrypt"]:
+        raise errors.failure("Cannot create templates from encrypted volumes")
+    vm = cloud.vms.get(volume["vm"]) if volume["vm"] else None
+    if vm is not None and vm["state"] not in ("Stopped", "Shutdown"):
+        raise errors.failure(f"Volume {volume['name']} is attached to the running instance {vm['name']}; stop it first")
+    if volume["state"] != "Ready" or volume["path"] is None:
+        raise errors.failure(f"The volume {volume['name']} is not in state Ready, and a template cannot be created from it")
 
 
 def from_volume(cloud: Cloud, template: Document, volume: Document) -> Steps:
@@ -37,7 +32,7 @@ def from_volume(cloud: Cloud, template: Document, volume: Document) -> Steps:
     pool = cloud.pools[volume["pool"]]
     store = cloud.secondary.store_of(volume["zone"])
     if store is None:
-        _forget(cloud, template)
+        forget(cloud, template)
         raise errors.failure(f"Unable to find image store in zone {cloud.zones[volume['zone']]['name']}")
     row = templates.add_copy(cloud, template, store, state=templates.CREATING, download_state=templates.IN_PROGRESS)
     try:
@@ -51,28 +46,28 @@ def from_volume(cloud: Cloud, template: Document, volume: Document) -> Steps:
             client.snapshot_delete(base)
             raise
     except (StorPoolError, agents.HostError, qemu.ImageError, errors.ServerError) as error:
-        _forget(cloud, template)
+        forget(cloud, template)
         text = error.text if isinstance(error, (StorPoolError, errors.ServerError)) else str(error)
         raise errors.failure(f"Could not copy volume {volume['name']} to secondary storage: {text}") from error
     finish(cloud, template, row, physical, volume["size"], path_of(base), pool)
 
 
 def to_secondary(
-    cloud: Cloud, template: Document, row: Document, snapshot: str, zone: str, storpool: str, command: str, *objects: str
+    cloud: Cloud, template: Document, row: Document, gid: str, zone: str, storpool: str, command: str, *objects: str, kind: str = "snapshot"
 ) -> Steps:
-    """A host attaches the StorPool snapshot and converts it to the template's file; its bytes on disk."""
+    """A host attaches the StorPool snapshot (or volume) and converts it to the template's file; its bytes on disk."""
     host = agents.endpoint(cloud, zone, storpool)
     yield from agents.delayed(cloud, command, template["id"], template["name"], *objects)
-    agents.attach(cloud, host, snapshot, "snapshot", "ro")
+    agents.attach(cloud, host, gid, kind, "ro")
     target = cloud.secondary.place(cloud.stores[row["store"]], row["path"])
     try:
-        source = agents.readable(cloud, snapshot)
+        source = agents.readable(cloud, gid)
         yield Chore(lambda: qemu.convert(source, "raw", target, "qcow2"))
     except Exception:
         target.unlink(missing_ok=True)
         raise
     finally:
-        agents.detach(cloud, host, snapshot, "snapshot", force=True)
+        agents.detach(cloud, host, gid, kind, force=True)
     return target.stat().st_size
 
 
@@ -84,7 +79,7 @@ def finish(cloud: Cloud, template: Document, row: Document, physical: int, size:
     cloud.templates.change(template["id"], size=size, storpool_pool=pool["dbid"] if base is not None else None)
 
 
-def _forget(cloud: Cloud, template: Document) -> None:
+def forget(cloud: Cloud, template: Document) -> None:
     """A template that could not be made is gone."""
     templates.drop_copies(cloud, template, None)
     cloud.templates.change(template["id"], removed=cloud.world.clock.now(), state=templates.INACTIVE)
