@@ -38,7 +38,7 @@ options:
     type: str
   sp_node_ids:
     description:
-      - StorPool node ids (C(SP_OURID)) of hosts, by their names or ids, as in C({kvm11: 11}). It may name any host.
+      - "StorPool node ids (C(SP_OURID)) of hosts, by their names or ids, as in C({kvm11: 11}). It may name any host."
       - No call of either system tells which StorPool node a host is. What is not given here is looked for in the section of the host in
         O(storpool_conf). A host that neither tells of is not protected, for the reason V(node_unknown).
       - The example shows how to ask the hosts themselves.
@@ -71,12 +71,9 @@ EXAMPLES = r"""
     sp_node_ids: {kvm11: 11, kvm12: 12, kvm13: 13}
   register: ha
 
-- name: Tell why not
+- name: Tell why not, and what to do
   ansible.builtin.debug:
-    msg: "{{ item.name }}: {{ item.reasons | map(attribute='text') | join('; ') }}"
-  loop: "{{ ha.hosts | rejectattr('protected') }}"
-  loop_control:
-    label: "{{ item.name }}"
+    var: ha.report
 
 - name: Two hosts, and what has to be done about them
   storpool.cloudstack.storpool_ha_info:
@@ -317,6 +314,16 @@ summary:
       type: dict
       returned: always
       sample: {}
+report:
+  description: The same for a person to read - the sum, each host, and what there is to do.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - "CRITICAL: 1 of 2 hosts are protected"
+    - "kvm11 (zone sofia, cluster kvm1, HA Available): protected"
+    - "kvm12 (zone sofia, cluster kvm1, HA Available): NOT PROTECTED"
+    - "  - out-of-band management is not enabled for it [oobm_not_enabled]. What to do: enable it with storpool.cloudstack.storpool_ha"
 fence_setting:
   description:
     - The setting that says which of several pools decides. CloudStack reads its global value when a management server starts.

@@ -239,6 +239,18 @@ def test_the_sum():
     assert len(result["warnings"]) == 1 and result["warnings"][0].startswith("no_instances: kvm12: it has no VMs")
 
 
+def test_the_report():
+    down = replace(GOOD, id="b", name="kvm12", node=replace(GOOD.node, client="down"), instances=False)
+    report = told(seen(GOOD, down), False)["report"]
+    assert report[:3] == [
+        "CRITICAL: 1 of 2 hosts are protected",
+        "kvm11 (zone sofia, cluster kvm1, HA Available): protected",
+        "kvm12 (zone sofia, cluster kvm1, HA Available): NOT PROTECTED",
+    ]
+    assert report[3].startswith("  - its StorPool client 11 is down") and "[client_down]. What to do: start storpool_block" in report[3]
+    assert report[4].startswith("  - warning: it has no VMs") and len(report) == 5
+
+
 @pytest.mark.parametrize("hosts, status", [((), "critical"), ((GOOD,), "ok"), ((replace(GOOD, instances=False),), "warning")])
 def test_the_status(hosts, status):
     assert told(seen(*hosts), False)["summary"]["status"] == status

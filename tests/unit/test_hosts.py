@@ -318,9 +318,9 @@ OTHER = {**EDIT, "description": f"{UPDATED} force.ha New Value: true"}
 RESET = {**EDIT, "description": "Successfully completed resetting configuration"}
 
 
-def fence_of(value="true", servers=STARTED, events=(), **row):
+def fence_of(value="true", servers=None, events=(), **row):
     row = {"value": value, "defaultvalue": "false", "isdynamic": False, **row}
-    cloud = Cloud(Storage(), {"kvm11": {}}, fence=row, servers=servers, events=events)
+    cloud = Cloud(Storage(), {"kvm11": {}}, fence=row, servers=STARTED if servers is None else servers, events=events)
     return observe(cloud, Selection(conf=NOWHERE)).fence, cloud.asked
 
 

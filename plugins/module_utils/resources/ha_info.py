@@ -38,13 +38,14 @@ def _selection(options: Mapping[str, Any]) -> Selection:
 def told(seen: Observation, allow_hyperconverged: bool) -> dict[str, Any]:
     """Return the result's members for what was read. Pure."""
     verdicts = [(host, judge(host, seen.fence, allow_hyperconverged)) for host in seen.hosts]
-    warnings = list(_warnings(verdicts))
+    warnings, summary = list(_warnings(verdicts)), _summary(verdicts)
     pools = sorted({pool.id: pool for host in seen.hosts for pool in host.pools}.values(), key=lambda one: (one.name, one.id))
     zones = {zone.id: zone.name for zone in seen.zones}
     clusters = {cluster.id: cluster.name for cluster in seen.clusters}
     return {
         "hosts": [_entry(host, verdict, seen) for host, verdict in verdicts],
-        "summary": _summary(verdicts),
+        "summary": summary,
+        "report": list(_report(verdicts, summary)),
         "fence_setting": {
             "name": FENCE,
             "value": seen.fence.value,
@@ -112,6 +113,17 @@ def _summary(verdicts: Sequence[tuple[Host, Verdict]]) -> dict[str, Any]:
         "reasons": _counted(reason.code for _host, verdict in verdicts for reason in verdict.reasons),
         "warnings": _counted(warning.code for _host, verdict in verdicts for warning in verdict.warnings),
     }
+
+
+def _report(verdicts: Sequence[tuple[Host, Verdict]], summary: Mapping[str, Any]) -> Iterator[str]:
+    """Yield lines for a person to read: the sum, then each host with what there is to do."""
+    yield f"{summary['status'].upper()}: {summary['protected']} of {summary['hosts']} hosts are protected"
+    for host, verdict in verdicts:
+        said = "protected" if verdict.protected else "NOT PROTECTED"
+        yield f"{host.name} (zone {host.zone.name}, cluster {host.cluster.name}, HA {host.ha.state}): {said}"
+        for kind, found in (("", verdict.reasons), ("warning: ", verdict.warnings)):
+            for one in found:
+                yield f"  - {kind}{one.text} [{one.code}]. What to do: {one.do}"
 
 
 def _counted(found: Iterator[str]) -> dict[str, int]:
