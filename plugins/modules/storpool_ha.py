@@ -111,7 +111,7 @@ options:
         type: str
       sp_node_ids: &sp_node_ids
         description:
-          - StorPool node ids (C(SP_OURID)) of hosts, by their names, as in C({kvm11: 11}). It may name any host.
+          - "StorPool node ids (C(SP_OURID)) of hosts, by their names, as in C({kvm11: 11}). It may name any host."
           - No call of either system tells which StorPool node a host is. What is not given here is looked for in the section of the host in
             O(storpool_conf).
         type: dict
