@@ -24,7 +24,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from collection import copy, link
-from common import CACHE, CORES, DEFAULT_CORE, OLDEST_CORE, ROOT, VENVS, ToolError, environment, main, python_for, run, say
+from common import CACHE, CORES, DEFAULT_CORE, OLDEST_CORE, ROOT, VENVS, ToolError, debian_packages, environment, main, python_for, run, say
 from virtualenvs import ensure
 
 # One test may take this many seconds before it counts as hung.
@@ -41,6 +41,9 @@ FOLDERS = {
     "integration": "tests/integration",
     "artifact": "tests/artifact",
 }
+
+# Stages whose simulators work on images of disks
+WITH_IMAGES = ("simulator-tests", "faults", "integration")
 
 
 @dataclass
@@ -131,6 +134,8 @@ def tests(name: str, core: str, options: list[str]) -> Result:
         print(result.note)
         return result
     ensure(f"core-{core}")
+    if name in WITH_IMAGES:
+        debian_packages("the simulated CloudStack, which converts real images", qemu_img="qemu-utils", cryptsetup="cryptsetup-bin")
     link()
     report = CACHE / "results" / f"{name}-{core}.xml"
     report.parent.mkdir(parents=True, exist_ok=True)

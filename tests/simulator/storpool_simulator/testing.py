@@ -20,6 +20,7 @@ from .cloudstack import client
 
 START_SECONDS = 20.0
 STOP_SECONDS = 10.0
+POLL = 0.005
 
 
 class SimulatorError(Exception):
@@ -251,6 +252,32 @@ class Simulator:
         """Put an instance on a host; gives its id."""
         return self.control("PUT", f"/cloudstack/vms/{quote(name, safe='')}", {"host": host, **more})["id"]
 
+    def deploy(self, name: str, template: str = "debian-12", offering: str = "Small Instance", zone: str = "sofia", **more: Any) -> dict:
+        """Deploy a VM from a template by CloudStack's API; gives the VM."""
+        named = {one["name"]: one["id"] for one in self.cs("listTemplates", templatefilter="all")[1]["template"]}
+        offerings = {one["name"]: one["id"] for one in self.cs("listServiceOfferings")[1]["serviceoffering"]}
+        zones = {one["name"]: one["id"] for one in self.cs("listZones")[1]["zone"]}
+        given = {"templateid": named[template], "serviceofferingid": offerings[offering], "zoneid": zones[zone], **more}
+        job = self.cs_job("deployVirtualMachine", name=name, **given)
+        if job["jobstatus"] != 1:
+            raise RuntimeError(f"{name} was not deployed: {job}")
+        return job["jobresult"]["virtualmachine"]
+
+    def log(self) -> list[dict]:
+        """What only the management servers' log tells: what became of prepareTemplate, collected caches, abandoned objects."""
+        return self.control("GET", "/cloudstack/log")["lines"]
+
+    def vms(self) -> dict[str, dict]:
+        """By name, with their disks."""
+        return self.control("GET", "/cloudstack/vms")
+
+    def db(self) -> dict[str, list[dict]]:
+        return self.control("GET", "/cloudstack/db")
+
+    def secondary(self, store: str = "nfs-secondary") -> dict:
+        """The directory of an image store, and the files in it."""
+        return self.control("GET", "/cloudstack/secondary")[store]
+
     def counters(self) -> dict:
         return self.control("GET", "/counters")
 
@@ -305,6 +332,8 @@ class Simulator:
             job = self.cs("queryAsyncJobResult", jobid=started["jobid"])[1]
             if job["jobstatus"]:
                 return job
+            # Others need the processor meanwhile
+            time.sleep(POLL)
 
     def post(self, path: str, body: Any = None, cluster: str | None = None) -> tuple[int, Any]:
         return self._call("POST", path, body, cluster)

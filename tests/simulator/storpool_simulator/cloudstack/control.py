@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from ..errors import missing
 from ..store import Document, Table
-from . import hosts, instances, outofband, servers, storage
+from . import hosts, instances, outofband, servers, storage, volumes
 from .cloud import Cloud
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -142,7 +142,12 @@ class CloudControl:
     # Instances
 
     async def vms(self, request: Request) -> Response:
-        return JSONResponse({vm["name"]: vm for vm in self.cloud.living(self.cloud.vms)})
+        return JSONResponse({vm["name"]: {**vm, "disks": self._disks(vm)} for vm in self.cloud.living(self.cloud.vms)})
+
+    def _disks(self, vm: Document) -> list[dict[str, Any]]:
+        """What the VM has by device: `seen` is the size that it knows of while it runs."""
+        keys = ("id", "name", "type", "device", "path", "size", "seen", "state")
+        return [{key: volume[key] for key in keys} for volume in volumes.of_vm(self.cloud, vm["id"])]
 
     async def vm(self, request: Request) -> Response:
         """Puts an instance on a host, or takes it away."""

@@ -10,6 +10,7 @@ from ...store import Document
 from .. import access, answers, errors, offerings, resource_tags, vms, volumes
 from ..cloud import Cloud
 from ..ids import new_id
+from ..plugin import extraction
 from ..plugin import snapshots as snapshot_driver
 from ..plugin import volumes as driver
 from ..registry import command
@@ -345,7 +346,7 @@ def resize_volume(request: Request) -> dict:
     current = cloud.disk_offerings[volume["offering"]]
     low, high = volume["miniops"], volume["maxiops"]
     if "miniops" in params or "maxiops" in params:
-        if not current["custom_iops"]:
+        if not current["custom_iops"] and volume["type"] != volumes.ROOT:
             raise errors.invalid("The current disk offering does not support customization of the 'Min IOPS' or 'Max IOPS'.")
         low, high = params.get("miniops"), params.get("maxiops")
         offerings.check_iops(low, high)
@@ -359,8 +360,7 @@ def resize_volume(request: Request) -> dict:
         if params["size"] <= 0:
             raise errors.invalid("Requested size out of range")
         size = params["size"] * GIB
-    elif "miniops" not in params and "maxiops" not in params:
-        raise errors.invalid("No size, IOPS or disk offering was given")
+    # Without any of them the volume's own values go to the storage once more (VolumeApiServiceImpl.resizeVolume).
     change(cloud, volume, size, low, high, current["id"], bool(params.get("shrinkok")))
     return _answer(request, volume["id"])
 
@@ -387,6 +387,40 @@ def assign_volume(request: Request) -> dict:
         raise errors.invalid(f"The volume {volume['name']} is attached to a VM; detach it first")
     cloud.volumes.change(volume["id"], account=request.found("accountid", cloud.accounts)["id"])
     return _answer(request, volume["id"])
+
+
+# Extract
+
+
+def _check_extract(request: Request) -> None:
+    cloud, volume = request.cloud, _volume(request)
+    if volume["encrypt"]:
+        raise errors.invalid("Extraction of encrypted volumes is unsupported")
+    vm = cloud.vms.get(volume["vm"] or "")
+    if vm is not None and vm["state"] != vms.STOPPED:
+        raise errors.invalid(
+            f"Invalid state of the volume {volume['name']}. It should be either detached or the VM should be in stopped state."
+        )
+    if volume["state"] != volumes.READY or volume["path"] is None:
+        raise errors.invalid("Volume to be extracted has not been created yet")
+
+
+@command("extractVolume", check=_check_extract, instance=ABOUT, package="user.volume")
+def extract_volume(request: Request) -> Steps:
+    """A temporary snapshot is copied to secondary storage; the url leads to the file there (plugin sheet 5.10)."""
+    cloud, volume = request.cloud, _volume(request)
+    file = yield from extraction.extract(cloud, volume)
+    shown = {
+        "id": volume["id"],
+        "name": volume["name"],
+        "state": "DOWNLOAD_URL_CREATED",
+        "url": file.as_uri(),
+        "zoneid": volume["zone"],
+        "zonename": cloud.zones[volume["zone"]]["name"],
+        "storagetype": "secondary",
+        "created": answers.date(cloud.world.clock.now()),
+    }
+    return answers.single(request, {key: value for key, value in shown.items() if key in request.command.response})
 
 
 # End
