@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import cleanup, hostha, hosts, instances, maintenance, outofband, policies, taking, templates
-from .plugin import cache, copying
+from .plugin import cache, copying, delayed
 
 if TYPE_CHECKING:
     from ..store import Document
@@ -50,6 +50,7 @@ class Timeline:
         cleanup.look(self.cloud, now)
         policies.run_due(self.cloud, now)
         copying.check_recovered(self.cloud, now)
+        delayed.look(self.cloud, now)
 
     def _investigate(self, host: Document, now: float) -> None:
         """Without host HA the neighbours' view of the StorPool client decides whether a silent host is Down (plugin sheet 3.4)."""

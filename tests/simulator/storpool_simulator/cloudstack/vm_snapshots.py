@@ -7,7 +7,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from . import resource_tags, vms
+from . import resource_tags
 from .answers import date
 
 if TYPE_CHECKING:
@@ -23,9 +23,10 @@ DISK = "Disk"
 POOL_DETAIL = "spStoragePoolId"
 
 
-def new(cloud: Cloud, id: str, vm: Document, name: str | None, description: str | None) -> Document:
+def new(cloud: Cloud, id: str, vm: Document, instance: str, name: str | None, description: str | None) -> Document:
+    """`instance`: the instance's name on its host."""
     now = datetime.fromtimestamp(cloud.world.clock.now(), timezone.utc)
-    internal = f"{vms.instance_name(vm)}_VS_{now:%Y%m%d%H%M%S}"
+    internal = f"{instance}_VS_{now:%Y%m%d%H%M%S}"
     return cloud.add(
         "vmsnapshot",
         id,

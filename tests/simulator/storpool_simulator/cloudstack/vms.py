@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import errors, offerings, resource_tags, templates, volumes
+from . import errors, nfs, offerings, resource_tags, storage, templates, vm_snapshots, volumes
 from .answers import date
-from .plugin import agents, cache, snapshots
+from .plugin import agents, cache, encryption, snapshots, vmsnapshots
 from .plugin import volumes as driver
+from .plugin.client import gid_of
 from .work import Steps
 
 if TYPE_CHECKING:
@@ -69,18 +70,29 @@ def host_for(cloud: Cloud, vm: Document, **wanted: str | None) -> Document:
 
 
 def materialise(cloud: Cloud, volume: Document) -> Steps:
-    """The volume is on StorPool afterwards: ROOT of a template as a child of its cache, anything else empty. Raises ServerError."""
-    if volume["path"] is not None:
+    """The volume is on its pool afterwards: on StorPool the ROOT of a template as a child of its cache, anything else empty.
+
+    An encrypted one is a copy instead, made by a host. Raises ServerError.
+    """
+    if volume["path"] is not None and not encryption.is_unfinished(volume):
         return volume
     if volume["snapshot"] is not None:
         yield from snapshots.volume_from(cloud, volume, cloud.snapshots[volume["snapshot"]])
         driver.retag(cloud, cloud.volumes[volume["id"]])
         return cloud.volumes[volume["id"]]
-    pool = volumes.pool_for(cloud, volume["zone"], cloud.disk_offerings.get(volume["offering"] or ""))
-    if volume["template"] is None:
-        return driver.create(cloud, volume, pool)
-    row = yield from cache.ensure(cloud, volume["template"], pool["id"])
-    return driver.create_from_cache(cloud, cloud.volumes[volume["id"]], pool, row)
+    offering = cloud.disk_offerings.get(volume["offering"] or "")
+    pool = cloud.pools[volume["pool"]] if volume["path"] is not None else volumes.pool_for(cloud, volume["zone"], offering)
+    if not storage.on_storpool(pool):
+        return (yield from nfs.create(cloud, volume, pool))
+    row = None
+    if volume["template"] is not None:
+        row = yield from cache.ensure(cloud, volume["template"], pool["id"])
+    volume = cloud.volumes[volume["id"]]
+    if volume["encrypt"]:
+        if volume["path"] is None:
+            volume = driver.create(cloud, volume, pool, iops=row is None or cloud.traits.root_iops)
+        return (yield from encryption.seal(cloud, volume, gid_of(row["local_path"]) if row is not None else None))
+    return driver.create(cloud, volume, pool) if row is None else driver.create_from_cache(cloud, volume, pool, row)
 
 
 # Life
@@ -189,6 +201,8 @@ def move_by_force(cloud: Cloud, vm: Document, target: Document | None) -> None:
 def expunge(cloud: Cloud, vm: Document) -> None:
     """With its ROOT volume. Raises ServerError; the VM then stays in Expunging."""
     cloud.vms.change(vm["id"], state=EXPUNGING)
+    for snapshot in vm_snapshots.of_vm(cloud, vm["id"]):
+        vmsnapshots.delete(cloud, snapshot)
     for volume in volumes.of_vm(cloud, vm["id"]):
         driver.expunge(cloud, volume)
     resource_tags.forget(cloud, "UserVm", vm["id"])

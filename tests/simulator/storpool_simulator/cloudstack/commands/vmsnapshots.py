@@ -47,7 +47,7 @@ def _allocate(request: Request) -> str:
         )
     if _busy(cloud, vm["id"]):
         raise errors.failure(BUSY)
-    return vm_snapshots.new(cloud, new_id(), vm, name, params.get("description"))["id"]
+    return vm_snapshots.new(cloud, new_id(), vm, vms.instance_name(vm), name, params.get("description"))["id"]
 
 
 def _busy(cloud: Cloud, vm: str, but: str | None = None) -> bool:

@@ -7,8 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .. import errors, volumes
-from . import agents, tags
+from .. import errors, nfs, storage, volumes
+from . import agents, delayed, tags
 from .client import Client, StorPoolError, gid_of, path_of
 
 if TYPE_CHECKING:
@@ -47,6 +47,11 @@ def size_on_storpool(volume: Document, size: int | None = None) -> int:
 
 def vm_of(cloud: Cloud, volume: Document) -> Document | None:
     return cloud.vms.get(volume["vm"]) if volume["vm"] else None
+
+
+def on_storpool(cloud: Cloud, volume: Document) -> bool:
+    """Whether it is there; one that is on an NFS pool is of no concern to the plugin."""
+    return volume["path"] is not None and storage.on_storpool(cloud.pools[volume["pool"]])
 
 
 def all_tags(cloud: Cloud, volume: Document, tier: Tier, uuid: str | None = None) -> dict[str, str]:
@@ -94,6 +99,8 @@ def create_from_cache(cloud: Cloud, volume: Document, pool: Document, row: Docum
 
 def retag(cloud: Cloud, volume: Document) -> None:
     """At attach; from 4.21 on all tags anew, and the template (plugin sheet 5.1). Raises ServerError."""
+    if not on_storpool(cloud, volume):
+        return
     client = Client.of_pool(cloud, cloud.pools[volume["pool"]])
     gid, tier, vm = gid_of(volume["path"]), tier_of(cloud, volume["offering"]), vm_of(cloud, volume)
     try:
@@ -119,7 +126,7 @@ def set_policy(cloud: Cloud, vm: str, policy: str | None) -> None:
 
 
 def _tag(cloud: Cloud, volume: Document, wanted: dict[str, str]) -> None:
-    if volume["path"] is None:
+    if not on_storpool(cloud, volume):
         return
     try:
         Client.of_pool(cloud, cloud.pools[volume["pool"]]).volume_update(gid_of(volume["path"]), tags=wanted)
@@ -131,15 +138,18 @@ def _tag(cloud: Cloud, volume: Document, wanted: dict[str, str]) -> None:
 
 
 def attach(cloud: Cloud, volume: Document, host: Document) -> None:
-    """The host gets the volume's device and the VM opens it. Raises ServerError."""
+    """The host gets the volume's device and the VM opens it; a file on NFS it opens as it is. Raises ServerError."""
     gid = gid_of(volume["path"])
+    plugged = on_storpool(cloud, volume)
     try:
         agents.fault(cloud, agents.ATTACH, volume["id"], volume["name"], host["id"], host["name"])
-        agents.attach(cloud, host, gid)
+        if plugged:
+            agents.attach(cloud, host, gid)
     except (StorPoolError, agents.HostError) as error:
         text = error.text if isinstance(error, StorPoolError) else str(error)
         raise errors.failure(f"Failed to attach volume {volume['name']} on host {host['name']}: {text}") from error
-    agents.hold_open(cloud, host, gid, True)
+    if plugged:
+        agents.hold_open(cloud, host, gid, True)
     cloud.volumes.change(volume["id"], seen=volume["size"])
     cloud.world.commit()
 
@@ -149,8 +159,9 @@ def detach(cloud: Cloud, volume: Document, host: Document) -> None:
     gid = gid_of(volume["path"])
     try:
         agents.fault(cloud, agents.DETACH, volume["id"], volume["name"], host["id"], host["name"])
-        agents.hold_open(cloud, host, gid, False)
-        agents.detach(cloud, host, gid)
+        if on_storpool(cloud, volume):
+            agents.hold_open(cloud, host, gid, False)
+            agents.detach(cloud, host, gid)
     except (StorPoolError, agents.HostError) as error:
         text = error.text if isinstance(error, StorPoolError) else str(error)
         raise errors.failure(f"Could not detach StorPool volume {volume['name']} from host {host['name']}: {text}") from error
@@ -160,7 +171,7 @@ def detach(cloud: Cloud, volume: Document, host: Document) -> None:
 
 def detach_everywhere(cloud: Cloud, volume: Document) -> None:
     """By force, wherever it is attached: before a VM starts on another host after its own is lost (#10799). What fails is logged."""
-    if volume["path"] is None:
+    if not on_storpool(cloud, volume):
         return
     try:
         Client.of_pool(cloud, cloud.pools[volume["pool"]]).detach_everywhere(gid_of(volume["path"]))
@@ -176,6 +187,9 @@ def resize(cloud: Cloud, volume: Document, size: int, maxiops: int | None, offer
 
     With a tier in the new offering no IOPS are sent. 0 stands for no limit (#6902).
     """
+    if not on_storpool(cloud, volume):
+        nfs.resize(cloud, volume, size)
+        return cloud.volumes.change(volume["id"], size=size, seen=size if volume["seen"] else None)
     tier = tier_of(cloud, offering or volume["offering"])
     pool, gid = cloud.pools[volume["pool"]], gid_of(volume["path"])
     old = {"size": size_on_storpool(volume), "iops": volume["maxiops"] or 0, "shrinkOk": True}
@@ -226,10 +240,13 @@ def _tell_host(cloud: Cloud, volume: Document, size: int) -> int | None:
 
 def delete(cloud: Cloud, volume: Document) -> None:
     """On StorPool, with whatever attachments there are; one that is gone already is as good. Raises ServerError."""
-    if volume["path"] is None:
+    if not on_storpool(cloud, volume):
+        if volume["path"] is not None:
+            nfs.drop(cloud, volume)
         return
     try:
         client = Client.of_pool(cloud, cloud.pools[volume["pool"]])
+        delayed.keep(cloud, volume, client)
         client.volume_delete(gid_of(volume["path"]))
     except StorPoolError as error:
         if not error.is_missing:
