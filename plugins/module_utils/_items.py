@@ -34,33 +34,40 @@ MOST_BYTES = 64 << 20  # of a file of objects; a hundred thousand take a quarter
 _EXACT = {"str": str, "int": int, "bool": bool, "dict": dict, "list": list}
 
 
-def bulk_spec(item: Mapping[str, dict[str, Any]], plural: str, names: bool = True) -> dict[str, dict[str, Any]]:
-    """Return the argument spec for a module whose one object has the options ``item`` and whose list is called ``plural``."""
+def bulk_spec(item: Mapping[str, dict[str, Any]], plural: str, names: bool = True, key: str = "name") -> dict[str, dict[str, Any]]:
+    """Return the argument spec for a module whose one object has the options ``item`` and whose list is called ``plural``.
+
+    With ``names`` the objects may also be given by a list of what tells them apart, the option ``key``: ``names``, or ``vms``.
+    """
     entry = {name: {key: value for key, value in spec.items() if key != "default"} for name, spec in item.items()}
     spec = {**item, plural: dict(type="list", elements="dict", options=entry), f"{plural}_src": dict(type="path"), **BULK_SPEC}
     if names:
-        spec["names"] = dict(type="list", elements="str")
+        spec[f"{key}s"] = dict(type="list", elements="str")
     return spec
 
 
-def expand(options: Mapping[str, Any], item: Mapping[str, dict[str, Any]], plural: str) -> tuple[list[dict[str, Any]], bool]:
+def expand(
+    options: Mapping[str, Any], item: Mapping[str, dict[str, Any]], plural: str, key: str = "name"
+) -> tuple[list[dict[str, Any]], bool]:
     """Return the options of each declared object, and whether the task declares one object by its top-level options.
+
+    The option ``key`` tells objects apart, so it cannot be shared.
 
     :raises OptionError: more than one way of declaring at once, a file that cannot be read, an entry with a wrong option.
     """
     if not 1 <= options["parallel"] <= MOST_PARALLEL:
         raise OptionError("parallel", options["parallel"], f"is not a number from 1 to {MOST_PARALLEL}")
     shared = {name: options[name] for name in item}
-    lists = [name for name in (plural, f"{plural}_src", "names") if options.get(name) is not None]
+    lists = [name for name in (plural, f"{plural}_src", f"{key}s") if options.get(name) is not None]
     if len(lists) > 1:
         raise OptionError(lists[1], "(given)", f"cannot be combined with {lists[0]}; put all objects into one of them")
     if not lists:
         return [shared], True
-    if "name" in item and shared["name"] is not None:
-        raise OptionError("name", shared["name"], f"cannot be combined with {lists[0]}, whose entries have names of their own")
+    if key in item and shared[key] is not None:
+        raise OptionError(key, shared[key], f"cannot be combined with {lists[0]}, whose entries have {key}s of their own")
     source = lists[0]
-    if source == "names":
-        return [{**shared, "name": name} for name in options["names"]], False
+    if source == f"{key}s":
+        return [{**shared, key: one} for one in options[source]], False
     if source == plural:
         return [{**shared, **{key: value for key, value in entry.items() if value is not None}} for entry in options[plural]], False
     return _entries(read_file(options[source], source, plural), shared, item, options[source]), False

@@ -37,6 +37,7 @@ def _tell_nobody(text: str) -> None:
 class Manages:
     """Declares a module that brings objects into a state: ``item`` is the argument spec of one, ``plural`` the name of the list of them.
 
+    ``key`` is the option that tells objects apart; with ``names`` a list of its values may be given instead of a list of objects.
     ``finish`` takes the entries of all objects and returns what else the result of the task says. ``hide`` returns the options as the
     result's ``invocation`` may show them, when secrets can stand in values that are none in themselves; it has to bear options that
     nobody has validated. Of ``systems``, those that are ``optional`` may be set nowhere; the resource then gets a client of StorPool's
@@ -47,6 +48,7 @@ class Manages:
     item: Mapping[str, dict[str, Any]]
     plural: str
     names: bool = True
+    key: str = "name"
     systems: Sequence[str] = ("storpool",)
     optional: Sequence[str] = ()
     finish: Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]] | None = None
@@ -54,7 +56,7 @@ class Manages:
 
     def argument_spec(self) -> dict[str, dict[str, Any]]:
         """Return the whole argument spec of the module."""
-        return {**bulk_spec(self.item, self.plural, self.names), **_connection_spec(self.systems)}
+        return {**bulk_spec(self.item, self.plural, self.names, self.key), **_connection_spec(self.systems)}
 
     def run(
         self, client: Any, options: Mapping[str, Any], check: bool, diff: bool, tell: Callable[[str], None] = _tell_nobody
@@ -295,7 +297,7 @@ class _Run:
 
     def result(self) -> dict[str, Any]:
         """Do the task and return its result."""
-        entries, self.single = expand(self.options, self.declared.item, self.declared.plural)
+        entries, self.single = expand(self.options, self.declared.item, self.declared.plural, self.declared.key)
         now = time.time()
         wanted = [self._parse(entry, number, now) for number, entry in enumerate(entries, 1)]
         groups = waves(wanted, self.declared.plural)
@@ -310,7 +312,7 @@ class _Run:
         if refused and self.options["on_error"] == "stop":
             # Nothing half-done: what can be refused is refused before the first write.
             for outcome in outcomes:
-                outcome.skipped = outcome.error is None and bool(outcome.plan.changes)
+                outcome.skipped = outcome.error is None and bool(outcome.plan.changes or outcome.plan.waits)
         elif self.check:
             for outcome in outcomes:
                 outcome.done, outcome.not_done = outcome.not_done, []
@@ -381,7 +383,8 @@ class _Run:
                     if isinstance(exc, AnswerLost):
                         lost = change.action
                         outcome.unknown = [lost]
-                    if looks > self.REPLANS or not _worth_a_look(exc):
+                    late = isinstance(exc, ApiError) and change.action == lost  # refused for what the lost one has done meanwhile
+                    if looks > self.REPLANS or not (late or _worth_a_look(exc)):
                         raise
                     changes = self._look_again(wanted, outcome, changes, exc, change.action == lost)
                     outcome.unknown = []
@@ -392,8 +395,8 @@ class _Run:
                     self._wait(wait)
             for renewal in outcome.plan.renewals:
                 self._renew(renewal)
-            outcome.error = exc
         except CollectionError as exc:
+            outcome.error = exc
             if self.options["on_error"] == "stop":
                 self._stopped.set()
         except Exception as exc:  # in a thread nobody else would see it
@@ -428,8 +431,8 @@ class _Run:
             left = deadline - time.monotonic()
             if left <= 0:
                 known = f": {wait.explain(self.client)}" if wait.explain else ""
-                    f"waited {wait.seconds:g} s, but {wait.what} goes on{known}",
                 raise DeadlineExceeded(
+                    f"waited {wait.seconds:g} s, but {wait.what} goes on{known}",
                     hint="it continues by itself; run the task again, or give it more wait_timeout",
                 )
             time.sleep(min(pause, left))
@@ -481,8 +484,8 @@ class _Run:
         except AnswerLost:
             self.client.send(write)
 
-        outcome.done.append(change.action)
     def _note_done(self, outcome: _Outcome, change: Any, answer: Any) -> None:
+        outcome.done.append(change.action)
         if outcome.plan.after is not None and isinstance(answer, dict):
             for key, target in change.learn.items():
                 if answer.get(key) is None:
@@ -567,7 +570,7 @@ class _Run:
             unknown = f" not known: {', '.join(first.unknown)};" if first.unknown else ""
             not_done = ", ".join(first.not_done) or "nothing more was left"
             message += f". Done before that: {', '.join(first.done) or 'nothing'};{unknown} not done: {not_done}"
-        if not self.single or counts["declared"] != 1:
+        if counts["failed"] and (not self.single or counts["declared"] != 1):
             message = (
                 f"{counts['failed']} of {counts['declared']} failed, {counts['changed']} changed, "
                 f"{counts['unchanged']} were right already, "
@@ -581,8 +584,8 @@ def _has_work(plan: Plan) -> bool:
     return bool(plan.changes or plan.waits or plan.renewals)
 
 
-    """Tell whether reading the object anew can settle a failed write."""
 def _worth_a_look(exc: CollectionError) -> bool:
+    """Tell whether reading the object anew can settle a failed write."""
     return isinstance(exc, AnswerLost) or (isinstance(exc, ApiError) and exc.name in (EXISTS, NOT_THERE))
 
 

@@ -85,19 +85,19 @@ options:
         type: str
       allow_hyperconverged: &allow_hyperconverged
         description:
-          - Whether to protect a host on which a StorPool server runs too, or of which that is not known. Fencing powers off the server as well,
-            whatever depends on its disks. StorPool supports the heartbeat on compute-only hosts.
+          - Whether to protect a host on which a StorPool server runs too, or of which that is not known. Fencing powers off the server
+            as well, whatever depends on its disks. StorPool supports the heartbeat on compute-only hosts.
         type: bool
       allow_single_host_cluster: &allow_single_host_cluster
         description:
-          - Whether to configure HA for a host that is alone in its cluster. CloudStack keeps it C(Ineligible) until there is another one, so
-            combine it with O(wait=false).
+          - Whether to configure HA for a host that is alone in its cluster. CloudStack keeps it C(Ineligible) until there is another one,
+            so combine it with O(wait=false).
         type: bool
       recover: &recover
         description:
           - Whether to take a fenced host back into service - end its maintenance, wait until CloudStack has looked at it, enable HA again.
-          - Only a host that is well is taken back; its agent is Up, its power on and its StorPool client running. Otherwise, and when this is
-            not set, a fenced host is refused with the reason.
+          - Only a host that is well is taken back; its agent is Up, its power on and its StorPool client running. Otherwise, and when this
+            is not set, a fenced host is refused with the reason.
           - It has no effect on a host that was not fenced; a maintenance that an operator began is left alone.
         type: bool
       wait: &wait
@@ -106,8 +106,8 @@ options:
         type: bool
       wait_timeout: &wait_timeout
         description:
-          - How long that may take, in seconds or as in V(5m), for all hosts together from the last change on. What is then missing is told of
-            each host.
+          - How long that may take, in seconds or as in V(5m), for all hosts together from the last change on. What is then missing is told
+            of each host.
         type: str
       sp_node_ids: &sp_node_ids
         description:
@@ -160,14 +160,14 @@ options:
 notes:
   - CloudStack asks the controllers for the power by itself, again and again. The task asks only after it configured or enabled out-of-band
     management, or while CloudStack does not know the power, so a run that finds everything as declared writes nothing.
-  - Turning on the switch of a cluster or zone lets all its hosts take part for which HA is enabled. A warning names those that the task does
-    not declare.
+  - Turning on the switch of a cluster or zone lets all its hosts take part for which HA is enabled. A warning names those that the task
+    does not declare.
   - A host without VMs is never recovered or fenced, and with several pools a setting decides which of them counts; warnings say so when
     a host is about to be protected.
   - The heartbeat on the hosts restarts them by itself when it fails, whether host HA is enabled or not. That is a setting of the agents.
 seealso:
+  - module: storpool.cloudstack.storpool_ha_info
   - module: storpool.cloudstack.cloudstack_settings
-  - module: storpool.cloudstack.storpool_cluster_info
 """
 
 EXAMPLES = r"""
@@ -251,7 +251,7 @@ hosts:
       description: What went wrong with this host.
       type: dict
       returned: when it failed
-      sample: {type: deadline, message: "waited 300 s, but HA of it is Ineligible, not Available: no other host of cluster kvm1 is Up"}
+      sample: {type: deadline, message: "waited 300 s, but HA of it is Suspect, not Available: its agent is not connected (state Down)"}
     object:
       description: The host afterwards.
       type: dict

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.storpool.cloudstack.plugins.module_utils import _http
+from ansible_collections.storpool.cloudstack.plugins.module_utils import _cloudstack, _http
 from storpool_simulator.testing import Simulator
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -40,6 +40,7 @@ def short_pauses(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     if "patient" not in request.fixturenames:
         monkeypatch.setattr(_http, "BACKOFF_FIRST", 0.002)
         monkeypatch.setattr(_http, "BACKOFF_LONGEST", 0.01)
+        monkeypatch.setattr(_cloudstack, "POLL_FIRST", 0.02)
 
 
 @pytest.fixture

@@ -91,7 +91,15 @@ def plural(scenario: Scenario) -> str:
 
 
 def entries(scenario: Scenario, result: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {entry["name"]: entry for entry in result.get(plural(scenario), [])}
+    """The entries of all objects: those of the module's own kind by name, those that change along (`clusters`) by kind and name."""
+    own = plural(scenario)
+    return {
+        entry["name"] if among == own else f"{among} {entry['name']}": entry
+        for among, listed in result.items()
+        if isinstance(listed, list)
+        for entry in listed
+        if isinstance(entry, dict) and "actions" in entry
+    }
 
 
 def prepared(scenario: Scenario, lab: Lab) -> dict[str, Any]:

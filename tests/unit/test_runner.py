@@ -398,6 +398,19 @@ def test_the_late_effect_of_a_write_that_was_sent_twice_is_our_own():
     assert "warnings" not in result
 
 
+def test_a_refusal_in_the_servers_own_words_for_what_the_lost_one_did_meanwhile():
+    def late(store):
+        store.state["a"] = 7
+        raise ApiError("530", "it is set already", call="Set")
+
+    store = Store({("Set", "a"): ["lost before", late]}, a=1)
+    result = run(store, name="a", value=7)
+    assert result["things"][0]["actions"] == ["set"] and not result.get("failed")
+    store = Store({("Set", "a"): ["lost before", ApiError("530", "no", call="Set")]}, a=1)
+    result = run(store, name="a", value=7)
+    assert result["failed"] and result["things"][0]["not_done"] == ["set"]
+
+
 def test_only_the_change_that_was_sent_is_taken_for_done():
     """Somebody else sets the value while the answer to the creation is lost."""
     store = Store({("Create", "a"): ["lost after"]})

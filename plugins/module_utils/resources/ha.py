@@ -13,8 +13,8 @@ So nothing has to be guessed, and a second run writes nothing.
 
 **When the power is asked for.** A power action STATUS changes nothing on the host but is a write to CloudStack, which remembers the answer.
 CloudStack itself asks every controller again and again with the stored credentials, and what it saw last is in the listing. So On (or Off,
-of a host that is not Up) is the proof, and STATUS is sent only after out-of-band management was configured or enabled, or while the listing
-says that nobody knows.
+of a host that is not Up) is the proof. STATUS is sent after out-of-band management was configured or enabled, on the host or above it, and
+where CloudStack was told otherwise. Where it has just not looked yet (Disabled) its own look is waited for, if the task waits at all.
 """
 
 from __future__ import annotations
@@ -29,18 +29,17 @@ from .._errors import ChangeRefused, CollectionError, OptionError
 from .._plan import Change, JointWait, Plan, Wait
 from .._units import parse_duration, parse_whole
 from . import hosts
-from .hosts import ENABLED, FENCE, UP, Cluster, Host, Observation, Zone
+from .ha_verdict import AVAILABLE, MAINTENANCE, judge
+from .hosts import ENABLED, UP, Cluster, Host, Observation, Zone
 
-AVAILABLE, FENCED, DISABLED = "Available", "Fenced", "Disabled"  # states of host HA
+FENCED, DISABLED = "Fenced", "Disabled"  # states of host HA
 ON, OFF = "On", "Off"  # what is seen of the power
-MAINTENANCE = (
-    "PrepareForMaintenance",
-    "PrepareForMaintenanceWithErrors",
-    "ErrorInPrepareForMaintenance",
-    "Maintenance",
-    "ErrorInMaintenance",
-)
 _MANY = 20  # names in one warning
+# Codes of the verdict's reasons and warnings: what is said when a host is about to be protected, and what keeps one from being Available.
+_WORTH_A_WARNING = (
+    "client_down", "client_missing", "no_pool", "pool_not_up", "no_instances", "several_pools", "fence_waits", "fence_of_zone_ignored",
+)  # fmt: skip
+_HINDERS = ("agent_", "maintenance", "declared_", "host_", "no_peer", "oobm_", "power_", "ha_")
 DEGRADED = "Degraded"  # a resource state, declared by an operator; host HA has a state of the same name
 IPMITOOL, IPMI_PORT = "ipmitool", "623"
 FIELDS = ("driver", "address", "port", "username")  # of out-of-band management, as far as CloudStack tells them
@@ -280,9 +279,11 @@ class HostHas:
             ha["enabled"] = True
         waits = []
         if wanted.wait:
-            if changes or host.ha.state != AVAILABLE:
+            if changes or host.ha.state != AVAILABLE or not _power_is_proved(host):
                 waits = [JointWait(world.look, partial(_missing, host.id), wanted.wait_timeout, _WAIT_HINT)]
             ha["state"] = AVAILABLE
+            if after["oobm"]["power"] == DISABLED and host.state == UP:
+                after["oobm"]["power"] = ON
         return Plan(wanted.label, before, after, changes, waits=waits, beside=beside)
 
     def _oobm_changes(self, wanted: WantedHa, host: Host, after: dict[str, Any]) -> tuple[list[Change], Any]:
@@ -307,7 +308,7 @@ class HostHas:
                 Change("enable out-of-band management", Command("enableOutOfBandManagementForHost", {"hostid": host.id}, host.name))
             )
             goal["enabled"] = True
-        if changes or not _power_is_proved(host):
+        if changes or _power_has_to_be_asked_for(wanted, host):
             status = Command(
                 "issueOutOfBandManagementPowerAction",
                 {"hostid": host.id, "action": "STATUS"},
@@ -500,35 +501,27 @@ def _sickness(host: Host) -> str | None:
     return ", ".join(found) or None
 
 
+def _power_has_to_be_asked_for(wanted: WantedHa, host: Host) -> bool:
+    if _power_is_proved(host):
+        return False
+    looks_by_itself = host.oobm.power == DISABLED and host.cluster.oobm and host.zone.oobm
+    return not (looks_by_itself and wanted.wait)
+
+
 def _power_is_proved(host: Host) -> bool:
     return host.oobm.power == ON or (host.oobm.power == OFF and host.state != UP)
 
 
 def _warnings(about: Sequence[Host], world: World) -> Iterator[str]:
-    """Yield what an operator should know about hosts of one cluster that are about to be protected.
-
-    Sheet cloudstack-storpool, sections 1.4, 2.4 and 3.3.
-    """
-    if not about:
-        return
-    down = [host.name for host in about if host.node.client not in (None, hosts.RUNNING)]
-    if down:
-        yield f"{_told(down)}: the StorPool client does not run; when the agent fails too, CloudStack takes the host for dead"
-    idle = [host.name for host in about if host.instances is False]
-    if idle:
-        yield (
-            f"{_told(idle)}: no VMs; as long as that is so CloudStack never recovers or fences the host, because it looks for activity "
-            "only on the pools of VMs"
-        )
-    pools, fence = about[0].pools, world.seen.fence
-    if len(pools) > 1 and fence.value is False:
-        yield (
-            f"the hosts of cluster {about[0].cluster.name} have several pools with a heartbeat ({', '.join(pool.name for pool in pools)}), "
-            f"and {FENCE} is false: the last of them decides whether a host is alive; set it to true, globally, and restart the management "
-            "servers if one failed pool is to be enough"
-        )
-    elif len(pools) > 1 and fence.value and fence.in_force is False:
-        yield f"{FENCE} is true, but not in force before all management servers were restarted"
+    """Yield what an operator should know about hosts that are about to be protected; what is the same of several is said once."""
+    found: dict[str, list[str]] = {}
+    for host in about:
+        verdict = judge(host, world.seen.fence, allow_hyperconverged=True)
+        for one in (*verdict.reasons, *verdict.warnings):
+            if one.code in _WORTH_A_WARNING:
+                found.setdefault(f"{one.text} ({one.do})", []).append(host.name)
+    for text, names in found.items():
+        yield f"{_told(names)}: {text}"
 
 
 def _told(names: Sequence[str]) -> str:
@@ -562,35 +555,18 @@ def _was_looked_at(identity: str, client: CloudStack) -> bool:
 
 
 def _missing(identity: str, seen: Observation) -> str | None:
-    """Return why a host is not Available yet, ``None`` when it is."""
+    """Return why a host is not protected yet, ``None`` when it is Available and its controller answers.
+
+    The latter is proved by STATUS before, but enabling out-of-band management, of which an answer may have been lost, makes CloudStack
+    forget the power until its next look.
+    """
     host = next((one for one in seen.hosts if one.id == identity), None)
     if host is None:
         return "CloudStack does not list it any more"
-    return None if host.ha.state == AVAILABLE else f"HA of it is {host.ha.state}, not {AVAILABLE}: {_why(host)}"
-
-
-def _why(host: Host) -> str:
-    """Return what an operator has to look at, from the eligibility and the states of the sheet cloudstack-storpool, section 3."""
-    found = []
-    if not host.ha.enabled:
-        found.append("HA was switched off for it meanwhile")
-    if not host.oobm.enabled:
-        found.append("out-of-band management was switched off for it meanwhile")
-    if host.resource_state != ENABLED:
-        found.append(f"the host is {host.resource_state}")
-    if host.state != UP:
-        found.append(f"its agent is {host.state}, not {UP}")
-    if not host.peers:
-        found.append(f"no other host of cluster {host.cluster.name} is {UP}")
-    return ", ".join(found) or _BY_STATE.get(host.ha.state, "CloudStack is at work on it")
-
-
-_BY_STATE = {
-    DISABLED: "CloudStack has not looked at it yet, or the switch of its cluster or zone was turned off meanwhile",
-    "Ineligible": "its cluster or zone may have out-of-band management off, or a check failed (see the management server's log)",
-    "Suspect": "its agent did not say that it is well",
-    "Degraded": "its agent did not say that it is well, its VMs' storage is in use",
-}
+    if host.ha.state == AVAILABLE and _power_is_proved(host):
+        return None
+    reasons = [one.text for one in judge(host, seen.fence, allow_hyperconverged=True).reasons if one.code.startswith(_HINDERS)]
+    return f"HA of it is {host.ha.state}, not {AVAILABLE} and proved: {'; '.join(reasons) or 'CloudStack tells no reason'}"
 
 
 def _kind(wanted: WantedHa) -> str:

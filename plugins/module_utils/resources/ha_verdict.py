@@ -19,7 +19,7 @@ from .hosts import ENABLED, FENCE, RUNNING, UP, Fence, Host
 PROVIDER = "kvmhaprovider"
 AVAILABLE = "Available"
 _SINCE = (4, 19)  # the StorPool heartbeat
-_MAINTENANCE = (
+MAINTENANCE = (
     "PrepareForMaintenance", "PrepareForMaintenanceWithErrors", "ErrorInPrepareForMaintenance", "Maintenance", "ErrorInMaintenance",
 )  # fmt: skip
 _DECLARED = "Degraded"  # by an operator; out-of-band management counts as disabled for the host then
@@ -129,7 +129,7 @@ def _of_cloudstack(host: Host) -> Iterator[Reason]:
         yield Reason(
             "agent_down", f"its agent is not connected (state {host.state})", "see that the host runs and start cloudstack-agent on it"
         )
-    if host.resource_state in _MAINTENANCE:
+    if host.resource_state in MAINTENANCE:
         yield Reason("maintenance", f"it is in maintenance ({host.resource_state})", "end its maintenance when the work is done")
     elif host.resource_state == _DECLARED:
         yield Reason("declared_degraded", "it was declared degraded", "take that back with cancelHostAsDegraded when it is repaired")
