@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .bmc import Bmcs
 from .engine import Engine
 from .facts import Facts
+from .index import Index
 from .jobs import Jobs
 from .journal import Journal
 from .parameters import is_internal
@@ -82,6 +83,8 @@ class Cloud:
         self.policies = self.table("policy")
         self.vm_snapshots = self.table("vmsnapshot")
         self.tags = self.table("tag")
+        self.volumes_of_vm = Index(self.volumes, lambda one: one["vm"] if one["removed"] is None else None)
+        self.tags_of_object = Index(self.tags, lambda one: f"{one['kind']}/{one['id']}")
         # What prepareTemplate put into the queue
         self.preloads = self.table("preload")
         self.bmcs = Bmcs(self)

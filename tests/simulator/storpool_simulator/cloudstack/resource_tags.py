@@ -44,7 +44,7 @@ def value(cloud: Cloud, kind: str, id: str, key: str) -> str | None:
 
 
 def of(cloud: Cloud, kind: str, id: str) -> list[Document]:
-    return [row for row in cloud.tags.rows.values() if row["kind"] == kind and row["id"] == id]
+    return cloud.tags_of_object.of(f"{kind}/{id}")
 
 
 def forget(cloud: Cloud, kind: str, id: str) -> None:

@@ -61,7 +61,7 @@ def new(cloud: Cloud, id: str, name: str, account: str, zone: str, size: int, **
 
 def of_vm(cloud: Cloud, vm: str) -> list[Document]:
     """By device; ROOT first."""
-    found = [one for one in cloud.living(cloud.volumes) if one["vm"] == vm and one["state"] not in (EXPUNGING, EXPUNGED)]
+    found = [one for one in cloud.volumes_of_vm.of(vm) if one["state"] not in (EXPUNGING, EXPUNGED)]
     return sorted(found, key=lambda one: (one["device"] is None, one["device"], one["dbid"]))
 
 
