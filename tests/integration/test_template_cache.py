@@ -1,0 +1,475 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""storpool_template_cache through each version of the simulated CloudStack, whose plugin copies real images to the StorPool behind it."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from functools import partial
+from pathlib import Path
+
+import pytest
+from conftest import CLOUDSTACKS, _runner, connection, declared, validated
+from prediction import unlike
+from storpool_simulator.testing import Simulator
+
+MODULE = "storpool_template_cache"
+MIB = 1 << 20
+INTERVAL = 600  # seconds; of the cleanup here
+NOBODY = "00000000-0000-4000-8000-00000000000"  # and a digit: ids of templates that CloudStack does not have
+
+
+@pytest.fixture
+def simulator(cloud):
+    return cloud
+
+
+@pytest.fixture
+def declare(three_runs):
+    return partial(three_runs, MODULE)
+
+
+@pytest.fixture
+def ask(run_module):
+    return partial(run_module, MODULE)
+
+
+@pytest.fixture
+def listed(simulator):
+    """`listed(command, key)` is what a listing has, by name."""
+
+    def read(command, key, **params):
+        return {one["name"]: one for one in simulator.cs(command, **params)[1].get(key, [])}
+
+    return read
+
+
+@pytest.fixture
+def two_pools(run_module):
+    result = run_module("cloudstack_storage_pool", name="storpool-hybrid", zone="sofia", template="hybrid")
+    assert not result.get("failed"), result
+
+
+@pytest.fixture
+def caches(simulator, listed):
+    """`caches(template)` are the living snapshots on StorPool that carry the template's id, by StorPool template."""
+
+    def find(name):
+        identity = listed("listTemplates", "template", templatefilter="all")[name]["id"]
+        every = simulator.get("SnapshotsList")[1]["data"]
+        return {one["templateName"]: one for one in every if one["tags"].get("uuid") == identity and not one["deleted"]}
+
+    return find
+
+
+def job(simulator, command, **params):
+    done = simulator.cs_job(command, **params)
+    assert done["jobstatus"] == 1, done
+    return done["jobresult"]
+
+
+def root_of(simulator, template, name="web"):
+    """Runs an instance made from a template; returns its ROOT volume."""
+
+    def identity(command, key, wanted, **params):
+        return next(one["id"] for one in simulator.cs(command, **params)[1][key] if one["name"] == wanted)
+
+    vm = job(
+        simulator,
+        "deployVirtualMachine",
+        name=name,
+        zoneid=identity("listZones", "zone", "sofia"),
+        serviceofferingid=identity("listServiceOfferings", "serviceoffering", "Small Instance"),
+        templateid=identity("listTemplates", "template", template, templatefilter="all"),
+    )["virtualmachine"]
+    return simulator.cs("listVolumes", virtualmachineid=vm["id"], listall=True)[1]["volume"][0]
+
+
+@pytest.fixture
+def deploy(simulator):
+    """`deploy(template)` runs an instance made from it; returns its ROOT volume."""
+    return partial(root_of, simulator)
+
+
+@pytest.fixture
+def cleanup(simulator):
+    """`cleanup()` lives through one round of CloudStack's cleanup, which comes soon here: the simulator lives a day look by look."""
+    simulator.cs("updateConfiguration", name="storage.cleanup.interval", value=str(INTERVAL))
+    simulator.restart_server()
+    simulator.reset_calls()
+
+    def wait():
+        simulator.advance(INTERVAL + 60)
+        simulator.settle()
+
+    return wait
+
+
+def pools_of(result, number=0):
+    return {one["pool"]: one for one in result["templates"][number]["object"]["pools"]}
+
+
+def image_of(simulator, template):
+    """The raw content of a template on secondary storage."""
+    for store in simulator.control("GET", "/cloudstack/secondary").values():
+        for name in store["files"]:
+            path = Path(store["directory"]) / name
+            if template["id"] in name or template["name"] in name:
+                raw = path.with_name("raw-for-test")
+                subprocess.run(["qemu-img", "convert", "-O", "raw", path, raw], check=True)
+                return raw.read_bytes()
+    return None
+
+
+# -- present
+
+
+def test_cached_and_proved(declare, caches, listed, simulator):
+    result = declare(name="debian-12", zone="sofia")
+    entry = result["templates"][0]
+    template = listed("listTemplates", "template", templatefilter="all")["debian-12"]
+    snapshot = caches("debian-12")["nvme"]
+    assert entry["actions"] == ["prepare on storpool-nvme"]
+    assert entry["object"] == {
+        "name": "debian-12", "id": template["id"], "zone": "sofia", "size": template["size"],
+        "pools": [{"pool": "storpool-nvme", "cached": True, "verified": True, "global_id": snapshot["globalId"]}],
+    }  # fmt: skip
+    assert snapshot["tags"]["cs"] == "template" and snapshot["size"] == template["size"]
+    image = image_of(simulator, template)
+    assert image is not None and simulator.content(snapshot["name"])["sha256"] == hashlib.sha256(image).hexdigest()
+
+
+@pytest.mark.parametrize("version", CLOUDSTACKS)
+def test_a_clone_moves_no_byte_of_it(version, tmp_path):
+    """Without devices: what is attached with one is copied by the simulator, because anything could write to the device."""
+    with Simulator(tmp_path, cloudstack=version, devices="none") as process:
+        options = validated(MODULE, {**connection(process, MODULE), "name": "debian-12"})
+        assert _runner.execute(declared(MODULE), options, False, False)["changed"] is True
+        before = process.counters()
+        roots = [root_of(process, "debian-12", name) for name in ("web", "db")]
+        after = process.counters()
+        assert (after["bytes_copied"], after["bytes_converted"]) == (before["bytes_copied"], before["bytes_converted"])
+        cache = next(one for one in process.get("SnapshotsList")[1]["data"] if one["tags"].get("cs") == "template")
+        for volume in roots:
+            found = process.content("~" + volume["path"].rpartition("/")[2])
+            assert found["own"] == 0 and found["sha256"] == process.content(cache["name"])["sha256"]
+
+
+@pytest.mark.usefixtures("two_pools")
+def test_templates_times_pools(declare, caches):
+    result = declare(zone="sofia", names=["debian-12", "rocky-9", "small-raw"], return_objects="all", parallel=2)
+    assert [entry["actions"] for entry in result["templates"]] == [["prepare on storpool-hybrid", "prepare on storpool-nvme"]] * 3
+    assert all(set(caches(name)) == {"nvme", "hybrid"} for name in ("debian-12", "rocky-9", "small-raw"))
+
+
+@pytest.mark.usefixtures("two_pools")
+def test_what_is_missing_of_some(declare, caches):
+    declare(name="rocky-9", pools=["storpool-nvme"])
+    result = declare(names=["rocky-9", "small-raw"], zone="sofia", return_objects="all")
+    assert [entry["actions"] for entry in result["templates"]] == [
+        ["prepare on storpool-hybrid"],
+        ["prepare on storpool-hybrid", "prepare on storpool-nvme"],
+    ]
+
+
+@pytest.mark.usefixtures("two_pools")
+@pytest.mark.parametrize("by", ["names", "ids", "filter"])
+def test_what_it_costs_when_all_is_there(run_module, calls, listed, by):
+    """At most a call for each pool and two more, and no write; a filter has to see templates that no pool has."""
+    known = listed("listTemplates", "template", templatefilter="all")
+    which = {
+        "names": {"names": sorted(known)},
+        "ids": {"templates": [{"id": one["id"]} for one in known.values()]},
+        "filter": {"filter": {"name": ["*"]}},
+    }[by]
+    assert run_module(MODULE, zone="sofia", **which)["summary"]["changed"] == 3
+    for check in (False, True):
+        calls()
+        result = run_module(MODULE, zone="sofia", check=check, **which)
+        spent = calls()
+        assert (result["changed"], result["summary"]["unchanged"], spent.writes) == (False, 3, [])
+        expected = ["listStoragePools", "listTemplates", "listTemplates", "SnapshotsList", *(["listTemplates"] if by == "filter" else [])]
+        assert spent.reads == expected and result["api"]["reads"] == len(expected)
+
+
+def test_a_filter(declare):
+    result = declare(filter={"name": ["debian-*", "small-*"], "featured": True, "type": ["BUILTIN"]}, zone="sofia")
+    assert [entry["name"] for entry in result["templates"]] == ["debian-12", "small-raw"]
+    result = declare(templates=[{"filter": {"name": ["rocky-*"]}}, {"name": "debian-12"}], return_objects="all")
+    assert [(entry["name"], entry["changed"]) for entry in result["templates"]] == [("rocky-9", True), ("debian-12", False)]
+
+
+def test_a_limit_of_its_own(run_module, simulator):
+    """With one at a time, a template is asked for when the one before is there."""
+    simulator.fault("host_slow", "StorPoolDownloadTemplate", seconds=0.3, count=-1)
+    run_module(MODULE, zone="sofia", names=["debian-12", "rocky-9", "small-raw"], parallel=1)
+    order = [one["call"] for one in simulator.calls()["calls"] if one["call"] in ("prepareTemplate", "VolumeDelete", "VolumeFreeze")]
+    made = "VolumeFreeze" if simulator.cloudstack["version"].startswith(("4.19", "4.20.0")) else "VolumeDelete"
+    assert order == ["prepareTemplate", made] * 3
+
+
+# -- keep
+
+
+def test_kept_through_the_cleanup(ask, caches, calls, cleanup):
+    ask(names=["debian-12", "rocky-9"], zone="sofia")
+    for _round in range(3):
+        cleanup()
+        calls()
+        predicted = ask(name="debian-12", zone="sofia", keep=True, check=True)
+        assert calls().writes == []
+        result = ask(name="debian-12", zone="sofia", keep=True)
+        assert unlike(predicted, result) == []
+        assert (result["changed"], result["templates"][0]["kept"]) == (False, ["storpool-nvme"])
+        assert [one for one in calls().writes if one == "prepareTemplate"] == ["prepareTemplate"]
+    assert set(caches("debian-12")) == {"nvme"}
+    assert caches("rocky-9") == {}
+
+
+@pytest.mark.parametrize("kind", ["cut_after", "cut_before", "bad_json", "transient"])
+def test_keep_signals_can_be_lost(ask, simulator, kind):
+    ask(name="small-raw")
+    simulator.fault(kind if kind != "transient" else "status", "prepareTemplate", **({"status": 503} if kind == "transient" else {}))
+    result = ask(name="small-raw", keep=True)
+    assert (result.get("failed"), result["changed"]) == (None, False), result
+    assert simulator.faults()[0]["hits"] == 1
+
+
+# -- absent
+
+
+def test_when_it_will_go(declare, caches, deploy, cleanup):
+    declare(names=["debian-12", "rocky-9"], zone="sofia")
+    deploy("debian-12")
+    result = declare(names=["debian-12", "rocky-9", "small-raw"], zone="sofia", state="absent", return_objects="all")
+    told = {entry["name"]: entry["collection"] for entry in result["templates"]}
+    assert told["small-raw"] == []
+    assert (told["rocky-9"][0]["volumes"], told["rocky-9"][0]["within"]) == (0, 2 * INTERVAL)
+    assert (told["debian-12"][0]["volumes"], told["debian-12"][0]["within"]) == (1, None)
+    assert told["debian-12"][0]["because"].startswith("1 volumes on this pool were made from it")
+    # And so it comes.
+    for _round in range(3):
+        cleanup()
+    assert (set(caches("debian-12")), caches("rocky-9")) == ({"nvme"}, {})
+    assert declare(name="rocky-9", state="absent")["templates"][0]["collection"] == []
+
+
+def test_it_will_not_go_where_the_cleanup_is_off(declare, simulator):
+    declare(name="small-raw")
+    simulator.cs("updateConfiguration", name="storage.template.cleanup.enabled", value="false")
+    told = declare(name="small-raw", state="absent")["templates"][0]["collection"][0]
+    assert told["within"] is None and "storage.template.cleanup.enabled is not true" in told["because"]
+
+
+def test_a_deleted_template_waits_for_the_cleanup(declare, listed, simulator, caches, cleanup):
+    declare(name="small-raw")
+    identity = listed("listTemplates", "template", templatefilter="all")["small-raw"]["id"]
+    job(simulator, "deleteTemplate", id=identity)
+    for which in ({"name": "small-raw"}, {"id": identity}):
+        result = declare(state="absent", evict="storpool_orphans_only", **which)
+        assert result["templates"][0]["collection"][0]["within"] == 2 * INTERVAL and result["templates"][0]["actions"] == []
+    found = declare(state="absent")["templates"][0]["object"]["found"]
+    assert [(one["what"], one["removable"], one["template"]) for one in found] == [("waiting", False, "small-raw")]
+    for _round in range(3):
+        cleanup()
+    assert declare(state="absent")["templates"][0]["object"]["found"] == []
+
+
+# -- orphans
+
+
+@pytest.fixture
+def leftovers(simulator, do, listed, ask):
+    """One of each kind, by name: what it is on StorPool, and what is to be said of it."""
+    ask(names=["debian-12"], zone="sofia")
+    templates = listed("listTemplates", "template", templatefilter="all")
+
+    def snapshot(name, **tags):
+        do("VolumeCreate", {"name": f"{name}-origin", "size": MIB, "template": "nvme"})
+        made = do(f"VolumeSnapshot/{name}-origin", {"name": name, "tags": tags})["snapshotGlobalId"]
+        do(f"VolumeDelete/{name}-origin")
+        return made
+
+    def volume(name, **tags):
+        return do("VolumeCreate", {"name": name, "size": MIB, "template": "nvme", "tags": tags})["globalId"]
+
+    made = {
+        snapshot("deleted-template", cs="template", uuid=f"{NOBODY}1"): ("orphan", True),
+        snapshot("no-row", cs="template", uuid=templates["rocky-9"]["id"]): ("orphan", True),
+        snapshot("one-too-many", cs="template", uuid=templates["debian-12"]["id"]): ("surplus", False),
+        snapshot("direct", cs="template"): ("surplus", False),
+        snapshot("export", cs="temporary", uuid=f"{NOBODY}2"): ("temporary", False),
+        snapshot("delayed", cs="delayDelete", uuid=f"{NOBODY}3"): ("delayed", False),
+        volume("failed", cs="template", uuid=templates["rocky-9"]["id"]): ("leftover", True),
+        volume("going-on", cs="template", uuid=templates["debian-12"]["id"]): ("under way", False),
+        volume("written", cs="template", uuid=templates["small-raw"]["id"]): ("under way", False),
+        volume("direct-attempt", cs="template"): ("leftover", False),
+        volume("heart", cs="check-volume-is-on-host", uuid=f"{NOBODY}4"): ("heartbeat", False),
+    }
+    do("VolumesReassignWait", {"reassign": [{"volume": "written", "rw": [11]}]})
+    # What is none: another's, a snapshot of CloudStack's, one on the template of no pool.
+    snapshot("theirs")
+    snapshot("backup", cs="snapshot", uuid=f"{NOBODY}5")
+    do("VolumeCreate", {"name": "elsewhere", "size": MIB, "template": "hdd", "tags": {"cs": "template", "uuid": f"{NOBODY}6"}})
+    return made
+
+
+def everything(simulator):
+    found = [one for call in ("SnapshotsList", "VolumesList") for one in simulator.get(call)[1]["data"]]
+    return {one["globalId"] for one in found if not one.get("deleted")}
+
+
+def test_orphans_are_told_and_left_alone(declare, leftovers, simulator):
+    before = everything(simulator)
+    result = declare(zone="sofia", state="absent")
+    found = result["templates"][0]["object"]["found"]
+    assert {one["global_id"]: (one["what"], one["removable"]) for one in found} == leftovers
+    assert all(one["because"] and one["pool"] == "storpool-nvme" and one["size"] == MIB for one in found)
+    assert everything(simulator) == before
+
+
+def test_only_orphans_are_deleted(declare, leftovers, simulator):
+    before = everything(simulator)
+    result = declare(zone="sofia", state="absent", evict="storpool_orphans_only")
+    gone = {identity for identity, (_what, removable) in leftovers.items() if removable}
+    assert len(result["templates"][0]["actions"]) == len(gone) == 3
+    simulator.settle()
+    assert before - everything(simulator) == gone
+
+
+def test_the_orphans_of_one_template(declare, leftovers, simulator):
+    before = everything(simulator)
+    result = declare(name="rocky-9", zone="sofia", state="absent", evict="storpool_orphans_only")
+    simulator.settle()
+    gone = before - everything(simulator)
+    assert {leftovers[identity] for identity in gone} == {("orphan", True), ("leftover", True)} and len(gone) == 2
+    assert result["templates"][0]["object"]["pools"][0].get("extra") is None
+    result = declare(id=f"{NOBODY}1", zone="sofia", state="absent", evict="storpool_orphans_only")
+    assert len(result["templates"][0]["actions"]) == 1
+
+
+def test_a_leftover_is_no_proof(declare, leftovers, caches):
+    """A snapshot of an earlier copy lies there: the row that is new does not make it the cache."""
+    result = declare(name="rocky-9", zone="sofia", pools=["storpool-nvme"])
+    place = pools_of(result)["storpool-nvme"]
+    assert place["verified"] and len(place["extra"]) == 1 and place["global_id"] not in leftovers
+
+
+def test_a_base_is_needed(ask, declare, deploy, simulator, cleanup):
+    """A template made from a volume stands on a snapshot with the same tags as a cache."""
+    volume = deploy("small-raw")
+    vm = simulator.cs("listVirtualMachines", listall=True)[1]["virtualmachine"][0]
+    job(simulator, "stopVirtualMachine", id=vm["id"])
+    system = simulator.cs("listOsTypes")[1]["ostype"][0]["id"]
+    made = job(simulator, "createTemplate", volumeid=volume["id"], name="golden", displaytext="golden", ostypeid=system)["template"]
+    every = simulator.get("SnapshotsList")[1]["data"]
+    bases = {one["globalId"] for one in every if one["tags"].get("uuid") == made["id"]}
+    result = ask(name="golden", zone="sofia", check=True)
+    assert pools_of(result)["storpool-nvme"] == {"pool": "storpool-nvme", "cached": True, "verified": True, "global_id": None}
+    assert declare(zone="sofia", state="absent", evict="storpool_orphans_only")["templates"][0]["actions"] == []
+    before = simulator.counters()["bytes_converted"]
+    result = declare(name="golden", zone="sofia")
+    place = pools_of(result)["storpool-nvme"]
+    assert place["verified"] and place["global_id"] not in bases and "extra" not in place
+    if bases:
+        assert simulator.counters()["bytes_converted"] == before
+    assert declare(zone="sofia", state="absent", evict="storpool_orphans_only")["templates"][0]["actions"] == []
+    # No code deletes it once its template is gone.
+    job(simulator, "deleteTemplate", id=made["id"])
+    for _round in range(3):
+        cleanup()
+    result = declare(zone="sofia", state="absent", evict="storpool_orphans_only")
+    assert len(result["templates"][0]["actions"]) == len(bases)
+
+
+# -- what goes wrong
+
+
+def test_a_copy_that_fails_is_told_at_the_deadline(ask, simulator):
+    simulator.fault("host_fails", "StorPoolDownloadTemplate", text="no space left on device")
+    result = ask(name="debian-12", zone="sofia", wait_timeout="1")
+    assert result["failed"] and result["error"]["type"] == "deadline", result
+    assert "storpool-nvme: CloudStack has a row, StorPool no snapshot" in result["msg"] or "has not begun or has failed" in result["msg"]
+    assert "management server's log" in result["msg"] and "wait_timeout" in result["error"]["hint"]
+    assert result["templates"][0]["actions"] == ["prepare on storpool-nvme"]
+    place = pools_of(result)["storpool-nvme"]
+    assert (place["cached"], place["verified"]) == (True, False)
+    result = ask(name="debian-12", zone="sofia")
+    assert result["changed"] is True and pools_of(result)["storpool-nvme"]["verified"], result.get("msg")
+
+
+def test_a_copy_that_takes_long(ask, simulator):
+    simulator.fault("host_slow", "StorPoolDownloadTemplate", seconds=3)
+    result = ask(name="debian-12", zone="sofia", wait_timeout="1")
+    assert result["failed"] and "waited 1 s, but the copy of template debian-12 to StorPool goes on" in result["msg"]
+    simulator.settle()
+    assert ask(name="debian-12", zone="sofia")["changed"] is False
+
+
+@pytest.mark.parametrize("kind", ["cut_after", "cut_before", "bad_json"])
+def test_lost_answers(ask, simulator, kind):
+    simulator.fault(kind, "prepareTemplate")
+    result = ask(name="small-raw", zone="sofia", wait_timeout="60")
+    assert result["templates"][0]["actions"] == ["prepare on storpool-nvme"], result
+    assert pools_of(result)["storpool-nvme"]["verified"] and simulator.faults()[0]["hits"] == 1
+
+
+def test_a_cache_deleted_by_hand(ask, caches, do, simulator):
+    ask(name="small-raw")
+    do(f"SnapshotDelete/{caches('small-raw')['nvme']['name']}")
+    simulator.settle()
+    found = ask(state="absent")["templates"][0]["object"]["found"]
+    assert [(one["kind"], one["what"], one["template"]) for one in found] == [("row", "broken row", "small-raw")]
+    result = ask(name="small-raw", wait_timeout="0")
+    assert result["failed"] and "deleted by hand; no volume is being written" in result["msg"]
+
+
+def test_a_snapshot_that_is_too_small(ask, caches, do, listed, simulator):
+    ask(name="rocky-9")
+    identity = listed("listTemplates", "template", templatefilter="all")["rocky-9"]["id"]
+    do(f"SnapshotDelete/{caches('rocky-9')['nvme']['name']}")
+    do("VolumeCreate", {"name": "v", "size": MIB, "template": "nvme"})
+    do("VolumeSnapshot/v", {"tags": {"cs": "template", "uuid": identity}})
+    simulator.settle()
+    result = ask(name="rocky-9", check=True)
+    assert result["failed"] and "is no good (the snapshot has 1M, the template 6M)" in result["msg"]
+
+
+def test_pools_that_cloudstack_would_skip(ask, run_module, calls):
+    run_module("cloudstack_storage_pool", name="storpool-nvme", state="disabled")
+    calls()
+    for check in (True, False):
+        result = ask(name="debian-12", check=check)
+        assert result["failed"] and "storage pool storpool-nvme is Disabled; CloudStack would skip it" in result["msg"]
+    assert calls().writes == []
+
+
+def test_templates_that_are_not_there_yet(ask, simulator, listed, calls):
+    zone = listed("listZones", "zone")["sofia"]["id"]
+    system = simulator.cs("listOsTypes")[1]["ostype"][0]["id"]
+    new = {"displaytext": "x", "format": "QCOW2", "hypervisor": "KVM", "ostypeid": system, "zoneid": zone, "url": "file:///no/such.qcow2"}
+    simulator.cs("registerTemplate", name="late", **new)
+    simulator.settle()
+    result = ask(name="late")
+    assert result["failed"] and "template late is not ready in zone sofia" in result["msg"]
+    simulator.cs("registerTemplate", name="debian-12", **new)
+    result = ask(name="debian-12")
+    assert result["failed"] and "is the name of 2 templates" in result["msg"] and "give the id" in result["msg"]
+    assert "prepareTemplate" not in calls().writes
+
+
+def test_on_error_continue(ask):
+    result = ask(names=["debian-12", "no-such", "small-raw"], on_error="continue")
+    assert result["failed"] and result["summary"] == {"declared": 3, "changed": 2, "unchanged": 0, "failed": 1, "not_attempted": 0}
+
+
+def test_another_storpool_cluster(ask, simulator, run_module):
+    """Looking at the wrong cluster is no reason to wait for hours."""
+    ask(name="small-raw")
+    other = simulator.clusters["plovdiv-a"]["url"].rpartition(":")[2]
+    status, answer = simulator.post("VolumeTemplateUpdate/nvme", {"rename": "nvme-2"}, "plovdiv-a")
+    assert status == 200, answer
+    result = ask(name="small-raw", sp_api_http_port=int(other))
+    assert result["failed"] and "this StorPool cluster has no template nvme, so pool storpool-nvme is on another one" in result["msg"]
