@@ -413,6 +413,20 @@ def test_the_setting_waits_for_a_restart(ask, world):
     assert (result["fence_setting"]["value"], result["fence_setting"]["in_force"]) == (False, False)
 
 
+def test_a_pool_of_a_cluster_counts_for_its_hosts(ask, world):
+    """An NFS pool has a heartbeat too."""
+    world.protect(*KVM)
+    fields = {key: world.id("kvm11", key) for key in ("zoneid", "podid", "clusterid")}
+    world.ok("createStoragePool", name="nfs", provider="DefaultPrimary", scope="cluster", url="nfs://192.0.2.9/pool", **fields)
+    result = ask(zone="sofia", allow_hyperconverged=True)
+    assert codes(result, kind="warnings") == ["several_pools"] and host_of(result)["protected"] is True
+    assert "several_pools" not in codes(result, "hc1", "warnings")
+    assert [(one["name"], one["type"], one["cluster"]) for one in result["pools"]] == [
+        ("nfs", "NetworkFilesystem", "kvm1"),
+        ("storpool-nvme", "StorPool", None),
+    ]
+
+
 def test_another_setting_does_not_make_it_wait(ask, world):
     world.ok("updateConfiguration", name=FENCE, value="true")
     world.sim.restart_server()
