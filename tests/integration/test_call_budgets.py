@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from conftest import CLOUDSTACKS
 from storpool_simulator.testing import Simulator
 
 MIB = 1 << 20
@@ -266,3 +267,47 @@ class TestHostsOfALargeZone:
         result, reads = ask(zone="sofia")
         assert sorted(reads) == sorted([*HOSTS_READS, *["ServicesList"] * 4])
         assert [(one["name"], one["node_id"]) for one in result["hosts"] if one["client_state"] == "down"] == [("kvm111", 11)]
+
+
+# -- CloudStack
+
+
+@pytest.fixture
+def simulator(request):
+    """The budgets of what speaks to CloudStack have one, of the newest version."""
+    return request.getfixturevalue("cloud_of")(CLOUDSTACKS[-1]) if "cloudstack" in request.node.name else request.getfixturevalue("sim")
+
+
+HOSTS = ("kvm11", "kvm12", "kvm13")
+# All that host HA depends on: five listings of CloudStack's, and what runs on StorPool's nodes.
+HA_READS = ["ServicesList", "listClusters", "listConfigurations", "listHosts", "listStoragePools", "listZones"]
+HA_WRITES = [
+    "configureHAForHost", "configureOutOfBandManagement", "enableHAForHost", "enableOutOfBandManagementForHost",
+    "issueOutOfBandManagementPowerAction",
+]  # fmt: skip
+
+
+def test_host_ha_of_cloudstack(simulator, run_module, calls):
+    addresses = {name: host["bmc"] for name, host in simulator.hosts().items()}
+    options = {
+        "hosts": [{"host": name, "oobm_address": addresses[name]} for name in HOSTS],
+        "oobm_username": "ADMIN",
+        "oobm_password": "bmc-secret",
+        "sp_node_ids": {name: int(name[3:]) for name in HOSTS},
+    }
+    calls()
+    assert not run_module("storpool_ha", check=True, **options).get("failed")
+    spent = calls()
+    assert (sorted(spent.reads), spent.writes) == (sorted([*HA_READS, "listHostHAProviders"]), [])
+    done = run_module("storpool_ha", **options)
+    assert not done.get("failed"), done["msg"]
+    spent = calls()
+    assert sorted(spent.writes) == sorted(HA_WRITES * len(HOSTS))
+    waited = {"queryAsyncJobResult", "listHosts"}
+    assert sorted(one for one in spent.reads if one not in waited) == sorted({*HA_READS, "listHostHAProviders"} - waited)
+    for declared in (options, {"cluster": "kvm1", "sp_node_ids": options["sp_node_ids"]}, {"host": "kvm12", "sp_node_ids": {"kvm12": 12}}):
+        again = run_module("storpool_ha", **declared)
+        spent = calls()
+        assert (again["changed"], sorted(spent.reads), spent.writes) == (False, HA_READS, []), "no wait, no question about the power"
+    assert not run_module("storpool_ha", cluster="kvm1", state="absent").get("failed")
+    assert sorted(calls().writes) == sorted(["disableHAForHost", "disableOutOfBandManagementForHost"] * len(HOSTS))
