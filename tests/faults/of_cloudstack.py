@@ -60,6 +60,16 @@ def evict_orphans(lab: Lab) -> dict[str, Any]:
     return {"zone": "sofia", "state": "absent", "evict": "storpool_orphans_only"}
 
 
+def machines(lab: Lab) -> dict[str, Any]:
+    """Volumes and VM snapshots as CloudStack lists them, without what differs from one world to the next."""
+    listed = {"listVolumes": "volume", "listVMSnapshot": "vmSnapshot"}
+    told = ("name", "displayname", "state", "size", "maxiops", "diskofferingname", "vmname", "deviceid", "storage", "deleteprotection")
+    return {
+        key: sorted(({name: one.get(name) for name in told} for one in lab.simulator.cs(call, listall=True)[1].get(key, [])), key=repr)
+        for call, key in listed.items()
+    } | storpool_state(lab)
+
+
 def host_states(lab: Lab) -> dict[str, Any]:
     """What CloudStack tells of its hosts, and of the switches of clusters and zones, besides all of StorPool."""
     simulator = lab.simulator
@@ -70,6 +80,11 @@ def host_states(lab: Lab) -> dict[str, Any]:
         "areas": sorted((one["name"], sorted(one.get("resourcedetails", {}).items())) for one in areas),
         **storpool_state(lab),
     }
+
+
+@cloud("cloudstack_host_info")
+def see_hosts(lab: Lab) -> dict[str, Any]:
+    return {"hosts": ["kvm11", "kvm12"], "wait_for": "Up", "wait_timeout": 0}
 
 
 @cloud("cloudstack_settings")
@@ -102,6 +117,48 @@ def make_and_change_offerings(lab: Lab) -> dict[str, Any]:
     assert not made.get("failed"), made["msg"]
     changed = {"name": "silver", "display_text": "Silver", "details": {"gone": None, "note": "2"}}
     return {"offerings": [{"name": "gold", "size": "10G", "max_iops": 100, "state": "inactive"}, changed], "parallel": 1}
+
+
+@cloud("cloudstack_volume", state=machines)
+def make_and_attach_a_volume(lab: Lab) -> dict[str, Any]:
+    lab.simulator.deploy("db1")
+    return {"name": "data", "zone": "sofia", "offering": "Custom", "size": "1G", "vm": "db1", "delete_protection": True}
+
+
+@cloud("cloudstack_volume", state=machines)
+def move_and_grow_a_volume(lab: Lab) -> dict[str, Any]:
+    lab.simulator.deploy("db1")
+    lab.simulator.deploy("db2")
+    made = lab.run("cloudstack_volume", {"name": "data", "zone": "sofia", "offering": "Custom", "size": "1G", "vm": "db1"})
+    assert not made.get("failed"), made["msg"]
+    return {"name": "disk", "renamed_from": "data", "size": "2G", "vm": "db2", "device_id": 3}
+
+
+@cloud("cloudstack_volume", state=machines)
+def remove_a_volume(lab: Lab) -> dict[str, Any]:
+    lab.simulator.deploy("db1")
+    made = lab.run("cloudstack_volume", {"name": "data", "zone": "sofia", "offering": "Custom", "size": "1G", "vm": "db1"})
+    assert not made.get("failed"), made["msg"]
+    return {"name": "data", "state": "absent", "on_attached": "detach"}
+
+
+@cloud("cloudstack_vm_snapshot", state=machines)
+def take_a_vm_snapshot(lab: Lab) -> dict[str, Any]:
+    lab.simulator.deploy("db1")
+    for name in ("nightly-20261101", "nightly-20261102"):
+        made = lab.run("cloudstack_vm_snapshot", {"vm": "db1", "name": name})
+        assert not made.get("failed"), made["msg"]
+    return {"vm": "db1", "name": "nightly-%Y", "keep_last": 1}
+
+
+@cloud("cloudstack_vm_snapshot", state=machines)
+def revert_a_vm(lab: Lab) -> dict[str, Any]:
+    lab.simulator.deploy("db1")
+    made = lab.run("cloudstack_vm_snapshot", {"vm": "db1", "name": "before"})
+    assert not made.get("failed"), made["msg"]
+    root = lab.simulator.cs("listVolumes", listall=True)[1]["volume"][0]
+    lab.simulator.write(f"~{root['path'].rpartition('/')[2]}", b"x" * 4096)
+    return {"vm": "db1", "name": "before", "state": "reverted", "stop_vm": True}
 
 
 NODES = {"kvm11": 11, "kvm12": 12, "kvm13": 13}

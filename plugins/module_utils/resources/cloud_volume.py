@@ -380,6 +380,7 @@ class CloudVolumes:
         if wanted.repair and not resize:
             mended = {one["field"] for one in differences if one["mend"]}
             if mended:
+                # A resize to what CloudStack has already sends size and limit to StorPool once more.
                 resize = Change(f"repair {' and '.join(sorted(mended))}", Command("resizeVolume", {"id": row["id"]}, wanted.label))
         if resize:
             changes.append(resize)
@@ -403,7 +404,7 @@ class CloudVolumes:
                     differences=left,
                 )
             warnings.append(f"volume {wanted.label} is not the same in CloudStack and on StorPool: {_told(left)}; {_way_out(left)}")
-        notes = {"storpool": _on_storpool(row, world), "differences": differences}
+        notes = {"storpool": _on_storpool(row, world), "differences": left}
         proof = self._proof(wanted, after, notes, warnings, world) if changes else []
         return Plan(wanted.label, shown, after, changes, notes, warnings, read_back=bool(changes) and not proof, waits=proof)
 

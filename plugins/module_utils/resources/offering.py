@@ -408,7 +408,7 @@ class Offerings:
 
     def show(self, document: dict[str, Any]) -> dict[str, Any]:
         """Return an offering for the diff: sizes as people write them."""
-        return {name: format_size(value) if name in _IN_GIB else value for name, value in document.items()}
+        return {name: format_size(value) if name in _IN_GIB else value for name, value in document.items() if name != "id"}
 
 
 def known_offerings(client: CloudStack, compute: bool) -> dict[str, dict[str, Any]]:

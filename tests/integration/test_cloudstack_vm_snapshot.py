@@ -1,0 +1,134 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""cloudstack_vm_snapshot against each version of the simulated CloudStack: consistent groups, proved by content."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+MODULE = "cloudstack_vm_snapshot"
+
+
+@pytest.fixture
+def simulator(cloud):
+    return cloud
+
+
+@pytest.fixture
+def declare(three_runs):
+    return partial(three_runs, MODULE)
+
+
+@pytest.fixture
+def db1(simulator, run_module):
+    """A running VM with two disks."""
+    machine = simulator.deploy("db1")
+    made = run_module("cloudstack_volume", name="data", zone="sofia", offering="Custom", size="1G", vm="db1")
+    assert made["changed"], made
+    return machine
+
+
+@pytest.fixture
+def disks(simulator):
+    """`disks()` are the StorPool addresses of the volumes, by name."""
+    volumes = partial(simulator.cs, "listVolumes", listall=True)
+    return lambda: {one["name"].partition("-")[0]: f"~{one['path'].rpartition('/')[2]}" for one in volumes()[1]["volume"]}
+
+
+@pytest.fixture
+def listed(simulator):
+    return lambda: [one["displayname"] for one in simulator.cs("listVMSnapshot", listall=True)[1].get("vmSnapshot", [])]
+
+
+def entry(result):
+    return result["vm_snapshots"][0]
+
+
+def test_one_consistent_group(declare, db1, simulator, listed):
+    result = declare(vm="db1", name="before", description="an upgrade")
+    group = entry(result)["storpool"]
+    assert group["consistent"] is True and len(group["snapshots"]) == 2 and entry(result)["differences"] == []
+    assert listed() == ["before"]
+    tagged = [one for one in simulator.get("SnapshotsList")[1]["data"] if one["tags"].get("uuid") == entry(result)["object"]["id"]]
+    assert {one["globalId"] for one in tagged} == {one["global_id"] for one in group["snapshots"]}
+    assert {one["tags"]["cs"] for one in tagged} == {"group"}
+
+
+def test_reverted_by_content(declare, run_module, db1, disks, simulator, calls):
+    for number, address in enumerate(disks().values()):
+        simulator.write(address, bytes([number + 1]) * 4096)
+    declare(vm="db1", name="before")
+    contents = {name: simulator.content(address)["sha256"] for name, address in disks().items()}
+    for address in disks().values():
+        simulator.write(address, b"x" * 4096)
+    calls()
+    refused = run_module(MODULE, vm="db1", name="before", state="reverted")
+    assert "CloudStack reverts disks only of stopped VMs" in refused["msg"] and refused["error"]["allow_with"] == "stop_vm: true"
+    assert calls().writes == []
+    result = declare(vm="db1", name="before", state="reverted", stop_vm=True)
+    assert entry(result)["actions"] == ["stop the VM", "revert", "start the VM"] and entry(result)["revert"]["needed"] is True
+    assert {name: simulator.content(address)["sha256"] for name, address in disks().items()} == contents
+    assert simulator.cs("listVirtualMachines", name="db1")[1]["virtualmachine"][0]["state"] == "Running"
+
+
+def test_an_unchanged_vm_needs_no_revert(declare, run_module, db1, calls):
+    declare(vm="db1", name="before")
+    calls()
+    result = run_module(MODULE, vm="db1", name="before", state="reverted")
+    assert result["changed"] is False and entry(result)["revert"]["needed"] is False and calls().writes == []
+
+
+def test_retention(declare, run_module, db1, listed, simulator):
+    for day in ("20261101", "20261102", "20261103"):
+        assert run_module(MODULE, vm="db1", name=f"nightly-{day}")["changed"]
+        simulator.advance(2)
+    run_module(MODULE, vm="db1", name="by-hand")
+    result = declare(vm="db1", name="nightly-%Y%m%d", state="pruned", keep_last=2)
+    assert entry(result)["retention"]["deleted"] == ["nightly-20261101"]
+    assert sorted(listed()) == ["by-hand", "nightly-20261102", "nightly-20261103"]
+    result = declare(vm="db1", name="nightly-%Y%m%d", keep_last=1)
+    assert entry(result)["actions"] == ["create", "delete (nightly-20261102)", "delete (nightly-20261103)"]
+    assert len(listed()) == 2
+    refused = run_module(MODULE, vm="db1", name="nightly-%Y%m%d%H%M%S", keep_last=1, max_deletes=0)
+    assert not refused.get("failed"), "another pattern is another series"
+
+
+def test_vm_snapshots_forbid_other_things(declare, run_module, db1, calls):
+    declare(vm="db1", name="before")
+    calls()
+    for options in ({"size": "2G"}, {"vm": ""}):
+        result = run_module("cloudstack_volume", name="data", **options)
+        if options.get("size") and not result.get("failed"):
+            pytest.fail("a resize was planned although VM snapshots are there")
+        assert "has VM snapshots" in result["msg"]
+    assert calls().writes == []
+
+
+def test_a_part_that_is_gone_on_storpool_is_seen(declare, run_module, db1, do):
+    group = entry(declare(vm="db1", name="before"))["storpool"]["snapshots"]
+    do(f"SnapshotDelete/~{group[0]['global_id']}")
+    result = run_module(MODULE, vm="db1", name="before")
+    assert "StorPool has 1 snapshots of it, the VM has 2 volumes" in result["msg"]
+    assert run_module(MODULE, vm="db1", name="before", verify="warn")["warnings"]
+    reverted = run_module(MODULE, vm="db1", name="before", state="reverted", stop_vm=True)
+    assert "cannot be reverted to" in reverted["msg"]
+
+
+def test_several_vms(declare, simulator, listed):
+    simulator.deploy("web1")
+    simulator.deploy("web2")
+    result = declare(vms=["web1", "web2"], name="before")
+    assert [one["name"] for one in result["vm_snapshots"]] == ["web1/before", "web2/before"]
+    assert listed() == ["before", "before"]
+    again = declare(vms=["web1", "web2"], name="before", state="absent")
+    assert again["summary"]["changed"] == 2 and listed() == []
+
+
+def test_reads(run_module, declare, db1, calls):
+    declare(vm="db1", name="before")
+    calls()
+    result = run_module(MODULE, vm="db1", name="before")
+    assert result["api"]["reads"] == 4, "the VM, its snapshots, its volumes, StorPool's snapshots"

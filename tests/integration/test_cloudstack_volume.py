@@ -1,0 +1,205 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""cloudstack_volume against each version of the simulated CloudStack, with the StorPool that its plugin drives."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+MODULE = "cloudstack_volume"
+GIB = 1 << 30
+
+
+@pytest.fixture
+def simulator(cloud):
+    return cloud
+
+
+@pytest.fixture
+def declare(three_runs):
+    return partial(three_runs, MODULE)
+
+
+@pytest.fixture
+def volumes(simulator):
+    """`volumes()` is what CloudStack lists, by name."""
+    return lambda: {one["name"]: one for one in simulator.cs("listVolumes", listall=True)[1].get("volume", [])}
+
+
+@pytest.fixture
+def on_storpool(simulator):
+    """`on_storpool(row)` is the volume on StorPool."""
+    return lambda row: simulator.get(f"Volume/~{row['path'].rpartition('/')[2]}")[1]["data"][0]
+
+
+@pytest.fixture
+def db1(simulator):
+    return simulator.deploy("db1")
+
+
+def release(simulator):
+    return tuple(int(part) for part in simulator.cloudstack["version"].split(".")[:2])
+
+
+def entry(result):
+    return result["volumes"][0]
+
+
+# -- life
+
+
+def test_born_at_the_first_attach(declare, volumes, on_storpool, db1):
+    made = declare(name="data", zone="sofia", offering="Custom", size="1G")
+    assert entry(made)["object"]["state"] == "Allocated" and entry(made)["storpool"] is None
+    assert "path" not in volumes()["data"]
+    attached = declare(name="data", vm="db1")
+    assert entry(attached)["actions"] == ["attach"]
+    there = on_storpool(volumes()["data"])
+    assert entry(attached)["storpool"]["global_id"] == there["globalId"] and there["size"] == GIB
+    assert there["tags"]["cs"] == "volume" and there["tags"]["cvm"] == db1["id"]
+    assert entry(attached)["object"]["device_id"] == volumes()["data"]["deviceid"]
+
+
+def test_all_at_once_and_away_again(declare, volumes, simulator, db1):
+    result = declare(names=["a", "b"], zone="sofia", offering="Custom", size="1G", vm="db1")
+    assert [one["actions"] for one in result["volumes"]] == [["create", "attach"]] * 2
+    result = declare(names=["a", "b"], state="absent", on_attached="detach")
+    assert [one["actions"] for one in result["volumes"]] == [["detach", "delete"]] * 2
+    assert set(volumes()) == {volumes()[name]["name"] for name in volumes() if name.startswith("ROOT")}
+
+
+def test_resize_of_a_running_vm_reaches_its_host(declare, volumes, on_storpool, simulator, db1):
+    declare(name="data", zone="sofia", offering="Custom", size="1G", vm="db1")
+    simulator.reset_calls()
+    result = declare(name="data", size="2G")
+    assert entry(result)["object"]["size"] == 2 * GIB == volumes()["data"]["size"] == on_storpool(volumes()["data"])["size"]
+    declare(name="data", size="1G", allow_shrink=True)
+    assert on_storpool(volumes()["data"])["size"] == GIB
+
+
+def test_shrinking_is_refused(run_module, calls, declare, db1):
+    declare(name="data", zone="sofia", offering="Custom", size="2G", vm="db1")
+    calls()
+    result = run_module(MODULE, name="data", size="1G")
+    assert "what lies beyond would be lost" in result["msg"] and result["error"]["allow_with"] == "allow_shrink: true"
+    assert calls().writes == []
+
+
+def test_limits(declare, run_module, volumes, on_storpool, db1):
+    offerings = [{"name": "gold", "size": "1G", "max_iops": 5000}, {"name": "open", "custom_iops": True}]
+    assert run_module("cloudstack_offering", offerings=offerings)["changed"]
+    declare(name="data", zone="sofia", offering="gold", vm="db1")
+    assert on_storpool(volumes()["data"])["iops"] == 5000
+    declare(name="data", offering="open", size="1G", max_iops=700)
+    assert on_storpool(volumes()["data"])["iops"] == 700
+    declare(name="data", max_iops=800)
+    assert on_storpool(volumes()["data"])["iops"] == 800
+
+
+def test_tiers(declare, run_module, volumes, on_storpool, simulator, db1):
+    if release(simulator) < (4, 20):
+        refused = run_module("cloudstack_offering", name="archive", template="hdd")
+        assert "does not read it" in refused["msg"]
+        return
+    run_module("cloudstack_offering", offerings=[{"name": "archive", "template": "hdd"}, {"name": "classy", "qos_class": "gold"}])
+    result = declare(name="data", zone="sofia", offering="archive", size="1G", vm="db1")
+    assert on_storpool(volumes()["data"])["templateName"] == "hdd" and entry(result)["differences"] == []
+    declare(name="other", zone="sofia", offering="Custom", size="1G", vm="db1")
+    result = declare(name="other", offering="classy", size="1G")
+    assert on_storpool(volumes()["other"])["tags"]["qc"] == "gold" and entry(result)["differences"] == []
+
+
+def test_rename_and_protect(declare, volumes, simulator, run_module):
+    declare(name="old", zone="sofia", offering="Custom", size="1G")
+    declare(name="new", renamed_from="old")
+    assert "new" in volumes() and "old" not in volumes()
+    if release(simulator) < (4, 20):
+        assert "from 4.20 on" in run_module(MODULE, name="new", delete_protection=True)["msg"]
+        return
+    declare(name="new", delete_protection=True)
+    assert "is protected from deletion" in run_module(MODULE, name="new", state="absent")["msg"]
+    declare(name="new", state="absent", delete_protection=False)
+    assert "new" not in volumes()
+
+
+def test_moved_to_another_vm(declare, volumes, simulator, db1):
+    simulator.deploy("db2")
+    declare(name="data", zone="sofia", offering="Custom", size="1G", vm="db1")
+    result = declare(name="data", vm="db2", device_id=4)
+    assert entry(result)["actions"] == ["detach", "attach"]
+    assert (volumes()["data"]["vmname"], volumes()["data"]["deviceid"]) == ("db2", 4)
+    declare(name="data", vm="")
+    assert not volumes()["data"].get("virtualmachineid")
+
+
+# -- both layers
+
+
+def test_a_limit_that_is_lost_is_seen_and_mended(declare, run_module, volumes, simulator, calls):
+    """The ROOT volumes that 4.21 and newer make from templates have no limit on StorPool."""
+    run_module("cloudstack_offering", name="fast", type="compute", cpu_number=1, cpu_speed=500, memory=512, max_iops=900)
+    simulator.deploy("limited", offering="fast")
+    root = next(name for name, one in volumes().items() if one.get("vmname") == "limited")
+    result = run_module(MODULE, name=root)
+    if release(simulator) < (4, 21):
+        assert not result.get("failed") and entry(result)["differences"] == [], result
+        return
+    assert result["failed"] and "max_iops is 900 in CloudStack and unlimited on StorPool" in result["msg"]
+    assert run_module(MODULE, name=root, verify="warn")["warnings"]
+    mended = declare(name=root, repair=True)
+    assert entry(mended)["actions"] == ["repair max_iops"] and entry(mended)["storpool"]["iops"] == 900
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"size": 2 * GIB}, "size is 1073741824 in CloudStack and 2147483648 on StorPool"),
+        ({"iops": 77}, "max_iops is unlimited in CloudStack and 77 on StorPool"),
+        ({"template": "hdd"}, "template is nvme in CloudStack and hdd on StorPool"),
+        ({"tags": {"cvm": "somebody"}}, "tag cvm is"),
+    ],
+)
+def test_what_somebody_changed_on_storpool_is_named(declare, run_module, volumes, simulator, do, calls, db1, change, words):
+    declare(name="data", zone="sofia", offering="Custom", size="1G", vm="db1")
+    do(f"VolumeUpdate/~{volumes()['data']['path'].rpartition('/')[2]}", change)
+    calls()
+    result = run_module(MODULE, name="data")
+    assert result["failed"] and words in result["msg"] and calls().writes == []
+    assert not run_module(MODULE, name="data", verify="off").get("failed")
+
+
+def test_a_volume_that_is_gone_on_storpool(declare, run_module, volumes, do, db1):
+    declare(name="data", zone="sofia", offering="Custom", size="1G", vm="db1")
+    declare(name="data", vm="")
+    do(f"VolumeDelete/~{volumes()['data']['path'].rpartition('/')[2]}")
+    result = run_module(MODULE, name="data")
+    assert result["failed"] and "existence is Ready in CloudStack and does not exist on StorPool" in result["msg"]
+
+
+# -- names
+
+
+def test_two_of_one_name(run_module, simulator, calls):
+    zone = simulator.cs("listZones")[1]["zone"][0]["id"]
+    offering = next(one["id"] for one in simulator.cs("listDiskOfferings")[1]["diskoffering"] if one["name"] == "Small")
+    for _number in range(2):
+        assert simulator.cs_job("createVolume", name="twin", zoneid=zone, diskofferingid=offering)["jobstatus"] == 1
+    calls()
+    result = run_module(MODULE, name="twin", size="10G")
+    assert "is the name of 2 volumes" in result["msg"] and calls().writes == []
+    assert not run_module(MODULE, id=simulator.cs("listVolumes", name="twin", listall=True)[1]["volume"][0]["id"]).get("failed")
+
+
+# -- calls
+
+
+def test_however_many_the_reads_stay_the_same(declare, run_module, calls, db1):
+    names = [f"v{number}" for number in range(12)]
+    run_module(MODULE, names=names, zone="sofia", offering="Custom", size="1G", vm="db1", parallel=4)
+    calls()
+    result = run_module(MODULE, names=names, size="1G")
+    assert not result["changed"] and calls().writes == []
+    assert result["api"]["reads"] == 3, "the volumes, the offerings, StorPool's volumes"
