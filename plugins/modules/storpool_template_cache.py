@@ -106,6 +106,7 @@ options:
         description:
           - V(storpool_orphans_only) lets O(state=absent) delete on StorPool what no row of CloudStack's can be about - of the template that
             is meant, or of all when none is. Nothing is deleted when it is not given.
+          - Where another CloudStack stands on the same StorPool template, its caches have no row in this one, and would be deleted.
         type: str
         choices: [storpool_orphans_only]
       image: &image

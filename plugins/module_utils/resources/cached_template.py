@@ -203,11 +203,15 @@ class CachedTemplates:
         world = World([pool for pool in every if pool.get("provider") == PROVIDER])
         asked = [(one, _quiet(_pools, one, world) or []) for one in wanted]
         going = any(one.state == "absent" for one in wanted)
+        if going:
+            # Before the rows: CloudStack makes a row before anything on StorPool, so what has none then is not a copy that began just now.
+            self._observe_storpool(client.storpool, wanted, world)
         for pool in {pool["id"]: pool for _one, pools in asked for pool in pools}.values():
             more = {"showremoved": True} if going else {}
             listed = client.list("listTemplates", "template", unlimited=True, templatefilter="all", storageid=pool["id"], **more)
             world.rows[pool["id"]] = {one["id"]: one for one in listed}
-        world.snapshots = client.storpool.snapshots()
+        if not going:
+            world.snapshots = client.storpool.snapshots()
         for one, pools in asked:
             zone = pools[0]["zoneid"] if pools else None
             if zone and zone not in world.templates and (one.state == "absent" or not self._is_settled(one, pools, world)):
@@ -218,6 +222,14 @@ class CachedTemplates:
         if any(self._in_doubt(one, pools, world) for one, pools in asked):
             world.known_templates = frozenset(one["name"] for one in client.storpool.templates())
         return world
+
+    @staticmethod
+    def _observe_storpool(storpool: sp.StorPool, wanted: Sequence[WantedCache], world: World) -> None:
+        """Read what might be left over."""
+        world.snapshots = storpool.snapshots()
+        if any(one.about_orphans or one.evict for one in wanted):
+            world.volumes = storpool.volumes()
+            world.attached = frozenset(one["volume"] for one in storpool.attachments())
 
     @staticmethod
     def _is_settled(wanted: WantedCache, pools: Sequence[Mapping[str, Any]], world: World) -> bool:
@@ -247,10 +259,7 @@ class CachedTemplates:
                     key = (volume["templateid"], pool["id"])
                     world.users[key] = world.users.get(key, 0) + 1
         if any(one.about_orphans or one.evict for one, _pools_of in asked):
-            every = client.list("listTemplates", "template", unlimited=True, templatefilter="all")
-            world.templates[""] = every
-            world.volumes = client.storpool.volumes()
-            world.attached = frozenset(one["volume"] for one in client.storpool.attachments())
+            world.templates[""] = client.list("listTemplates", "template", unlimited=True, templatefilter="all")
 
     def spread(self, wanted: Sequence[WantedCache], world: World) -> list[WantedCache]:
         """Return the templates that filters mean. :raises OptionError: one means none."""

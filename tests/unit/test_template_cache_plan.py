@@ -1,0 +1,383 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The template cache: what is declared, what both layers say, what is planned, what is left over."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import ChangeRefused, OptionError
+from ansible_collections.storpool.cloudstack.plugins.module_utils._image import Image
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources import cached_template, image
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cached_template import CACHED_TEMPLATES, WantedCache, find_place
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.image import IMAGES, WantedImage
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.template_cache import TEMPLATE_CACHE
+from ansible_collections.storpool.cloudstack.plugins.modules.storpool_template_cache import DECLARED
+from things import GIB, checked, raw_snapshot, raw_template, raw_volume
+
+SOFIA, PLOVDIV = "3f1c2f1e-0a0b-4c0d-8e0f-0000000000a1", "3f1c2f1e-0a0b-4c0d-8e0f-0000000000a2"
+DEBIAN, ROCKY, GONE = (f"3f1c2f1e-0a0b-4c0d-8e0f-0000000000b{number}" for number in (1, 2, 3))
+
+
+def pool(name="fast", on="nvme", zone="sofia", state="Up", number=1):
+    return {
+        "id": f"{on};3f1c2f1e-0a0b-4c0d-8e0f-0000000000c{number}", "name": name, "provider": "StorPool", "state": state,
+        "zoneid": SOFIA if zone == "sofia" else PLOVDIV, "zonename": zone,
+    }  # fmt: skip
+
+
+FAST, SLOW = pool(), pool("slow", "hdd", number=2)
+
+
+def template(name="debian", identity=DEBIAN, size=GIB, **more):
+    fields = {"id": identity, "name": name, "size": size, "isready": True, "templatetype": "USER", "account": "admin", "zoneid": SOFIA}
+    return {**fields, "url": "http://x/y.qcow2", "isfeatured": False, "ispublic": True, **more}
+
+
+def cache(number, identity=DEBIAN, on="nvme", size=GIB, **more):
+    tags = {"cs": "template", **({"uuid": identity} if identity else {})}
+    return {**raw_snapshot("", number, templateName=on, size=size, tags=tags), **more}
+
+
+def world(*snapshots, pools=(FAST,), rows=None, listed=None, **more):
+    """`rows`: the templates that have a row, by the name of the pool."""
+    by_pool = {one["id"]: {each["id"]: each for each in (rows or {}).get(one["name"], [])} for one in pools}
+    return cached_template.World([dict(one) for one in pools], by_pool, list(snapshots), {} if listed is None else {SOFIA: listed}, **more)
+
+
+def wanted(**options):
+    return TEMPLATE_CACHE.parse(checked(DECLARED, **options), 0.0)
+
+
+def plan(given, **options):
+    return CACHED_TEMPLATES.plan(wanted(**options), given)
+
+
+def calls(made):
+    return [(change.write.call, dict(change.write.params)) for change in made.changes]
+
+
+# -- options
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({}, "option name: None is needed to say which template is meant"),
+        ({"name": "a", "filter": {"featured": True}}, "option filter: .* cannot be combined with name or id"),
+        ({"name": "a", "evict": "storpool_orphans_only"}, "evict: 'storpool_orphans_only' is only for state: absent"),
+        ({"name": "a", "keep": True, "state": "absent"}, "option keep: True contradicts state: absent"),
+        ({"name": "a", "wait_timeout": "soon"}, "option wait_timeout: 'soon' is not a duration"),
+        ({"name": "a", "verify": True}, "option verify: True is only for image"),
+        ({"name": "a", "image": "x", "pools": ["p"]}, r"option pools: \['p'\] cannot be combined with image"),
+        ({"image": "x"}, "option name: None is needed with image"),
+        ({"image": "x", "name": "a b"}, "option name: 'a b' is not a name StorPool takes"),
+        ({"image": "x", "name": "a", "client": 5000}, "option client: 5000 is no client id"),
+        ({"image": "x", "name": "a", "checksum": "sha256:12"}, "option checksum: 'sha256:12' is not a checksum"),
+    ],
+)
+def test_what_cannot_be_meant(options, problem):
+    with pytest.raises(OptionError, match=problem):
+        wanted(**options)
+
+
+def test_the_two_ways():
+    assert isinstance(wanted(name="debian"), WantedCache)
+    assert isinstance(wanted(name="debian", image="x"), WantedImage)
+    assert wanted(state="absent", zone="sofia").about_orphans
+
+
+@pytest.mark.parametrize(
+    ("pools", "options", "problem"),
+    [
+        ([], {}, "CloudStack has none at all"),
+        ([FAST], {"zone": "varna"}, "'varna' has no StorPool pool; zones with such pools: sofia"),
+        ([FAST, pool("far", zone="plovdiv", number=3)], {}, "zone: None is needed: there are StorPool pools in plovdiv, sofia"),
+        ([FAST], {"pools": ["none"]}, "option pools: 'none' does not exist in CloudStack; there are: fast"),
+        ([FAST, pool("far", zone="plovdiv", number=3)], {"zone": "sofia", "pools": ["far"]}, "'far' does not exist"),
+        ([FAST, pool(number=4)], {"pools": ["fast"]}, "'fast' is the name of 2"),
+    ],
+)
+def test_pools_that_cannot_be_meant(pools, options, problem):
+    made = plan(world(pools=pools, listed=[template()]), name="debian", **options)
+    with pytest.raises(OptionError, match=problem):
+        raise made.refused
+
+
+# -- both layers
+
+
+def test_there():
+    made = plan(world(cache(1), rows={"fast": [template()]}), name="debian")
+    assert (made.refused, calls(made), made.before, made.after, list(made.waits)) == (None, [], made.after, made.before, [])
+    assert made.before["pools"] == [{"pool": "fast", "cached": True, "verified": True, "global_id": "sf.a.1"}]
+
+
+@pytest.mark.parametrize(
+    ("snapshots", "rows", "place"),
+    [
+        ([], [], {"cached": False, "verified": False}),
+        ([cache(1)], [], {"cached": False, "verified": False, "extra": ["sf.a.1"]}),
+        ([], [template()], {"cached": True, "verified": False, "problem": "CloudStack has a row"}),
+        ([cache(1, on="hdd")], [template()], {"cached": True, "verified": False, "problem": "CloudStack has a row"}),
+        ([cache(1, identity=ROCKY)], [template()], {"cached": True, "verified": False, "problem": "CloudStack has a row"}),
+        ([cache(1, deleted=True)], [template()], {"cached": True, "verified": False, "problem": "CloudStack has a row"}),
+        ([cache(1, name="*del")], [template()], {"cached": True, "verified": False, "problem": "CloudStack has a row"}),
+        (
+            [raw_snapshot("", 1, templateName="nvme", tags={"cs": "snapshot", "uuid": DEBIAN})],
+            [template()],
+            {"cached": True, "verified": False, "problem": "CloudStack has a row"},
+        ),
+        ([cache(1, size=GIB - 512)], [template()], {"cached": True, "verified": False, "extra": ["sf.a.1"], "problem": "the snapshot has"}),
+        ([cache(1)], [template(size=GIB - 7)], {"cached": True, "verified": True, "global_id": "sf.a.1"}),
+        ([cache(1, size=2 * GIB)], [template(size=None)], {"cached": True, "verified": True, "global_id": "sf.a.1"}),
+    ],
+)
+def test_what_is_there(snapshots, rows, place):
+    made = plan(world(*snapshots, rows={"fast": rows}, listed=[template()]), name="debian")
+    found = {**made.before["pools"][0]}
+    problem = found.pop("problem", "")
+    assert problem.startswith(place.pop("problem", "-" if problem else ""))
+    assert found == {"pool": "fast", "global_id": None, **place}
+
+
+def test_the_newest_of_several_is_the_cache():
+    made = plan(world(cache(1, creationTimestamp=5), cache(2, creationTimestamp=9), rows={"fast": [template()]}), name="debian")
+    assert made.before["pools"][0] == {"pool": "fast", "cached": True, "verified": True, "global_id": "sf.a.2", "extra": ["sf.a.1"]}
+
+
+def test_a_base_is_no_cache():
+    """Of a template made from a volume: the base has the tags of a cache, the cache stands on it."""
+    base, child = cache(1), cache(2, parentName="~sf.a.1")
+    own = template(url=None)
+    assert plan(world(base, child, rows={"fast": [own]}), name="debian").before["pools"][0]["global_id"] == "sf.a.2"
+    made = plan(
+        world(base, cache(2, on="hdd", parentName="~sf.a.1"), pools=(FAST, SLOW), rows={"slow": [own]}, listed=[own]), name="debian"
+    )
+    assert [one["verified"] for one in made.before["pools"]] == [False, True]
+    made = plan(world(base, listed=[own]), name="debian")
+    assert made.before["pools"][0] == {"pool": "fast", "cached": False, "verified": False, "global_id": None}
+
+
+def test_direct_downloads_are_counted():
+    """Their snapshots carry no id."""
+    one, other = template(directdownload=True), template("rocky", ROCKY, directdownload=True)
+    there = {"pool": "fast", "cached": True, "verified": True, "global_id": None}
+    assert plan(world(cache(1, None), cache(2, None), rows={"fast": [one, other]}), name="debian").before["pools"] == [there]
+    made = plan(world(cache(1, None), cache(2, None, on="hdd"), rows={"fast": [one, other]}, listed=[one, other]), name="debian")
+    assert made.before["pools"][0]["problem"] == "2 direct downloads have a row on this pool, and StorPool has 1 snapshots of such"
+    assert [call for call, _params in calls(made)] == ["prepareTemplate"]
+
+
+# -- plan
+
+
+def test_only_what_is_missing_is_prepared():
+    made = plan(world(cache(1), pools=(FAST, SLOW), rows={"fast": [template()]}, listed=[template()]), name="debian", wait_timeout="5m")
+    assert calls(made) == [("prepareTemplate", {"templateid": DEBIAN, "zoneid": SOFIA, "storageid": SLOW["id"]})]
+    assert [change.action for change in made.changes] == ["prepare on slow"]
+    assert [one["verified"] for one in made.after["pools"]] == [True, True]
+    assert [(wait.what, wait.seconds) for wait in made.waits] == [("the copy of template debian to StorPool", 300.0)]
+    assert made.renewals == []
+
+
+def test_keeping_is_no_change():
+    made = plan(world(cache(1), pools=(FAST, SLOW), rows={"fast": [template()]}, listed=[template()]), name="debian", keep=True)
+    assert [renewal.params["storageid"] for renewal in made.renewals] == [FAST["id"]]
+    assert [change.write.params["storageid"] for change in made.changes] == [SLOW["id"]]
+    assert made.notes == {"kept": ["fast", "slow"]}
+    made = plan(world(cache(1), rows={"fast": [template()]}), name="debian", keep=True)
+    assert (made.changes, made.before) == ([], made.after)
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        (world(listed=[template(isready=False, status="12% Downloaded")]), "not ready in zone sofia: 12% Downloaded"),
+        (world(pools=[pool(state="Maintenance")], listed=[template()]), "storage pool fast is Maintenance"),
+        (world(cache(1, size=512), rows={"fast": [template()]}, listed=[template()]), "is no good"),
+        (world(rows={"fast": [template()]}, listed=[template()], known_templates=frozenset({"hdd"})), "is on another one"),
+        (world(listed=[template("other")]), "option name: 'debian' is no template in zone sofia; there are: other"),
+        (world(listed=[template(), template(identity=ROCKY, account="ops")]), f"{DEBIAN} .account admin., {ROCKY} .account ops."),
+    ],
+)
+def test_what_would_be_in_vain(given, problem):
+    made = plan(given, name="debian")
+    assert made.changes == ()
+    with pytest.raises((ChangeRefused, OptionError), match=problem):
+        raise made.refused
+
+
+def test_filters():
+    every = [
+        template(isfeatured=True),
+        template("rocky", ROCKY, templatetype="BUILTIN", tags=[{"key": "os", "value": "el"}]),
+        template("systemvm", GONE, templatetype="SYSTEM"),
+    ]
+    given = world(listed=every)
+
+    def names(**chosen):
+        return [one.name for one in CACHED_TEMPLATES.spread([wanted(filter=chosen)], given)]
+
+    assert names(public=True) == ["debian", "rocky"]
+    assert names(name=["d*", "sys*"]) == ["debian"]
+    assert names(featured=False) == ["rocky"]
+    assert names(tags={"os": "el"}) == names(type=["BUILTIN"]) == ["rocky"]
+    assert names(type=["SYSTEM"]) == ["systemvm"]
+    with pytest.raises(OptionError, match="fits no template in zone sofia"):
+        names(account="nobody")
+
+
+# -- absent
+
+
+def test_when_the_cleanup_comes():
+    def told(users=None, own=None, **settings):
+        given = world(cache(1), rows={"fast": [own or template()]}, listed=[], users=users or {}, settings=settings)
+        made = plan(given, name="debian", state="absent")
+        assert (made.changes, made.before) == ((), made.after)
+        return made.notes["collection"][0]
+
+    assert told(**{"storage.cleanup.interval": "3600"})["within"] == 7200
+    assert told()["within"] == 2 * 86400
+    for found, because in (
+        (told({(DEBIAN, FAST["id"]): 2}), "2 volumes on this pool"),
+        (told(**{"storage.cleanup.enabled": "false"}), "storage.cleanup.enabled is not true"),
+        (told(own=template(templatetype="SYSTEM")), "never collects its own"),
+    ):
+        assert found["within"] is None and because in found["because"]
+
+
+def test_an_orphan_is_not_what_a_row_may_be_about():
+    living = template("rocky", ROCKY)
+    given = world(
+        cache(1), cache(2), cache(3, ROCKY), cache(4, GONE), cache(5, GONE, on="hdd"), cache(6, None),
+        rows={"fast": [template()]}, listed=[template(), living],
+        volumes=[
+            raw_volume("", 7, templateName="nvme", tags={"cs": "template", "uuid": ROCKY}),
+            raw_volume("", 8, templateName="nvme", tags={"cs": "template", "uuid": DEBIAN}),
+            raw_volume("", 9, templateName="nvme", tags={"cs": "template", "uuid": GONE}),
+        ],
+        attached=frozenset({"~sf.a.9"}),
+    )  # fmt: skip
+    made = plan(given, state="absent", evict="storpool_orphans_only")
+    told = {one["global_id"]: (one["what"], one["removable"]) for one in made.before["found"]}
+    assert told == {
+        "sf.a.1": ("surplus", False), "sf.a.3": ("orphan", True), "sf.a.4": ("orphan", True), "sf.a.6": ("surplus", False),
+        "sf.a.7": ("leftover", True), "sf.a.8": ("under way", False), "sf.a.9": ("under way", False),
+    }  # fmt: skip
+    assert [(change.write.call, change.write.on) for change in made.changes] == [
+        ("SnapshotDelete", "~sf.a.3"),
+        ("SnapshotDelete", "~sf.a.4"),
+        ("VolumeDelete", "~sf.a.7"),
+    ]
+    assert list(plan(given, state="absent").changes) == []
+
+
+def test_a_row_of_a_removed_template_still_counts():
+    given = world(cache(1), rows={"fast": [template(removed="2026-11-22")]}, listed=[])
+    assert [one["what"] for one in plan(given, state="absent").before["found"]] == ["waiting"]
+    assert plan(given, name="debian", state="absent", evict="storpool_orphans_only").changes == []
+
+
+def test_the_base_of_a_living_template_is_no_orphan():
+    given = world(cache(1), listed=[template(url=None)])
+    assert plan(given, state="absent", evict="storpool_orphans_only").before["found"] == []
+
+
+def test_places_are_found_without_asking_anybody():
+    assert find_place(template(), FAST, world()).verified is False
+
+
+# -- images
+
+CHECKSUM = f"sha256:{'a' * 64}"
+WORK = "golden.ansible-image"
+
+
+def image_world(snapshots=(), volumes=(), attachments=None, **more):
+    given = {
+        "templates": {"nvme": raw_template("nvme")},
+        "clients": {11: "ok", 12: "down"},
+        "images": {("x", None, None): Image("x", "qcow2", GIB, CHECKSUM), ("x", None, CHECKSUM): Image("x", "qcow2", GIB, CHECKSUM)},
+        "here": 11,
+        **more,
+    }
+    return image.World({one["name"]: one for one in snapshots}, {one["name"]: one for one in volumes}, attachments or {}, **given)
+
+
+def image_plan(given, **options):
+    return IMAGES.plan(wanted(name="golden", image="x", **options), given)
+
+
+def work(filled=False, checksum=CHECKSUM, **more):
+    tags = {"ansible-image-work": checksum, **({"ansible-image-filled": checksum} if filled else {})}
+    return raw_volume(WORK, 1, tags=tags, templateName="nvme", **more)
+
+
+def golden(checksum=CHECKSUM, **more):
+    return raw_snapshot("golden", 2, tags={"ansible-image": checksum}, templateName="nvme", **more)
+
+
+@pytest.mark.parametrize(
+    ("given", "actions"),
+    [
+        (image_world(), "create volume, attach volume, fill, detach volume, snapshot, delete volume"),
+        (image_world(volumes=[work()]), "attach volume, fill, detach volume, snapshot, delete volume"),
+        (image_world(volumes=[work()], attachments={WORK: {11: "rw"}}), "fill, detach volume, snapshot, delete volume"),
+        (
+            image_world(volumes=[work()], attachments={WORK: {13: "rw"}}),
+            "attach and detach volume, fill, detach volume, snapshot, delete volume",
+        ),
+        (image_world(volumes=[work(True)], attachments={WORK: {11: "rw"}}), "detach volume, snapshot, delete volume"),
+        (image_world(volumes=[work(True)]), "snapshot, delete volume"),
+        (image_world([golden()], [work(True)]), "delete volume"),
+        (image_world([golden()], [work()], {WORK: {11: "rw"}}), "detach volume, delete volume"),
+        (image_world([golden()]), ""),
+        (
+            image_world(volumes=[work(True, "sha256:old")], attachments={WORK: {11: "rw"}}),
+            "detach leftover, delete leftover, create volume, attach volume, fill, detach volume, snapshot, delete volume",
+        ),
+        (
+            image_world(volumes=[work(size=2 * GIB)]),
+            "delete leftover, create volume, attach volume, fill, detach volume, snapshot, delete volume",
+        ),
+    ],
+)
+def test_a_run_goes_on_where_another_stopped(given, actions):
+    made = image_plan(given, template="nvme")
+    assert made.refused is None
+    assert ", ".join(change.action for change in made.changes) == actions
+
+
+def test_an_empty_device_is_told_from_one_that_was_written():
+    """Zeros need not be written to a volume that was just made."""
+    assert [change.work is not None for change in image_plan(image_world()).changes] == [False, False, True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "problem"),
+    [
+        (image_world([golden("sha256:other")]), {}, "holds an image with sha256:other"),
+        (image_world([raw_snapshot("golden")]), {}, "was not made from an image"),
+        (image_world(volumes=[raw_volume("golden")]), {}, "a volume is called golden"),
+        (image_world(volumes=[raw_volume(WORK)]), {}, "that is not from here"),
+        (image_world(), {"client": 12}, "client 12 is down"),
+        (image_world(), {"client": 13}, "13 is no client of this cluster; there are: 11, 12"),
+        (image_world(here=None), {}, "has no SP_OURID"),
+        (image_world(), {"template": "none"}, "'none' does not exist on this cluster"),
+        (image_world(templates={"nvme": raw_template("nvme", parentName="p")}), {"template": "nvme"}, "makes volumes from a parent"),
+        (image_world(images={("x", None, None): OptionError("image", "x", "is bad")}), {}, "is bad"),
+        (image_world(trouble=OptionError("qemu-img", None, "is missing")), {}, "is missing"),
+    ],
+)
+def test_images_that_are_not_taken(given, options, problem):
+    made = image_plan(given, **options)
+    assert made.changes == ()
+    with pytest.raises((ChangeRefused, OptionError), match=problem):
+        raise made.refused
+
+
+def test_a_checksum_that_is_given_needs_no_file():
+    made = image_plan(image_world([golden()], images={}), checksum=CHECKSUM)
+    assert (made.refused, list(made.changes)) == (None, [])
