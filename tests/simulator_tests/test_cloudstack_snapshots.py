@@ -139,9 +139,10 @@ def test_refusals(cloud: Simulator) -> None:
     vm = deploy(cloud)
     stop(cloud, vm)
     disk = root(cloud, vm)
-    assert "LocationType is supported only for managed storage" in refused(
-        cloud, "createSnapshot", volumeid=disk["id"], locationtype="PRIMARY"
-    )["errortext"]
+    assert (
+        "LocationType is supported only for managed storage"
+        in refused(cloud, "createSnapshot", volumeid=disk["id"], locationtype="PRIMARY")["errortext"]
+    )
     started = ok(cloud, "createSnapshot", volumeid=disk["id"])
     assert set(started) == {"jobid", "id"} and listed(cloud, started["id"])[0]["state"] == "Allocated"
     configure(cloud, "snapshot.backup.to.secondary", "false")
@@ -478,9 +479,10 @@ def test_size_and_iops_of_a_volume_from_a_snapshot(cloud: Simulator) -> None:
     job(cloud, "detachVolume", id=disk["id"])
     made = snapshot(cloud, disk["id"])
     small = named(cloud, "listDiskOfferings", "diskoffering", "Custom")
-    assert "Invalid size for volume creation: 1GB, snapshot size is: 2GB" in refused(
-        cloud, "createVolume", snapshotid=made["id"], name="x", diskofferingid=small, size=1
-    )["errortext"]
+    assert (
+        "Invalid size for volume creation: 1GB, snapshot size is: 2GB"
+        in refused(cloud, "createVolume", snapshotid=made["id"], name="x", diskofferingid=small, size=1)["errortext"]
+    )
     grown = job(cloud, "createVolume", snapshotid=made["id"], name="x", diskofferingid=small, size=3)["volume"]
     row = on_storpool(cloud, grown)
     assert row is not None and (row["size"], row["iops"]) == (3 * GIB, 700), "the IOPS are those of the source volume"

@@ -134,9 +134,10 @@ def test_what_they_keep_from_happening(clouds: Clouds, version: str) -> None:
     loose = data_disk(sim, name="loose")
     stop(sim, vm)
     made = take(sim, vm)
-    assert "please specify a VM that does not have VM snapshots" in refused(
-        sim, "attachVolume", id=loose["id"], virtualmachineid=vm["id"]
-    )["errortext"]
+    assert (
+        "please specify a VM that does not have VM snapshots"
+        in refused(sim, "attachVolume", id=loose["id"], virtualmachineid=vm["id"])["errortext"]
+    )
     assert "does not have VM snapshots" in refused(sim, "detachVolume", id=disk["id"])["errortext"]
     if version < "4.22":
         assert "with any VM snapshots cannot be resized" in failed_job(sim, "resizeVolume", id=disk["id"], size=2)["errortext"]

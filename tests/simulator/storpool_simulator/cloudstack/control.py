@@ -52,6 +52,7 @@ class CloudControl:
             route("/cloudstack/pools/{name}", self.pool, "PUT"),
             route("/cloudstack/vms", self.vms, "GET"),
             route("/cloudstack/vms/{name}", self.vm, "PUT", "DELETE"),
+            route("/cloudstack/passphrases", self.passphrases, "GET"),
             route("/cloudstack/db", self.db, "GET"),
             route("/cloudstack/log", self.log, "GET", "DELETE"),
             route("/cloudstack/work", self.work, "GET"),
@@ -179,6 +180,10 @@ class CloudControl:
             files = {str(one.relative_to(place)): one.stat().st_size for one in sorted(place.rglob("*")) if one.is_file()}
             shown[store["name"]] = {"directory": str(place), "files": files}
         return JSONResponse(shown)
+
+    async def passphrases(self, request: Request) -> Response:
+        """The passphrase of each encrypted volume, so that a test can look behind its LUKS header."""
+        return JSONResponse({one["id"]: one["passphrase"] for one in self.cloud.volumes.values() if one.get("passphrase")})
 
     # The database
 

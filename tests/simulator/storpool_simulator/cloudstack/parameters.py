@@ -79,6 +79,16 @@ def pairs(maps: dict[int, dict[str, str]] | None) -> dict[str, str]:
     return found
 
 
+def entries(raw: dict[str, str], name: str) -> list[dict[str, str]]:
+    """The maps of a parameter like ``datadisksdetails[0].diskofferingid=...``, by their number; their keys in lower case."""
+    found: dict[str, dict[str, str]] = {}
+    for key, value in raw.items():
+        if key.lower().startswith(f"{name}["):
+            number, _unused, inner = key[len(name) + 1 :].partition("].")
+            found.setdefault(number, {})[inner.lower()] = value
+    return [found[number] for number in sorted(found)]
+
+
 class Reader:
     """Reads the parameters of one command for a caller of one role."""
 

@@ -78,11 +78,7 @@ def _rows(request: Request, snapshot: Document) -> Iterable[Document | None]:
     cloud = request.cloud
     role = snapshots.LOCATIONS.get((request.get("locationtype") or "").lower())
     stores = [one for one in (request.get("storageid"), request.get("imagestoreid")) if one]
-    rows = [
-        row
-        for row in snapshots.copies(cloud, snapshot["id"], None, request.get("zoneid"))
-        if (not stores or row["store"] in stores)
-    ]
+    rows = [row for row in snapshots.copies(cloud, snapshot["id"], None, request.get("zoneid")) if (not stores or row["store"] in stores)]
     if request.get("showunique", True):
         return [None] if rows or (not stores and request.same("zoneid", snapshot["zone"])) else []
     return [row for row in rows if role in (None, row["role"])]
@@ -181,8 +177,7 @@ def archive_snapshot(request: Request) -> Steps:
     rows = snapshots.copies(cloud, snapshot["id"], snapshots.PRIMARY)
     if not rows:
         raise errors.failure(
-            "Can only archive snapshots present on primary storage. "
-            f"Cannot find snapshot {snapshot['dbid']} on primary storage"
+            f"Can only archive snapshots present on primary storage. Cannot find snapshot {snapshot['dbid']} on primary storage"
         )
     if snapshots.file_copy(cloud, snapshot["id"]) is None:
         yield from plugin.back_up(cloud, snapshot)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...store import Document
-from .. import access, answers, errors, hostviews, offerings, resource_tags, vms, volumes
+from .. import access, answers, errors, hostviews, offerings, parameters, resource_tags, vms, volumes
 from ..cloud import Cloud
 from ..ids import new_id
 from ..plugin import agents
@@ -16,6 +16,7 @@ from ..registry import command
 from ..request import Request
 from ..vms import GIB
 from ..work import Steps
+from . import migration
 from . import volumes as volume_commands
 
 ABOUT = ("VirtualMachine", "id")
@@ -166,7 +167,7 @@ def _data_disks(request: Request, vm: Document, iso: bool) -> None:
     wanted: list[tuple[Document, int | None]] = []
     if "diskofferingid" in params and not iso:
         wanted.append((request.found("diskofferingid", cloud.disk_offerings), params.get("size")))
-    for one in _maps(request, "datadisksdetails"):
+    for one in parameters.entries(request.raw, "datadisksdetails"):
         offering = cloud.disk_offerings.get(one.get("diskofferingid", ""))
         if offering is None or offering["removed"] is not None:
             raise errors.invalid(f"Unable to find disk offering {one.get('diskofferingid')}")
@@ -189,18 +190,6 @@ def _data_disks(request: Request, vm: Document, iso: bool) -> None:
             encrypt="LUKS" if offering["encrypt"] else None,
             attached=cloud.world.clock.now(),
         )
-
-
-def _maps(request: Request, name: str) -> list[dict[str, str]]:
-    """The maps of a parameter like ``datadisksdetails[0].diskofferingid=...``, by their number."""
-    if name not in request.params:
-        return []
-    found: dict[str, dict[str, str]] = {}
-    for key, value in request.raw.items():
-        if key.lower().startswith(f"{name}["):
-            number, _unused, inner = key[len(name) + 1 :].partition("].")
-            found.setdefault(number, {})[inner.lower()] = value
-    return [found[number] for number in sorted(found)]
 
 
 def _create(request: Request) -> str:
@@ -411,9 +400,14 @@ def restore_virtual_machine(request: Request) -> Steps:
 
 
 @command("migrateVirtualMachine", instance=ABOUT_OTHER, package="admin.vm")
-def migrate_virtual_machine(request: Request) -> dict:
-    """Live, to another host; the host is chosen with autoselect."""
+def migrate_virtual_machine(request: Request) -> Steps:
+    """Live, to another host; the host is chosen with autoselect. With a storageid the volumes of a stopped one move."""
     cloud, vm = request.cloud, _vm(request, "virtualmachineid")
+    if "storageid" in request.params:
+        if "hostid" in request.params:
+            raise errors.invalid("Only one of hostId and storageId can be specified")
+        yield from migration.move_all(request, vm, request.found("storageid", cloud.pools))
+        return _answer(request, vm["id"])
     _settled(vm, vms.RUNNING)
     if "hostid" not in request.params and not request.get("autoselect", True):
         raise errors.invalid("Either hostId or storageId must be specified")

@@ -31,7 +31,7 @@ RESIZE = "StorPoolResizeVolume"
 NOTIFY = "NotifyResize"
 SET_ENCRYPTION = "StorPoolSetVolumeEncryption"
 DELETE_TEMPLATE = "DestroyTemplate"
-START, STOP, ATTACH, DETACH = "Start", "Stop", "Attach", "Detach"
+START, STOP, MIGRATE, ATTACH, DETACH = "Start", "Stop", "Migrate", "Attach", "Detach"
 
 NO_ENDPOINT = "No remote endpoint to send command, check if host or ssvm is down?"
 
