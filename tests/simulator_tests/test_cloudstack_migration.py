@@ -301,11 +301,6 @@ def test_volumes_on_nfs(cloud: Simulator) -> None:
     row = ok(cloud, "listStoragePools", id=nfs)["storagepool"][0]
     shown = (row["type"], row["provider"], row["path"], row["ipaddress"])
     assert shown == ("NetworkFilesystem", "DefaultPrimary", "/export/nfs1", "192.0.2.7")
-        "NetworkFilesystem",
-        "DefaultPrimary",
-        "/export/nfs1",
-        "192.0.2.7",
-    )
     vm = deploy(cloud, serviceofferingid=kinds["service"])
     disk = data_disk(cloud, vm, diskofferingid=kinds["disk"])
     assert not cloud.get("VolumesList")[1]["data"]
