@@ -119,7 +119,7 @@ def test_a_repair_takes_its_reason_away_and_brings_none(host, fence):
         assert after < {one.code for one in before} and code not in after, code
 
 
-@given(st.lists(hosts, max_size=6), fences, flags)
+@given(st.lists(hosts, max_size=3), fences, flags)
 def test_the_sum_is_the_sum(found, fence, allow):
     found = [replace(host, id=str(number), name=f"kvm{number}") for number, host in enumerate(found)]
     result = told(Observation(tuple(found), (), (), fence), allow)
