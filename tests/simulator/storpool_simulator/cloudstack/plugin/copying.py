@@ -178,7 +178,7 @@ def _let_go(cloud: Cloud, snapshot: Document, address: str, location: str) -> No
     there = [row for row in rows if location_of(cloud, cloud.pools[row["store"]]) == location]
     here = [row for row in rows if row not in there]
     try:
-        if there and Client.of_pool(cloud, cloud.pools[there[0]["store"]]).snapshot(gid_of(address))["recoveringFromRemote"]:
+        if there and Client.of_pool(cloud, cloud.pools[there[0]["store"]]).snapshot(address.lstrip("~"))["recoveringFromRemote"]:
             return
         if here:
             body = {"snapshot": address, "location": location}
