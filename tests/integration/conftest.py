@@ -126,6 +126,11 @@ def needs_cloudstack(name: str) -> bool:
     return "cloudstack" in getattr(declared(name), "systems", ())
 
 
+def on_host(name: str) -> bool:
+    """Whether the module is about the host that it runs on, and speaks to no API."""
+    return not declared(name).systems
+
+
 def validated(name: str, options: dict[str, Any]) -> dict[str, Any]:
     """The options as Ansible hands them to the module; wrong ones fail the test."""
     result = ArgumentSpecValidator(declared(name).argument_spec()).validate(options)

@@ -1,0 +1,66 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Floor 5: modules about the host that they run on, which speak to no API. They have no fast path: their place is the target."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Callable
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ._errors import CollectionError
+
+
+@dataclass(frozen=True)
+class OnHost:
+    """Declares such a module. ``act`` takes the options and whether nothing may be changed, and returns the result.
+
+    ``hide`` returns the options as the result's ``invocation`` may show them.
+    """
+
+    act: Callable[[Mapping[str, Any], bool], dict[str, Any]]
+    options: Mapping[str, dict[str, Any]]
+    hide: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
+    systems: tuple[str, ...] = ()
+
+    def argument_spec(self) -> dict[str, dict[str, Any]]:
+        """Return the whole argument spec of the module."""
+        return dict(self.options)
+
+    def run(self, options: Mapping[str, Any], check: bool) -> dict[str, Any]:
+        """Return the result of a task; never raises."""
+        try:
+            result = self.act(options, check)
+        except CollectionError as exc:
+            result = {"failed": True, "changed": False, "msg": str(exc), "error": exc.as_dict()}
+        except OSError as exc:
+            result = {"failed": True, "changed": False, "msg": f"the operating system refused: {exc}", "exception": traceback.format_exc()}
+        result["invocation"] = {"module_args": self.hide(options)}
+        return result
+
+
+def run_on_host(declared: OnHost) -> None:
+    """Be the module: parse, act, exit."""
+
+    class Module(AnsibleModule):
+        """Refuses wrong arguments without showing what ``hide`` would have hidden."""
+
+        def fail_json(self, msg: str, **kwargs: Any) -> None:
+            kwargs.setdefault("invocation", {"module_args": declared.hide(getattr(self, "params", {}))})
+            super().fail_json(msg, **kwargs)
+
+    # no_log keeps the options out of the system log: a secret may stand inside an ordinary value.
+    module = Module(argument_spec=declared.argument_spec(), supports_check_mode=True, no_log=True)
+    result = declared.run(module.params, module.check_mode)
+    for warning in result.pop("warnings", []):
+        module.warn(warning)
+    if not module._diff:
+        result.pop("diff", None)
+    if result.pop("failed", False):
+        module.fail_json(**result)
+    module.exit_json(**result)
