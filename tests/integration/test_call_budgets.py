@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from conftest import CLOUDSTACKS
+from conftest import CLOUDSTACKS, _runner, connection, validated
+from conftest import declared as what_is_declared
 from storpool_simulator.testing import Simulator
 
 MIB = 1 << 20
@@ -193,6 +194,46 @@ def test_the_way_of_declaring_costs_no_calls(source, run_module, do, calls, tmp_
     result = run_module("storpool_volume", **ways.get(source, {"volumes_src": str(tmp_path / f"v.{source}")}))
     spent = calls()
     assert (result["changed"], spent.reads, spent.writes) == (False, ["VolumesList"], [])
+
+
+@pytest.mark.parametrize("version", CLOUDSTACKS)
+@pytest.mark.parametrize("pools", [1, 2, 3])
+def test_a_warm_template_cache_costs_two_calls_and_one_for_each_pool(pools, version, cloud_of):
+    process = cloud_of(version)
+
+    def run(module: str, check: bool = False, **options: Any) -> dict[str, Any]:
+        process.reset_calls()
+        result = _runner.execute(what_is_declared(module), validated(module, {**connection(process, module), **options}), check, False)
+        assert not result.get("failed"), result
+        return result
+
+    on = ["hybrid", "hdd"][: pools - 1]
+    if on:
+        run("cloudstack_storage_pool", zone="sofia", pools=[{"name": f"storpool-{name}", "template": name} for name in on])
+    templates = ["debian-12", "rocky-9", "small-raw"]
+    assert run("storpool_template_cache", names=templates)["summary"]["changed"] == len(templates)
+    for check in (True, False):
+        assert run("storpool_template_cache", check=check, names=templates)["changed"] is False
+        spent = process.calls()
+        asked = [entry["call"] for entry in spent["calls"]]
+        assert (asked, spent["writes"]) == (["listStoragePools", *["listTemplates"] * pools, "SnapshotsList"], 0)
+
+
+def test_images_cost_two_listings(run_module, simulator, calls, tmp_path):
+    entries = []
+    for number in range(MANY):
+        path = tmp_path / f"{number}.raw"
+        path.write_bytes(bytes([number]) * 512)
+        entries.append({"name": f"i{number:02}", "image": str(path)})
+    where = {"format": "raw", "client": 11, "device_directory": f"{simulator.devices}/sofia-a/11/storpool", "template": "hdd"}
+    calls()
+    assert run_module("storpool_template_cache", templates=entries, **where)["summary"]["changed"] == MANY
+    spent = calls()
+    assert sorted(spent.reads) == ["ClientsConfigDump", "SnapshotsList", "VolumeTemplatesList", "VolumesList"]
+    assert len(spent.writes) == MANY * 6
+    assert run_module("storpool_template_cache", templates=entries, **where)["changed"] is False
+    spent = calls()
+    assert (spent.reads, spent.writes) == (["SnapshotsList", "VolumesList"], [])
 
 
 def test_a_loop_reads_once_for_each_item(playbook, do, calls):

@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils import _http, _runner
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import AnswerLost, ApiError, OptionError, Unreachable
 from ansible_collections.storpool.cloudstack.plugins.module_utils._plan import JointWait, Wait
-from things import THINGS, Store, Things, WantedThing, checked
+from things import THINGS, Put, Store, Things, WantedThing, checked
 from transcript import GET, POST, Server
 
 LOST = ("lost before", "lost after")
@@ -744,3 +744,81 @@ def test_an_answer_can_be_refused():
     declared = replace(THINGS, resource=Careful())
     result = declared.run(store, checked(declared, name="a", value=13), False, True)
     assert result["failed"] and result["things"][0]["actions"] == ["set"] and "not_done" not in result["things"][0]
+
+
+class Laborious(Things):
+    """Setting a value is preceded by work of its own, which may fail; a value that is right already is renewed."""
+
+    def __init__(self, fails=False, waits=None):
+        self.fails = fails
+        self.waits = waits or []
+
+    def plan(self, wanted, world):
+        made = super().plan(wanted, world)
+        made.changes = [replace(one, work=self.labour) if one.action == "set" else one for one in made.changes]
+        made.renewals = [Put("Set", wanted.label, wanted.value)] if wanted.value == world.get(wanted.label) else []
+        made.waits = self.waits
+        return made
+
+    def labour(self, store, tell):
+        tell(f"{len(store.list())} things are there")
+        if self.fails:
+            raise ApiError("odd", "the work cannot be done")
+
+
+def laborious(store, check=False, said=None, **given):
+    declared = replace(THINGS, resource=given.pop("resource", None) or Laborious())
+    return declared.run(store, checked(declared, **given), check, True, *([said.append] if said is not None else []))
+
+
+def test_work_comes_before_the_write_and_says_how_far_it_is():
+    store, said = Store(a=1), []
+    result = laborious(store, said=said, name="a", value=7)
+    assert (result["things"][0]["actions"], store.writes, said) == (["set"], [("Set", "a")], ["1 things are there"])
+    assert laborious(Store(a=1), name="a", value=7)["changed"] is True, "nobody has to listen"
+    store, said = Store(a=1), []
+    assert laborious(store, check=True, said=said, name="a", value=7)["changed"] is True
+    assert (store.writes, said) == ([], [])
+
+
+def test_work_that_fails_leaves_the_write_undone():
+    store = Store()
+    result = laborious(store, name="a", value=7, resource=Laborious(fails=True))
+    assert result["failed"] and store.writes == [("Create", "a")]
+    assert (result["things"][0]["actions"], result["things"][0]["not_done"]) == (["create"], ["set"])
+
+
+@pytest.mark.parametrize("lost", [[], ["lost before"], ["lost after"]])
+def test_what_is_renewed_is_no_change(lost):
+    store = Store({("Set", "a"): lost}, a=7)
+    result = laborious(store, name="a", value=7)
+    assert (result.get("failed"), result["changed"], result["diff"]) == (None, False, [])
+    assert store.writes == [("Set", "a")] * (1 + len(lost))
+    store = Store(a=7)
+    assert laborious(store, check=True, name="a", value=7)["changed"] is False and store.writes == []
+
+
+def test_what_cannot_be_renewed_is_an_error():
+    store = Store({("Set", "a"): ["lost before", "lost before"]}, a=7)
+    result = laborious(store, name="a", value=7)
+    assert result["failed"] and result["error"]["type"] == "answer_lost" and result["changed"] is False
+
+
+def test_a_wait_can_say_what_is_known_when_its_time_is_up():
+    wait = Wait("the copy", lambda store: False, 0.0, lambda store: f"{store.reads} looks were in vain")
+    result = laborious(Store(a=1), name="a", value=7, resource=Laborious(waits=[wait]))
+    assert "waited 0 s, but the copy goes on: 2 looks were in vain" in result["msg"], result["msg"]
+
+
+def test_a_system_that_is_optional_may_be_missing(monkeypatch):
+    for name in ("CLOUDSTACK_ENDPOINT", "CLOUDSTACK_KEY", "CLOUDSTACK_SECRET"):
+        monkeypatch.delenv(name, raising=False)
+    given = {"sp_api_http_host": ["127.0.0.1"], "sp_auth_token": TOKEN, "name": "a"}
+    needed = replace(THINGS, systems=("cloudstack", "storpool"))
+    result = _runner.execute(needed, checked(needed, **given), False, False)
+    assert result["msg"].startswith("option cloudstack_url: None is set nowhere")
+    optional = replace(needed, optional=("cloudstack",))
+    clients = {}
+    monkeypatch.setattr(optional.resource, "observe", lambda client, wanted: clients.update(seen=client) or {"a": 0})
+    assert _runner.execute(optional, checked(optional, **given), False, False)["changed"] is False
+    assert "option cloudstack_url" in str(clients["seen"].without_cloudstack)
