@@ -11,6 +11,7 @@ import pytest
 from storpool_simulator.cloudstack.facts import Facts, Parameter
 from storpool_simulator.testing import Simulator
 
+from . import plugin_support as plugin
 from .cloudstack_support import VERSIONS, call, ok
 
 ROUNDS = 1500
@@ -42,8 +43,17 @@ def known_ids(sim: Simulator) -> dict[str, list[str]]:
         "DomainResponse": ("listDomains", "domain"),
         "AccountResponse": ("listAccounts", "account"),
         "ManagementServerResponse": ("listManagementServers", "managementserver"),
+        "GuestOSResponse": ("listOsTypes", "ostype"),
+        "DiskOfferingResponse": ("listDiskOfferings", "diskoffering"),
+        "ServiceOfferingResponse": ("listServiceOfferings", "serviceoffering"),
+        "UserVmResponse": ("listVirtualMachines", "virtualmachine"),
+        "VolumeResponse": ("listVolumes", "volume"),
+        "SnapshotResponse": ("listSnapshots", "snapshot"),
+        "VMSnapshotResponse": ("listVMSnapshot", "vmSnapshot"),
     }
-    return {related: [row["id"] for row in ok(sim, command, listall=True).get(key, ())] for related, (command, key) in lists.items()}
+    found = {related: [row["id"] for row in ok(sim, command, listall=True).get(key, ())] for related, (command, key) in lists.items()}
+    found["TemplateResponse"] = [row["id"] for row in ok(sim, "listTemplates", templatefilter="all")["template"]]
+    return found
 
 
 def value_for(chance: random.Random, parameter: Parameter, ids: dict[str, list[str]]) -> str:
@@ -65,6 +75,11 @@ def value_for(chance: random.Random, parameter: Parameter, ids: dict[str, list[s
         "ipmitool",
         "Storage",
         "primary",
+        "UserVm",
+        "DiskOffering",
+        "QCOW2",
+        "all",
+        "DAILY",
     )
     return chance.choice(PLAIN.get(parameter.type, words))
 
@@ -72,6 +87,12 @@ def value_for(chance: random.Random, parameter: Parameter, ids: dict[str, list[s
 @pytest.mark.parametrize("version", VERSIONS)
 def test_nothing_that_is_sent_is_a_bug(clouds: Callable[[str], Simulator], version: str) -> None:
     sim, facts, chance = clouds(version), Facts(version), random.Random(version)
+    first = plugin.deploy(sim, "one")
+    plugin.stop(sim, first)
+    vm = plugin.deploy(sim, "two")
+    plugin.data_disk(sim, vm)
+    plugin.data_disk(sim)
+    plugin.snapshot(sim, plugin.root(sim, first)["id"])
     ids = known_ids(sim)
     served = [command for command in facts.commands.values() if command.name != "listApis"]
     worked = 0
@@ -93,6 +114,10 @@ def test_nothing_that_is_sent_is_a_bug(clouds: Callable[[str], Simulator], versi
     assert worked > ROUNDS / 20
     bugs = [entry for entry in sim.calls()["calls"] if entry["error"] == "simulatorBug"]
     assert not bugs
+    sim.advance(5)
+    sim.settle()
+    broken = [(job["command"], job["result"]["errortext"], job["raw"]) for job in sim.db()["jobs"] if "simulatorBug" in str(job["result"])]
+    assert not broken
 
 
 def test_commands_that_are_none(cloud: Simulator) -> None:

@@ -40,6 +40,8 @@ def owned(request: Request, document: Document, *, shared: bool = False) -> bool
         return False
     domain, name = request.get("domainid"), request.get("account")
     account = cloud.accounts[document["account"]]
+    if domain is not None and domain not in cloud.domains:
+        return False  # -1, which is no domain
     if name is not None and domain is not None:
         return reaches(request, account["id"]) and account["domain"] == domain and account["name"].lower() == name.lower()
     if domain is not None:

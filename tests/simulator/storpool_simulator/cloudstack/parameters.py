@@ -163,7 +163,7 @@ class Reader:
     def _list(self, parameter: Parameter, value: Any) -> list:
         items = [one for one in str(value).split(",") if one]
         if parameter.items == "uuid":
-            return [self._uuid(parameter, one) for one in items]
+            return [known for known in (self._uuid(parameter, one) for one in items) if known is not None]
         if parameter.items in ("long", "integer"):
             return [self._long(parameter, one) for one in items]
         return items

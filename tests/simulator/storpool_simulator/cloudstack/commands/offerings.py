@@ -16,6 +16,17 @@ from ..request import Request
 STATES = {"active": offerings.ACTIVE, "inactive": offerings.INACTIVE}
 
 
+def _given_places(request: Request) -> dict[str, list[str]]:
+    """Where alone a new offering is for. Raises ServerError."""
+    cloud, found = request.cloud, {}
+    for name, key, table in (("domainid", "domains", cloud.domains), ("zoneid", "zones", cloud.zones)):
+        found[key] = list(request.get(name, []))
+        unknown = [one for one in found[key] if one not in table]
+        if unknown:
+            raise errors.invalid(f"Please specify a valid {name}: {unknown[0]}")
+    return found
+
+
 def _disk_fields(request: Request, tags: str | None, size: int | None, encrypt: bool) -> dict[str, Any]:
     """What both kinds say about a disk."""
     params = request.params
@@ -42,8 +53,7 @@ def _disk_fields(request: Request, tags: str | None, size: int | None, encrypt: 
         "rates": {key: params[key] for key in offerings.RATES if key in params},
         "encrypt": encrypt,
         "reserve": params.get("hypervisorsnapshotreserve"),
-        "domains": params.get("domainid", []),
-        "zones": params.get("zoneid", []),
+        **_given_places(request),
     }
 
 
@@ -189,8 +199,7 @@ def create_service_offering(request: Request) -> dict:
         system=params.get("issystem", False),
         systemvmtype=params.get("systemvmtype"),
         purge=params.get("purgeresources", False),
-        domains=params.get("domainid", []),
-        zones=params.get("zoneid", []),
+        **_given_places(request),
         details=params.get("serviceofferingdetails", {}),
     )
     return answers.single(request, offerings.service_shown(cloud, offering))

@@ -311,7 +311,9 @@ def destroy_virtual_machine(request: Request) -> dict:
         return _answer(request, vm["id"])
     named = request.get("volumeids", [])
     for id in named:
-        volume = cloud.volumes[id]
+        volume = cloud.volumes.get(id)
+        if volume is None:
+            raise errors.invalid(f"Unable to find volume with ID: {id}")
         if volume["vm"] != vm["id"] or volume["type"] != volumes.DATA:
             raise errors.invalid(f"Unable to delete volume {volume['name']}: it is no data disk of the instance")
         volume_commands.refuse_protected(cloud, volume)

@@ -368,7 +368,10 @@ def resize_volume(request: Request) -> dict:
 @command("updateVolume", instance=ABOUT, package="user.volume")
 def update_volume(request: Request) -> dict:
     """The database alone changes: `path` is how a volume is pointed to another one on StorPool (plugin sheet 5.3, 5.12)."""
-    cloud, volume, params = request.cloud, _volume(request), request.params
+    cloud, params = request.cloud, request.params
+    if "id" not in params:
+        raise errors.invalid("The volume to update was not given")
+    volume = _volume(request)
     names = {"name": "name", "path": "path", "storageid": "pool", "state": "state", "displayvolume": "display", "chaininfo": "chain"}
     fields = {key: params[name] for name, key in {**names, "deleteprotection": "protected"}.items() if name in params}
     if "path" in fields and volume["state"] == volumes.ALLOCATED:
