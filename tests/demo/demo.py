@@ -40,6 +40,12 @@ TOUR = ROOT / "playbooks" / "demo.yml"
 CLEAN_UP = ROOT / "playbooks" / "demo_clean_up.yml"
 CLUSTER = "sofia-a"
 CLIENT, OTHER_CLIENT = 11, 12
+CLOUDSTACK = "4.22.0"
+HOSTS = ("kvm11", "kvm12", "kvm13")
+BMC_USER, BMC_PASSWORD = "ADMIN", "bmc-secret"
+AN_HOUR = 3600
+# What CloudStack does by itself every few seconds it does more often.
+SOON = {"poll_seconds": 0.5, "job_seconds": 0.5, "maintenance_seconds": 0.5}
 SECTOR, MEBIBYTE = 512, 1 << 20
 DEVICES = {"loop": "block devices", "link": "links to files"}
 
@@ -75,7 +81,8 @@ class Chapter:
 
 def plural(record: dict[str, Any]) -> str:
     """What the results of a task's module call its objects: storpool_volume has volumes."""
-    return record["action"].rpartition("storpool_")[2] + "s"
+    kind = record["action"].rpartition(".")[2].partition("_")[2]
+    return {"ha": "hosts", "settings": "settings"}.get(kind, f"{kind}s")
 
 
 def chapters() -> list[Chapter]:
@@ -116,7 +123,7 @@ class Tour:
     # -- one run of a playbook
 
     def play(self, chapter: Chapter, **how: Any) -> tuple[playbooks.Run, list[str]]:
-        """Run it as its command says; also return the writes that StorPool was sent."""
+        """Run it as its command says; also return the writes that StorPool and CloudStack were sent."""
         self.sim.reset_calls()
         target = chapter.command.split()[1]
         done = playbooks.run(Path(target), env=self.env, variables=self.variables, **how)
@@ -129,6 +136,8 @@ class Tour:
     def chapter(self, chapter: Chapter) -> playbooks.Run:
         """Show one chapter: check, real, again. :raises DemoFailed: at the first thing that is not as it has to be."""
         started = time.monotonic()
+        for event in EVENTS.get(chapter.name, lambda _tour: [])(self):
+            screen.line("happened", event)
         at_first = self.contents()
         screen.command(f"{chapter.command} --check --diff")
         predicted, writes = self.play(chapter, check=True, diff=True)
@@ -185,11 +194,50 @@ class Tour:
             elif record["changed"]:
                 screen.line("changed", record["task"])
         chapter.actions = [f"{action} x{count}" if count > 1 else action for action, count in actions.items()]
-        if writes:
-            kinds = {call: writes.count(call) for call in writes}
-            screen.line("StorPool", f"got {', '.join(f'{count} {call}' for call, count in kinds.items())}")
+        for system in ("StorPool", "CloudStack"):
+            # CloudStack's commands are written with a small letter.
+            got = [call for call in writes if call[0].islower() == (system == "CloudStack")]
+            if got:
+                kinds = {call: got.count(call) for call in got}
+                screen.line(system, f"got {', '.join(f'{count} {call}' for call, count in kinds.items())}")
         for fact in chapter.facts:
             screen.line("proved", fact)
+
+
+# -- events: what happens to the hosts before a chapter, as only a simulator can make it
+
+
+def vms_run(tour: Tour) -> list[str]:
+    for number, name in enumerate(HOSTS, 1):
+        tour.sim.vm(f"demo-app{number}", name)
+    return [f"a VM runs on each of the hosts {', '.join(HOSTS)}"]
+
+
+def a_host_dies(tour: Tour) -> list[str]:
+    """Its power fails; CloudStack's own machinery does the rest, minutes of which pass here in a moment."""
+    lost, passed, step = HOSTS[0], 0, 20
+    tour.sim.bmc(tour.sim.hosts()[lost]["bmc"], power="off")
+    while (now := tour.sim.hosts()[lost])["ha"]["state"] != "Fenced" or now["resourcestate"] != "Maintenance":
+        if passed > AN_HOUR:
+            raise DemoFailed(f"{lost} lost its power and was not fenced: {now['ha']}")
+        tour.sim.advance(step)
+        passed += step
+    runs_on = next(name for name, host in tour.sim.hosts().items() if "demo-app1" in host["vms"])
+    return [f"{lost} lost its power", f"CloudStack fenced it within {passed // 60 + 1} minutes; demo-app1 runs on {runs_on} now"]
+
+
+def it_is_repaired(tour: Tour) -> list[str]:
+    lost = HOSTS[0]
+    host = tour.sim.hosts()[lost]
+    tour.sim.bmc(host["bmc"], power="on")
+    tour.sim.client(host["storpool"]["client"], "running", host["storpool"]["cluster"])
+    tour.sim.agent(lost, "up")
+    tour.sim.vm("demo-app0", lost)  # it is not without a VM while it is taken back
+    tour.sim.advance(10)
+    return [f"{lost} was powered on; its agent and its StorPool client run"]
+
+
+EVENTS: dict[str, Callable[[Tour], list[str]]] = {"protect": vms_run, "host_dies": a_host_dies, "host_returns": it_is_repaired}
 
 
 # -- witnesses: what only a simulator can tell, around the real run of a chapter
@@ -312,7 +360,8 @@ def run_tour(image: Path, directory: Path, devices: str) -> None:
     if not size or size % SECTOR:
         raise DemoFailed(f"{image} has {size} bytes; a disk image has a multiple of {SECTOR}")
     grown = max(8, -(-size // MEBIBYTE)) * 2
-    with Simulator(state, devices=devices) as sim:
+    with Simulator(state, devices=devices, cloudstack=CLOUDSTACK, assume=SOON) as sim:
+        known = sim.hosts()
         tour = Tour(
             sim=sim,
             image_sha256=hashlib.sha256(image.read_bytes()).hexdigest(),
@@ -330,9 +379,14 @@ def run_tour(image: Path, directory: Path, devices: str) -> None:
                 "demo_devices": str(sim.devices / CLUSTER / str(CLIENT) / "storpool"),
                 "demo_other_client": OTHER_CLIENT,
                 "demo_other_devices": str(sim.devices / CLUSTER / str(OTHER_CLIENT) / "storpool"),
+                "demo_ha_hosts": [{"host": name, "oobm_address": known[name]["bmc"]} for name in HOSTS],
+                "demo_oobm_username": BMC_USER,
+                "demo_oobm_password": BMC_PASSWORD,
+                "demo_sp_node_ids": {name: known[name]["storpool"]["client"] for name in HOSTS},
             },
         )
         screen.show(f"A simulated StorPool answers at {sim.url}; attached volumes appear as {DEVICES[sim.ready['deviceMode']]}.")
+        screen.show(f"A simulated CloudStack {CLOUDSTACK} answers at {sim.cloudstack['url']}.")
         screen.show(f"The disk image has {size} bytes, sha256 {tour.image_sha256}.")
         story = chapters()
         for number, chapter in enumerate(story, 1):

@@ -405,10 +405,11 @@ class HostHas:
         """No plan depends on another: clusters and zones come first, and are not looked at for their hosts."""
 
     def show(self, document: dict[str, Any]) -> dict[str, Any]:
-        """Return a host, cluster or zone for the diff."""
+        """Return a host, cluster or zone for the diff; what options set has their names."""
         if "resource_state" not in document:
             return {key: document[key] for key in ("oobm", "ha")}
-        return {key: document[key] for key in ("resource_state", "oobm", "ha")}
+        flat = {f"{part}_{key}": value for part in ("oobm", "ha") for key, value in document[part].items()}
+        return {"resource_state": document["resource_state"], **flat}
 
 
 _WAIT_HINT = "CloudStack goes on by itself; mend what is missing, or give it more wait_timeout; storpool_ha_info tells more"
