@@ -18,17 +18,15 @@ import os
 import re
 import shutil
 import signal
-import stat
 import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Callable
 
 from ._errors import CollectionError, DeadlineExceeded, OptionError
+from ._files import opened
 from ._units import SECTOR, format_size
 
 FORMATS = ("qcow2", "raw", "vmdk")
@@ -98,7 +96,7 @@ def read_image(path: str, given_format: str | None, given_checksum: str | None =
     :param given_format: one of :data:`FORMATS`, or ``None`` to tell qcow2 and vmdk by their beginning.
     :raises OptionError: the file cannot be read, is not what it is said to be, or would make ``qemu-img`` read other files.
     """
-    with _opened(path) as descriptor:
+    with opened(path, "image") as descriptor:
         state = _state(descriptor)
         form = _format(descriptor, path, given_format)
         size = {"qcow2": _qcow2_size, "vmdk": _vmdk_size, "raw": _raw_size}[form](descriptor, path)
@@ -136,6 +134,8 @@ def device_of(directory: str, name: str, size: int, seconds: float) -> str:
                 raise CollectionError(f"{path} is not the link that StorPool makes to a device; remove it")
             if _size_of_device(path) == size:
                 return path
+        except PermissionError as exc:
+            raise CollectionError(f"{path} may not be opened: {exc.strerror}", hint="run the task as root (become: true)") from exc
         except OSError:
             pass  # not there yet
         if time.monotonic() >= deadline:
@@ -154,7 +154,7 @@ def copy_to_device(image: Image, device: str, empty: bool, verify: bool, tell: C
     :param tell: is told the step (``convert``, ``verify``) and the percentage, now and then.
     :raises CollectionError: ``qemu-img`` failed, the contents differ, or the file was changed meanwhile.
     """
-    with _opened(image.path) as descriptor:
+    with opened(image.path, "image") as descriptor:
         if _state(descriptor) != image.state:
             raise CollectionError(f"{image.path} was changed after it was checked; run the task again")
         # One driver, no backing file, and the very file that was checked, whatever its name looks like to qemu-img.
@@ -174,21 +174,6 @@ def copy_to_device(image: Image, device: str, empty: bool, verify: bool, tell: C
 
 
 # -- files
-
-
-@contextmanager
-def _opened(path: str) -> Iterator[int]:
-    """Open an ordinary file for reading. :raises OptionError: it cannot be read, or is none: a device or a pipe could be anything."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as exc:
-        raise OptionError("image", path, f"cannot be read where the task runs: {exc.strerror}") from exc
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OptionError("image", path, "is not an ordinary file")
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _state(descriptor: int) -> tuple[int, ...]:
@@ -280,7 +265,7 @@ def _vmdk_size(descriptor: int, path: str) -> int:
     if capacity <= 0 or place <= 0:
         # QEMU would take its description for that of an image of several files.
         raise OptionError("image", path, "does not describe itself as one file; make one of it (monolithicSparse)")
-    for offset in {SECTOR, place * SECTOR}:
+    for offset in (SECTOR, place * SECTOR):
         text = os.pread(descriptor, _VMDK_DESCRIPTION, offset).partition(b"\0")[0].decode("latin-1")
         if "parentfilenamehint" in text.lower() or re.search(r"(?im)^\s*parentCID\s*=\s*(?!f{8}\b)", text):
             raise OptionError("image", path, "stands on a parent image, which could be any file of this host; flatten it")

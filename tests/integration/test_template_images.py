@@ -185,7 +185,7 @@ def test_a_checksum_spares_reading_the_file(make, calls, image):
     result = make(image=str(path), checksum=checksum)
     assert (result["changed"], calls().reads) == (False, ["Snapshot", "Volume"]), result.get("msg")
     result = make(image=str(path))
-    assert result["failed"] and "cannot be read where the task runs: No such file" in result["msg"]
+    assert result["failed"] and "cannot be read: No such file" in result["msg"]
 
 
 def test_another_image_under_the_same_name(make, calls, image):
@@ -302,9 +302,9 @@ BAD = {
     ),
     "nothing": (lambda path, secret, image: path.write_bytes(b""), {"format": "raw"}, "holds a disk of no size"),
     "cut off": (lambda path, secret, image: path.write_bytes(image().read_bytes()[:50]), {}, "is cut off in its header"),
-    "a directory": (lambda path, secret, image: path.mkdir(), {"format": "raw"}, "is not an ordinary file"),
-    "a pipe": (lambda path, secret, image: write_pipe(path), {"format": "raw"}, "is not an ordinary file"),
-    "a device": (lambda path, secret, image: path.symlink_to("/dev/zero"), {"format": "raw"}, "is not an ordinary file"),
+    "a directory": (lambda path, secret, image: path.mkdir(), {"format": "raw"}, "is a directory and no file"),
+    "a pipe": (lambda path, secret, image: write_pipe(path), {"format": "raw"}, "is a pipe and no file"),
+    "a device": (lambda path, secret, image: path.symlink_to("/dev/zero"), {"format": "raw"}, "is a device and no file"),
     "another checksum": (lambda path, secret, image: shutil.copy(image(), path), {"checksum": f"sha256:{'0' * 64}"}, "is not that of"),
     "no checksum": (lambda path, secret, image: shutil.copy(image(), path), {"checksum": "md5:1"}, "is not a checksum like sha256"),
 }

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Callable
 
 from .. import _storpool as sp
-from .._errors import ChangeRefused, OptionError
+from .._errors import ChangeRefused, CollectionError, OptionError
 from .._plan import Change
 from .._units import limit_from_api, parse_bw, parse_duration, parse_iops, parse_tags, parse_template_name, parse_whole
 
@@ -40,6 +40,14 @@ _CLOUDSTACK_WAY = {
     ("snapshot", "create"): "createSnapshot, or createVMSnapshot for several volumes",
     ("snapshot", "delete"): "deleteSnapshot, deleteVMSnapshot or deleteTemplate",
 }
+
+
+def quiet(find: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what ``find`` finds, or ``None`` also when it is not clear what is meant: the plan says so."""
+    try:
+        return find(*arguments)
+    except CollectionError:
+        return None
 
 
 def guard_cloudstack(kind: str, document: Mapping[str, Any], actions: Sequence[str], allowed: bool, about: str | None = None) -> None:

@@ -20,6 +20,7 @@ from .._cloudstack import CloudStack, Command, pick
 from .._errors import ChangeRefused, CollectionError, OptionError
 from .._plan import Change, Plan, Wait
 from .._units import SECTOR, format_size, parse_duration
+from ._shared import quiet
 from .orphans import Finding, find_orphans
 
 PROVIDER = "StorPool"
@@ -201,7 +202,7 @@ class CachedTemplates:
             return World(missing=client.without_cloudstack)
         every = client.list("listStoragePools", "storagepool", unlimited=True)
         world = World([pool for pool in every if pool.get("provider") == PROVIDER])
-        asked = [(one, _quiet(_pools, one, world) or []) for one in wanted]
+        asked = [(one, quiet(_pools, one, world) or []) for one in wanted]
         going = any(one.state == "absent" for one in wanted)
         if going:
             # Before the rows: CloudStack makes a row before anything on StorPool, so what has none then is not a copy that began just now.
@@ -245,7 +246,7 @@ class CachedTemplates:
     @staticmethod
     def _in_doubt(wanted: WantedCache, pools: Sequence[Mapping[str, Any]], world: World) -> bool:
         """Tell whether a row without a snapshot may come of looking at another cluster than the pool's."""
-        template = _quiet(_template, wanted, pools, world) if pools else None
+        template = quiet(_template, wanted, pools, world) if pools else None
         return template is not None and any(find_place(template, pool, world).problem for pool in pools)
 
     @staticmethod
@@ -467,14 +468,6 @@ def _prepare(template: Mapping[str, Any], pool: Mapping[str, Any]) -> Command:
 def _deletions(orphans: Sequence[Finding]) -> list[Change]:
     calls = {"snapshot": sp.snapshot_delete, "volume": sp.volume_delete}
     return [Change(f"delete {one.kind} {one.global_id}", calls[one.kind](f"~{one.global_id}")) for one in orphans]
-
-
-def _quiet(find: Any, *arguments: Any) -> Any:
-    """Return what ``find`` finds, or ``None`` also when it is not clear what is meant: the plan says so."""
-    try:
-        return find(*arguments)
-    except CollectionError:
-        return None
 
 
 def _pools(wanted: WantedCache, world: World) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from .._options import DEFAULT_PORT, StorPoolConnection
 from .._plan import Change, Plan, Wait
 from .._storpool import StorPool
 from .._units import format_size, parse_size, parse_template_name, parse_whole
+from ._shared import quiet
 
 PROVIDER = "StorPool"
 UP, MAINTENANCE, DISABLED, BROKEN, PREPARING = "Up", "Maintenance", "Disabled", "ErrorInMaintenance", "PrepareForMaintenance"
@@ -159,7 +160,7 @@ class StoragePools:
         world = World(pools, Address(reach[0], "", connection.token), frozenset(reach), client.connection.job_timeout)
         missing = []
         for one in wanted:
-            pool = _quietly(self._find, one, world)
+            pool = quiet(self._find, one, world)
             if pool is None:
                 missing.append(one)
             elif one.state != "absent":
@@ -501,14 +502,6 @@ def _step(word: str, label: str, identity: str | None) -> Change:
     if word in ("enable", "disable"):
         return Change(word, Command("updateStoragePool", {**params, "enabled": word == "enable"}, label))
     return Change(word, Command("enableStorageMaintenance" if word == "maintain" else "cancelStorageMaintenance", params, label))
-
-
-def _quietly(find: Any, wanted: WantedPool, world: World) -> dict[str, Any] | None:
-    """Return the pool, or ``None`` also when it is not clear which one is meant: the plan says so."""
-    try:
-        return find(wanted, world)
-    except OptionError:
-        return None
 
 
 STORAGE_POOLS = StoragePools()
