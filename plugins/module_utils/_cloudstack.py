@@ -279,7 +279,11 @@ class CloudStack:
             "signatureVersion": "3",
             "expires": expires,
         }
-        return signed(every, self.connection.secret)
+        try:
+            return signed(every, self.connection.secret)
+        except UnicodeEncodeError:
+            odd = next(name for name, value in every.items() if any("\ud800" <= letter <= "\udfff" for letter in value))
+            raise OptionError(odd, every[odd], "has halves of characters, which no text can have") from None
 
     def _decode(self, reply: Reply) -> dict[str, Any]:
         """Return what is inside the envelope."""

@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from typing import Any
 
 SHORTEST_SECRET = 6  # a shorter one would eat ordinary words of a message
-_LONGEST_TEXT = 2000  # characters of another's text that an error repeats
+LONGEST_TEXT = 2000  # characters of another's text that an error repeats
+LONGEST_MESSAGE = 4000  # characters of a message in all; Ansible's own list of the options that there are takes half of it
 
 
 class _Brief(reprlib.Repr):
@@ -35,10 +36,10 @@ def brief(value: Any) -> str:
     return f"{value[:200]!r:.200}" if isinstance(value, str) else f"{_BRIEF.repr(value):.200}"
 
 
-def plain_text(text: str) -> str:
-    """Return a text of a server's as errors repeat it: one line, not endless, and nothing in it that a terminal obeys."""
-    if len(text) > _LONGEST_TEXT:
-        text = f"{text[:_LONGEST_TEXT]}..."
+def plain_text(text: str, longest: int = LONGEST_TEXT) -> str:
+    """Return a text of a server's or a user's as errors repeat it: one line, not endless, and nothing in it that a terminal obeys."""
+    if len(text) > longest:
+        text = f"{text[:longest]}..."
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else " " if one.isspace() else one.encode("unicode_escape").decode() for one in text)

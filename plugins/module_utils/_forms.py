@@ -109,7 +109,8 @@ NUMBERS = Each(list, int)
 
 _POLICY = {"parentName": TEXT, "iops": WHOLE_OR_TEXT, "bw": WHOLE_OR_TEXT, "placeAll": TEXT, "placeHead": TEXT, "placeTail": TEXT}
 _VOLUME = {
-    "name": TEXT, "globalId": TEXT, "size": WHOLE, "templateName": TEXT, "replication": WHOLE_OR_TEXT, "creationTimestamp": WHOLE, **_POLICY,
+    "name": TEXT, "globalId": TEXT, "size": WHOLE, "templateName": TEXT, "replication": WHOLE_OR_TEXT, "creationTimestamp": WHOLE,
+    **_POLICY,
 }  # fmt: skip
 _SNAPSHOT = {**_VOLUME, "bound": FLAG, "deleted": FLAG, "transient": FLAG, "autoName": FLAG, "onVolume": TEXT, "recoveringFromRemote": FLAG}
 _MAY = {"tags": TAGS, "clusterName": TEXT, "targetDeleteDate": WHOLE, "backup": FLAG, "backupOfGlobalId": TEXT, "reuseServer": FLAG}
@@ -175,7 +176,7 @@ _TEXTS = dict.fromkeys(
 )  # fmt: skip
 _MAPS = dict.fromkeys(("details", "hostha", "outofbandmanagement", "resourcedetails"), MAP)
 _NUMBERS = dict.fromkeys(("capacitybytes", "disksizeallocated", "disksizetotal", "size"), WHOLE)
-_WITH_ID = (
+_WITH_NAME = (
     "account", "cluster", "diskoffering", "domain", "host", "imagestore", "pod", "project", "serviceoffering", "snapshot", "storagepool",
     "template", "virtualmachine", "volume", "zone",
 )  # fmt: skip
@@ -187,7 +188,14 @@ def _listing(*must: str) -> Form:
 
 
 _ANY_LISTING = _listing()
-_LISTINGS = {"configuration": _listing("name"), "resourcedetail": _listing("key"), **dict.fromkeys(_WITH_ID, _listing("id"))}
+_LISTINGS = {
+    **dict.fromkeys(_WITH_NAME, _listing("id", "name")),
+    "cluster": _listing("id", "name", "zoneid"),
+    "configuration": _listing("name"),
+    "haprovider": _listing("haprovider"),
+    "host": _listing("id", "name", "zoneid", "clusterid"),
+    "resourcedetail": _listing("key"),
+}
 
 CLOUDSTACK_JOB = Form({"jobstatus": WHOLE}, {"jobresult": MAP, "jobresultcode": WHOLE})
 CLOUDSTACK_BEGUN = Form({}, {"jobid": TEXT})

@@ -423,7 +423,7 @@ class _TooLong(_Cut):
 
 def _plain(exc: Any) -> str:
     """Return the last, plainest words of an error of ``urllib3``, which nests them deeply."""
-    text = str(exc.args[-1] if getattr(exc, "args", None) else exc)
+    text = str(exc.args[-1] if getattr(exc, "args", None) else exc).partition(" (_ssl.c:")[0]
     return text.rsplit("] ", 1)[-1].rsplit(": ", 1)[-1].strip("()'\" \r\n") or type(exc).__name__
 
 

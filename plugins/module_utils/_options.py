@@ -222,10 +222,10 @@ def _conf_files(path: str) -> Iterator[tuple[str, configparser.ConfigParser]]:
         parser = configparser.ConfigParser(interpolation=None, default_section=None, strict=False, delimiters=("=",), allow_no_value=True)
         parser.optionxform = str  # the names are upper case
         try:
-            with open(name, encoding="utf-8") as stream:
-                # Indentation means nothing to the bindings, to Python's reader it means that the line before goes on.
-                parser.read_string("\n".join(["[*]", *(line.strip() for line in stream)]))
-        except (OSError, UnicodeDecodeError, configparser.Error):
+            lines = read_bytes(name, "storpool_conf", MOST_BYTES).decode("utf-8").splitlines()
+            # Indentation means nothing to the bindings, to Python's reader it means that the line before goes on.
+            parser.read_string("\n".join(["[*]", *(line.strip() for line in lines)]))
+        except (OptionError, UnicodeDecodeError, configparser.Error):
             continue
         yield name, parser
 

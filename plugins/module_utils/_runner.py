@@ -19,7 +19,7 @@ from typing import Any, Callable
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from . import _http
-from ._errors import AnswerLost, ApiError, CollectionError, DeadlineExceeded, OptionError, redacted
+from ._errors import LONGEST_MESSAGE, AnswerLost, ApiError, CollectionError, DeadlineExceeded, OptionError, plain_text, redacted
 from ._items import bulk_spec, expand
 from ._options import CLOUDSTACK_SPEC, STORPOOL_SPEC, cloudstack_connection, storpool_connection
 from ._plan import JointWait, Plan, Resource, Wait, diff_of, plan_all, waves
@@ -107,6 +107,8 @@ def run_module(declared: Manages | Informs) -> None:
             kwargs.setdefault("invocation", {"module_args": shown_options(declared, getattr(self, "params", {}))})
             secrets = {str(value) for value in self.no_log_values}
             self.no_log_values.clear()
+            if "error" not in kwargs:
+                msg = with_option(msg, declared.argument_spec(), getattr(self, "params", {}))
             super().fail_json(**without_secrets({"msg": msg, **kwargs}, secrets))
 
     # no_log keeps the options out of the system log: a token may stand inside an ordinary value.
@@ -193,6 +195,16 @@ def _failure(exc: CollectionError) -> dict[str, Any]:
     return {"failed": True, "changed": False, "msg": str(exc), "error": exc.as_dict()}
 
 
+def with_option(message: str, spec: Mapping[str, dict[str, Any]], options: Mapping[str, Any]) -> str:
+    """Return Ansible's word on a wrong argument; of an entry that is no map it does not say in which option it stands."""
+    if not message.startswith("dictionary requested"):
+        return message
+    for name, one in spec.items():
+        if one.get("options") and options.get(name) == []:  # what is left of a list with such an entry
+            return f"option {name}: {message}"
+    return message
+
+
 def shown_options(declared: Manages | Informs, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options for the result's ``invocation``: secrets hidden, long lists only counted."""
     hide = getattr(declared, "hide", None)
@@ -243,11 +255,15 @@ def _secrets(spec: Mapping[str, dict[str, Any]], options: Mapping[str, Any]) -> 
 
 
 def without_secrets(result: dict[str, Any], secrets: set[str]) -> dict[str, Any]:
-    """Return ``result`` with secrets taken out of the texts that others wrote: messages, errors and tracebacks."""
+    """Return ``result`` with secrets taken out of the texts that others wrote: messages, errors and tracebacks.
 
-    def clean(value: Any) -> Any:
+    Others may also have written what a terminal obeys, or without an end; only a traceback has lines.
+    """
+
+    def clean(value: Any, lines: bool = False) -> Any:
         if isinstance(value, str):
-            return redacted(value, secrets, HIDDEN)
+            value = redacted(value, secrets, HIDDEN)
+            return value if lines else plain_text(value, LONGEST_MESSAGE)
         if isinstance(value, dict):
             # What kind of error it is, and of which option, are words of ours that a playbook compares with.
             return {key: inner if key in ("type", "option", "name") else clean(inner) for key, inner in value.items()}
@@ -257,7 +273,7 @@ def without_secrets(result: dict[str, Any], secrets: set[str]) -> dict[str, Any]
 
     for name in ("msg", "error", "exception", "warnings"):
         if name in result:
-            result[name] = clean(result[name])
+            result[name] = clean(result[name], lines=name == "exception")
     return result
 
 

@@ -27,7 +27,7 @@ from ansible.module_utils.errors import UnsupportedError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
-from ..module_utils._runner import execute, shown_options, without_secrets
+from ..module_utils._runner import execute, shown_options, with_option, without_secrets
 
 # Clients live as long as the worker: all items of a loop share one connection.
 _CLIENTS: dict[Any, Any] = {}
@@ -97,6 +97,7 @@ class InProcessAction(ActionBase):
             message = validated.errors.msg
             if isinstance(validated.errors[0], UnsupportedError):
                 message = f"Unsupported parameters for ({self._task.action}) module: {message}"
+            message = with_option(message, self.DECLARED.argument_spec(), validated.validated_parameters)
             failure = {
                 "failed": True,
                 "msg": message,

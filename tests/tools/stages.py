@@ -38,6 +38,7 @@ FOLDERS = {
     "unit": "tests/unit",
     "properties": "tests/properties",
     "faults": "tests/faults",
+    "hostile": "tests/hostile",
     "integration": "tests/integration",
     "artifact": "tests/artifact",
 }

@@ -146,7 +146,7 @@ def test_the_version_is_read_once():
 
 
 def hosts(numbers):
-    return [{"id": str(number)} for number in numbers]
+    return [{"id": str(number), "name": f"host{number}", "zoneid": "z", "clusterid": "c"} for number in numbers]
 
 
 @pytest.mark.parametrize(

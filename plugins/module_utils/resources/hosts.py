@@ -244,6 +244,9 @@ def observe(client: CloudStack, selection: Selection) -> Observation:
     if selection.cluster is not None:
         within["clusterid"] = pick(raw_clusters, selection.cluster, "cluster")["id"]
     raw_hosts = client.list("listHosts", "host", unlimited=True, type="Routing", hypervisor="KVM", **within)
+    # What was moved or removed between two readings stands in one of them alone.
+    known = {one["id"] for one in (*raw_zones, *raw_clusters)}
+    raw_hosts = [one for one in raw_hosts if one["zoneid"] in known and one["clusterid"] in known]
     chosen = _chosen(raw_hosts, selection)
     zones = {one["id"]: _zone(one) for one in raw_zones}
     clusters = {one["id"]: _cluster(one) for one in raw_clusters}
