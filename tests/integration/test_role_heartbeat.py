@@ -126,6 +126,7 @@ def test_a_host_that_does_not_come_back_is_the_last_one_touched(apply, hosts, ho
     assert [line for line in hosts.events() if line.startswith("restart")] == ["restart kvm11"]
     assert hosts.touched() == ["kvm11"]
     assert ("does not keep running" in run.output) is (how == "again")
+    assert hosts.pending("kvm11").exists() is (how == "restart")
 
 
 def test_a_host_that_is_not_up_stops_the_next_run_too(apply, hosts, simulator):
