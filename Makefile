@@ -29,18 +29,19 @@ demo: ## the tour: playbooks against a simulated StorPool, each step checked, ru
 test: ## everything that CI runs; ends with `N passed, N failed`
 	@$(PYTHON) $(TOOLS)/stages.py test
 
-.PHONY: lint sanity unit properties faults hostile integration artifact simulator-tests molecule
+.PHONY: lint sanity unit properties faults hostile scenarios integration artifact simulator-tests molecule
 lint: ## ruff, yamllint, ansible-lint, changelog, documentation
 sanity: ## ansible-test sanity without ignore files
 unit: ## plans and clients, no network
 properties: ## generated sequences against a model
 faults: ## every call of every module gone wrong; kills, races, failures among many
+scenarios: ## those of StorPool's Marvin tests, on each CloudStack release
 hostile: ## bad input to every module, servers that mean ill, secrets looked for everywhere
 integration: ## playbooks against the simulator
 artifact: ## builds the artifact, installs it into an empty place and uses it
 simulator-tests: ## the simulator against the API's rules and the official bindings
 molecule: ## roles and playbooks on hosts that run systemd; takes root, and Debian packages; ARGS=heartbeat for one scenario
-lint sanity unit properties faults hostile integration artifact simulator-tests molecule:
+lint sanity unit properties faults hostile scenarios integration artifact simulator-tests molecule:
 	@$(PYTHON) $(TOOLS)/stages.py --core $(CORE) $@ -- $(ARGS)
 
 .PHONY: matrix

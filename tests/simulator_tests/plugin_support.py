@@ -70,7 +70,8 @@ def volume(sim: Simulator, id: str) -> dict[str, Any]:
 def data_disk(sim: Simulator, vm: dict[str, Any] | None = None, name: str = "data", gib: int = 1, **more: Any) -> dict[str, Any]:
     """A data volume; attached, so on StorPool, when there is a VM."""
     offering = more.pop("diskofferingid", None) or named(sim, "listDiskOfferings", "diskoffering", "Custom")
-    made = job(sim, "createVolume", name=name, zoneid=zone_id(sim), diskofferingid=offering, size=gib, **more)["volume"]
+    wanted = {"zoneid": zone_id(sim), "diskofferingid": offering, "size": gib, **more}
+    made = job(sim, "createVolume", name=name, **wanted)["volume"]
     if vm is not None:
         job(sim, "attachVolume", id=made["id"], virtualmachineid=vm["id"])
     return volume(sim, made["id"])

@@ -39,12 +39,13 @@ FOLDERS = {
     "properties": "tests/properties",
     "faults": "tests/faults",
     "hostile": "tests/hostile",
+    "scenarios": "tests/scenarios",
     "integration": "tests/integration",
     "artifact": "tests/artifact",
 }
 
 # Stages whose simulators work on images of disks
-WITH_IMAGES = ("simulator-tests", "faults", "integration")
+WITH_IMAGES = ("simulator-tests", "faults", "scenarios", "integration")
 
 
 @dataclass

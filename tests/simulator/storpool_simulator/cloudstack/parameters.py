@@ -72,8 +72,9 @@ def pairs(maps: dict[int, dict[str, str]] | None) -> dict[str, str]:
     """A map in either of its two styles: ``[0].key=value``, or ``[0].key=k&[0].value=v`` (sheet section 5)."""
     found: dict[str, str] = {}
     for one in (maps or {}).values():
-        if one.keys() == {"key", "value"}:
-            found[one["key"]] = one["value"]
+        if one.keys() in ({"key", "value"}, {"key"}):
+            # deleteTags takes keys without values
+            found[one["key"]] = one.get("value", "")
         else:
             found.update(one)
     return found

@@ -57,7 +57,7 @@ def _further_zone(cloud: Cloud, plan: ClusterPlan, number: int) -> int:
     for client in plan.clients:
         number += 1
         _host(cloud, cluster, f"{place}{client}", number, plan.name, client)
-    _secondary(cloud, zone, f"nfs-secondary-{place}")
+    templates.add_to_zone(cloud, zone["id"], _secondary(cloud, zone, f"nfs-secondary-{place}"))
     storage.add_first_pool(cloud, zone["id"], cloud.world.clusters[plan.name], f"{POOL}-{place}", TEMPLATE)
     return number
 

@@ -29,8 +29,9 @@ def row_key(kind: str, id: str, key: str) -> str:
     return f"{kind}/{id}/{key}"
 
 
-def put(cloud: Cloud, kind: str, id: str, key: str, value: str, account: str) -> None:
-    cloud.tags.put(row_key(kind, id, key), {"kind": kind, "id": id, "key": key, "value": value, "account": account})
+def put(cloud: Cloud, kind: str, id: str, key: str, value: str, account: str, by: str | None = None) -> None:
+    """`account`: whose object it is; `by`: the account that set the tag."""
+    cloud.tags.put(row_key(kind, id, key), {"kind": kind, "id": id, "key": key, "value": value, "account": account, "by": by or account})
 
 
 def drop(cloud: Cloud, kind: str, id: str, key: str) -> None:

@@ -25,7 +25,10 @@ ACTIVE, INACTIVE = "Active", "Inactive"
 # Of a copy: state and download state (``ObjectInDataStoreStateMachine``, ``VMTemplateStorageResourceAssoc.Status``)
 READY, ALLOCATED, CREATING, FAILED = "Ready", "Allocated", "Creating", "Failed"
 DOWNLOADED, NOT_DOWNLOADED, IN_PROGRESS, ERROR = "DOWNLOADED", "NOT_DOWNLOADED", "DOWNLOAD_IN_PROGRESS", "DOWNLOAD_ERROR"
+# Direct download: hosts fetch the image themselves when they need it
+BYPASSED = "BYPASSED"
 COMPLETE = "Download Complete"
+SCHEMES = ("http://", "https://", "file://", "ftp://")
 MIB = 1 << 20
 SECTOR = 512
 # Checksums may be given as {algorithm}digest; without one its length tells
@@ -103,6 +106,13 @@ def populate(cloud: Cloud, zone: str, store: Document) -> None:
         add_copy(cloud, template, store, state=READY, download_state=DOWNLOADED, percent=100, size=size)
 
 
+def add_to_zone(cloud: Cloud, zone: str, store: Document) -> None:
+    """What is there from the start is in further zones too."""
+    for template in cloud.living(cloud.templates):
+        cloud.templates.change(template["id"], zones=[*template["zones"], zone])
+        add_copy(cloud, template, store, state=READY, download_state=DOWNLOADED, percent=100, size=template["size"])
+
+
 # Copies on secondary storage
 
 
@@ -136,7 +146,11 @@ def copies(cloud: Cloud, template: str, zone: str | None = None) -> list[Documen
 
 
 def ready_copy(cloud: Cloud, template: str, zone: str) -> Document | None:
-    return next((row for row in copies(cloud, template, zone) if row["state"] == READY and row["download_state"] == DOWNLOADED), None)
+    return next((row for row in copies(cloud, template, zone) if is_ready(row)), None)
+
+
+def is_ready(row: Document) -> bool:
+    return row["state"] == READY and row["download_state"] in (DOWNLOADED, BYPASSED)
 
 
 def change_copy(cloud: Cloud, row: Document, **fields: Any) -> Document:
@@ -234,6 +248,8 @@ def new_ids(count: int) -> list[str]:
 def status_of(row: Document) -> str:
     if row["download_state"] == DOWNLOADED:
         return COMPLETE
+    if row["download_state"] == BYPASSED:
+        return "Bypassed"
     if row["download_state"] == IN_PROGRESS:
         return f"{row['percent']}% Downloaded"
     return row["error"] or ("Processing" if row["state"] == CREATING else "")
@@ -270,7 +286,7 @@ def shown(cloud: Cloud, template: Document, zone: str | None, job: Document | No
         "isextractable": template["extractable"],
         "isfeatured": template["featured"],
         "ispublic": template["public"],
-        "isready": row is not None and row["state"] == READY and row["download_state"] == DOWNLOADED,
+        "isready": row is not None and is_ready(row),
         "ostypeid": system and system["id"],
         "ostypename": system and system["name"],
         "passwordenabled": template["password"],

@@ -49,7 +49,8 @@ def create_tags(request: Request) -> dict:
                 raise errors.invalid(f"Value for the key {key} is either null or empty")
             if resource_tags.value(cloud, kind, one["id"], key) is not None:
                 raise errors.failure(f"tag {key} already on {kind} with id {one['id']}")
-            resource_tags.put(cloud, kind, one["id"], key, value, one.get("account") or request.caller.account["id"])
+            own = request.caller.account["id"]
+            resource_tags.put(cloud, kind, one["id"], key, value, one.get("account") or own, own)
     if kind == USER_VM and tags.POLICY in wanted:
         for one in objects:
             volumes.set_policy(cloud, one["id"], wanted[tags.POLICY])
@@ -71,6 +72,8 @@ def delete_tags(request: Request) -> dict:
     if not going:
         raise errors.invalid("Unable to find any tags which conform to specified delete parameters.")
     for row in going:
+        if not access.reaches(request, row["by"]):
+            raise errors.denied(f"Account {request.caller.account['name']} does not have permission to operate with the resource.")
         resource_tags.drop(cloud, kind, row["id"], row["key"])
     for row in going:
         if kind == USER_VM and row["key"] == tags.POLICY:

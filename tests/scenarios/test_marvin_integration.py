@@ -1,0 +1,225 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What else storpool-cloudstack-integration checks: other offerings, other users, volumes and the life of instances."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from simulator_tests.plugin_support import template_id
+
+from .world import GIB, World
+
+CONTENT = b"what the guest wrote"
+
+
+# change_storpool_template: other QoS classes and templates by resize and by scaling the VM (4.20+)
+
+
+def _with(world: World, **details: str) -> str:
+    offering = world.disk_offering()
+    world.details("DiskOffering", offering, **details)
+    return offering
+
+
+def test_change_template_01_resize_to_an_offering_of_another_class(world: World) -> None:
+    world.only_since("4.20")
+    disk = world.disk(world.deploy(), diskofferingid=_with(world, SP_QOSCLASS="one"))
+    world.job("resizeVolume", id=disk["id"], diskofferingid=_with(world, SP_QOSCLASS="two"), size=2)
+    assert world.tags(disk)["qc"] == "two" and world.there(disk)["size"] == 2 * GIB
+
+
+def test_change_template_02_resize_to_an_offering_of_another_template(world: World) -> None:
+    world.only_since("4.20")
+    disk = world.disk(world.deploy(), diskofferingid=_with(world, SP_TEMPLATE="hybrid"))
+    world.job("resizeVolume", id=disk["id"], diskofferingid=_with(world, SP_TEMPLATE="hdd"), size=2)
+    assert world.there(disk)["templateName"] == "hdd"
+
+
+def test_change_template_03_from_class_to_template(world: World) -> None:
+    world.only_since("4.20")
+    disk = world.disk(world.deploy(), diskofferingid=_with(world, SP_QOSCLASS="one"))
+    world.job("changeOfferingForVolume", id=disk["id"], diskofferingid=_with(world, SP_TEMPLATE="hdd"), size=1)
+    assert world.there(disk)["templateName"] == "hdd"
+
+
+def test_change_template_04_vm_snapshots_afterwards(world: World) -> None:
+    world.only_since("4.20")
+    vm = world.deploy()
+    disk = world.disk(vm, diskofferingid=_with(world, SP_TEMPLATE="hybrid"))
+    world.job("changeOfferingForVolume", id=disk["id"], diskofferingid=_with(world, SP_TEMPLATE="hdd"), size=1)
+    world.write(disk, CONTENT)
+    group = world.group(vm)
+    world.write(disk, bytes(len(CONTENT)))
+    world.stop(vm)
+    world.job("revertToVMSnapshot", vmsnapshotid=group["id"])
+    assert world.read(disk, len(CONTENT)) == CONTENT and world.there(disk)["templateName"] == "hdd"
+
+
+def test_change_template_05_scale_to_an_offering_with_other_limits(world: World) -> None:
+    vm = world.stopped()
+    other = world.service_offering(miniops=10, maxiops=1234)
+    world.job("scaleVirtualMachine", id=vm["id"], serviceofferingid=other)
+    assert world.ok("listVirtualMachines", id=vm["id"])["virtualmachine"][0]["serviceofferingid"] == other
+    world.start(vm)
+
+
+# user_commands: the same as another user than the admin
+
+
+@contextlib.contextmanager
+def _as(world: World, name: str) -> Iterator[None]:
+    own = dict(world.sim.ready["cloudstack"])
+    keys = world.sim.control("GET", "/cloudstack/users")[name]
+    world.sim.ready["cloudstack"].update(key=keys["key"], secret=keys["secret"])
+    try:
+        yield
+    finally:
+        world.sim.ready["cloudstack"].update(own)
+
+
+def _account(world: World) -> dict[str, str]:
+    """Owner of what the admin makes for the other user."""
+    domain = world.named("listDomains", "domain", "ops")
+    return {"account": "ops", "domainid": domain}
+
+
+def test_user_commands_01_deploy_and_attach(world: World) -> None:
+    vm = world.deploy(**_account(world))
+    disk = world.disk(**_account(world))
+    with _as(world, "ops"):
+        world.job("attachVolume", id=disk["id"], virtualmachineid=vm["id"])
+    assert world.tags(world.volume(disk["id"]))["cvm"] == vm["id"]
+
+
+def test_user_commands_02_snapshot_and_volume(world: World) -> None:
+    disk = world.root(world.deploy(**_account(world)))
+    with _as(world, "ops"):
+        snapshot = world.snapshot(disk)
+        volume = world.job("createVolume", snapshotid=snapshot["id"], name=world.name("copy"))["volume"]
+        assert volume["account"] == "ops" and "path" not in volume, "only root admins see where it lies"
+        world.job("deleteSnapshot", id=snapshot["id"])
+
+
+def test_user_commands_03_resize(world: World) -> None:
+    disk = world.root(world.deploy(**_account(world)))
+    with _as(world, "ops"):
+        world.resize(disk, 2)
+    assert world.there(disk)["size"] == 2 * GIB
+
+
+def test_user_commands_04_vm_snapshots(world: World) -> None:
+    vm = world.deploy(**_account(world))
+    with _as(world, "ops"):
+        group = world.group(vm)
+        world.job("deleteVMSnapshot", vmsnapshotid=group["id"])
+    assert not world.tagged(group["id"])
+
+
+def test_user_commands_05_user_may_not_delete_the_admins_tag(world: World) -> None:
+    vm = world.deploy(**_account(world))
+    world.tag(vm)
+    with _as(world, "ops"):
+        text = world.failed("deleteTags", resourceids=vm["id"], resourcetype="UserVm", **{"tags[0].key": "vc-policy"})
+    assert "does not have permission" in text and world.tags(world.root(vm))["vc-policy"] == "gold"
+    world.untag(vm)
+
+
+# volumes_1, volumes_2
+
+
+def test_volumes_1_create_attach_write_detach_delete(world: World) -> None:
+    vm, disk = world.deploy(), world.disk()
+    assert disk["state"] == "Allocated" and "path" not in disk, "on StorPool it comes with the first attachment"
+    disk = world.attach(disk, vm)
+    world.write(disk, CONTENT)
+    assert "not attached to any VM" in world.refused("deleteVolume", id=disk["id"])
+    world.detach(disk)
+    assert world.read(world.attach(world.volume(disk["id"]), world.deploy()), len(CONTENT)) == CONTENT
+    world.detach(disk)
+    world.ok("deleteVolume", id=disk["id"])
+    assert world.sp(disk) is None and "volume" not in world.ok("listVolumes", id=disk["id"])
+
+
+def test_volumes_1_refused_attachments(world: World) -> None:
+    vm = world.deploy()
+    disk = world.disk(vm)
+    assert "not attached to any VM" in world.refused("attachVolume", id=disk["id"], virtualmachineid=vm["id"])
+    assert "type DATADISK" in world.refused("attachVolume", id=world.root(vm)["id"], virtualmachineid=vm["id"])
+    assert "stopped to detach its root volume" in world.refused("detachVolume", id=world.root(vm)["id"])
+
+
+def test_volumes_2_many_disks(world: World) -> None:
+    vm = world.deploy()
+    for _unused in range(4):
+        world.disk(vm)
+    assert [disk["deviceid"] for disk in world.volumes(vm)] == [0, 1, 2, 4, 5], "3 is the CD-ROM's"
+    assert all(world.clients(disk) == [world.client_of(vm)] for disk in world.volumes(vm))
+
+
+def test_volumes_2_custom_sizes(world: World) -> None:
+    offering = world.disk_offering()
+    assert "out of allowed range" in world.refused("createVolume", name="x", zoneid=world.zone_id, diskofferingid=offering, size=5000)
+    disk = world.disk(world.deploy(), diskofferingid=offering, gib=7)
+    assert world.same(disk)["size"] == 7 * GIB
+
+
+# vm_life_cycle
+
+
+def test_vm_life_cycle_stop_start_reboot(world: World) -> None:
+    vm = world.deploy()
+    disk = world.root(vm)
+    world.stop(vm)
+    assert world.clients(disk) == []
+    world.start(vm)
+    assert world.clients(disk) == [world.client_of(vm)]
+    world.job("rebootVirtualMachine", id=vm["id"])
+    assert world.root(vm)["path"] == disk["path"]
+
+
+def test_vm_life_cycle_destroy_recover_expunge(world: World) -> None:
+    vm = world.deploy()
+    disk = world.root(vm)
+    world.job("destroyVirtualMachine", id=vm["id"])
+    assert world.sp(disk) is not None
+    world.ok("recoverVirtualMachine", id=vm["id"])
+    world.start(vm)
+    world.job("destroyVirtualMachine", id=vm["id"], expunge=True)
+    assert world.sp(disk) is None
+
+
+def test_vm_life_cycle_restore(world: World) -> None:
+    vm = world.deploy()
+    disk, clean = world.root(vm), world.digest(world.root(vm))
+    world.write(disk, CONTENT)
+    world.job("restoreVirtualMachine", virtualmachineid=vm["id"])
+    assert world.root(vm)["path"] != disk["path"] and world.digest(world.root(vm)) == clean
+
+
+def test_vm_life_cycle_migrate(world: World) -> None:
+    vm = world.deploy()
+    disk = world.root(vm)
+    world.migrate(vm)
+    assert world.root(vm)["path"] == disk["path"] and world.clients(disk) == [world.client_of(vm)]
+
+
+def test_vm_life_cycle_iso(world: World) -> None:
+    """The volume is empty: installing is CloudStack's matter."""
+    listed = world.ok("listIsos", isofilter="all", listall=True)["iso"]
+    vm = world.deploy(templateid=listed[0]["id"], hypervisor="KVM", diskofferingid=world.disk_offering(disksize=1))
+    row = world.there(world.root(vm))
+    assert row["parentName"] == "" and row["size"] == GIB
+
+
+def test_vm_life_cycle_two_from_one_template_share_it(world: World) -> None:
+    """The second ROOT volume moves no byte of the template (the seed: creating ROOT volume from templates)."""
+    template = template_id(world.sim)
+    first = world.deploy(templateid=template)
+    counted = world.sim.counters()
+    second = world.deploy(templateid=template)
+    after = world.sim.counters()
+    assert (after["bytes_converted"], after["bytes_copied"]) == (counted["bytes_converted"], counted["bytes_copied"])
+    parents = {world.there(world.root(vm))["parentName"] for vm in (first, second)}
+    assert len(parents) == 1 and parents != {""}

@@ -1,0 +1,255 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Marvin's TestStorPoolVolumes; and again in a second zone, as sp_cluster_on_second_zone does."""
+
+from __future__ import annotations
+
+import pytest
+
+from .conftest import VERSIONS, Clouds
+from .world import GIB, World
+
+CONTENT = b"what the guest wrote"
+
+
+@pytest.fixture(scope="module", params=[*VERSIONS, "4.20.2 second zone"])
+def world(request: pytest.FixtureRequest, clouds: Clouds) -> World:
+    version, _unused, second = request.param.partition(" ")
+    return clouds(version, "zones", "plovdiv") if second else clouds(version)
+
+
+def _from_template(world: World, template: dict) -> dict:
+    vm = world.deploy(templateid=template["id"])
+    assert vm["state"] == "Running"
+    return vm
+
+
+def test_01_snapshot_to_template(world: World) -> None:
+    disk = world.root(world.deploy())
+    snapshot = world.snapshot(disk)
+    world.there(world.snapshot_path(snapshot), "Snapshot")
+    template = world.template(snapshotid=snapshot["id"])
+    vm = _from_template(world, template)
+    assert world.digest(world.root(vm)) == world.digest(disk)
+
+
+def test_02_snapshot_to_template_bypass_secondary(world: World) -> None:
+    world.bypass(True)
+    disk = world.root(world.deploy())
+    snapshot = world.snapshot(disk)
+    world.there(world.snapshot_path(snapshot), "Snapshot")
+    template = world.template(snapshotid=snapshot["id"])
+    assert world.tagged(template["id"]), "the template exists on StorPool too"
+    assert world.digest(world.root(_from_template(world, template))) == world.digest(disk)
+
+
+def test_03_snapshot_volume_with_secondary(world: World) -> None:
+    snapshot = world.snapshot(world.root(world.deploy()))
+    world.there(world.snapshot_path(snapshot), "Snapshot")
+    roles = [row["datastoretype"] for row in world.ok("listSnapshots", id=snapshot["id"], showunique=False)["snapshot"]]
+    assert roles == ["Primary", "Image"]
+
+
+def test_04_snapshot_volume_bypass_secondary(world: World) -> None:
+    world.bypass(True)
+    snapshot = world.snapshot(world.root(world.deploy()))
+    world.there(world.snapshot_path(snapshot), "Snapshot")
+    files = world.sim.control("GET", "/cloudstack/secondary")[world.store]["files"]
+    assert not [name for name in files if snapshot["id"] in name]
+
+
+def test_05_delete_template_bypassed_secondary(world: World) -> None:
+    """Nothing deletes the base snapshot of such a template: it stays as an orphan (plugin sheet 4.6)."""
+    world.bypass(True)
+    template = world.template(snapshotid=world.snapshot(world.root(world.deploy()))["id"])
+    (base,) = world.tagged(template["id"])
+    world.job("deleteTemplate", id=template["id"])
+    assert world.sp(base["globalId"], "Snapshot") is not None
+    assert "template" not in world.ok("listTemplates", templatefilter="all", id=template["id"])
+
+
+def test_06_template_from_snapshot(world: World) -> None:
+    """The snapshot was made with a backup, the template with bypass: StorPool is used all the same."""
+    snapshot = world.snapshot(world.root(world.deploy()))
+    world.bypass(True)
+    template = world.template(snapshotid=snapshot["id"])
+    assert world.tagged(template["id"])
+    _from_template(world, template)
+
+
+@pytest.mark.parametrize("bypass", [False], ids=["backed-up"])
+def test_07_delete_snapshot_of_deleted_volume(world: World, bypass: bool) -> None:
+    _snapshot_of_deleted_volume(world, bypass)
+
+
+@pytest.mark.parametrize("bypass", [True], ids=["bypassed"])
+def test_08_delete_snapshot_of_deleted_volume_bypass_secondary(world: World, bypass: bool) -> None:
+    _snapshot_of_deleted_volume(world, bypass)
+
+
+def _snapshot_of_deleted_volume(world: World, bypass: bool) -> None:
+    world.bypass(bypass)
+    disk = world.detached()
+    snapshot = world.snapshot(disk)
+    path = world.snapshot_path(snapshot)
+    template = world.template(snapshotid=snapshot["id"])
+    world.ok("deleteVolume", id=disk["id"])
+    assert world.sp(disk) is None
+    world.job("deleteSnapshot", id=snapshot["id"])
+    assert world.sp(path, "Snapshot") is None and "snapshot" not in world.ok("listSnapshots", id=snapshot["id"])
+    world.job("deleteTemplate", id=template["id"])
+
+
+def test_09_vm_from_bypassed_template(world: World) -> None:
+    world.bypass(True)
+    template = world.template(snapshotid=world.snapshot(world.root(world.deploy()))["id"])
+    world.bypass(False)
+    _from_template(world, template)
+
+
+def test_10_create_vm_snapshots(world: World) -> None:
+    vm = world.deploy()
+    world.write(world.root(vm), CONTENT)
+    group = world.group(vm)
+    assert group["state"] == "Ready" and len(world.tagged(group["id"])) == 1
+
+
+def test_11_revert_vm_snapshots(world: World) -> None:
+    vm = world.deploy()
+    disk = world.root(vm)
+    world.write(disk, CONTENT)
+    group = world.group(vm)
+    world.write(disk, bytes(len(CONTENT)))
+    world.stop(vm)
+    world.job("revertToVMSnapshot", vmsnapshotid=group["id"])
+    world.start(vm)
+    assert world.read(disk, len(CONTENT)) == CONTENT
+
+
+def test_12_delete_vm_snapshots(world: World) -> None:
+    vm = world.deploy()
+    group = world.group(vm)
+    world.job("deleteVMSnapshot", vmsnapshotid=group["id"])
+    assert "vmSnapshot" not in world.ok("listVMSnapshot", virtualmachineid=vm["id"]) and not world.tagged(group["id"])
+
+
+def test_13_detach_volume(world: World) -> None:
+    vm = world.deploy()
+    disk = world.disk(vm)
+    assert world.clients(disk) == [world.client_of(vm)]
+    assert world.clients(world.detach(disk)) == [] and world.sp(disk) is not None
+
+
+def test_14_attach_detach_volume_to_running_vm(world: World) -> None:
+    vm, disk = world.deploy(), world.detached()
+    world.attach(disk, vm)
+    assert world.clients(disk) == [world.client_of(vm)]
+    world.detach(disk)
+    assert world.clients(disk) == []
+
+
+def test_15_resize_root_volume_on_working_vm(world: World) -> None:
+    disk = world.root(world.deploy())
+    assert world.resize(disk, 2)["size"] == 2 * GIB
+    world.same(disk)
+
+
+def test_16_resize_attached_volume_on_working_vm(world: World) -> None:
+    disk = world.disk(world.deploy())
+    world.resize(disk, 3)
+    assert world.same(disk)["size"] == 3 * GIB
+    world.resize(disk, 1, shrinkok=True)
+    assert world.same(disk)["size"] == GIB
+
+
+def test_17_attach_detach_volume_to_stopped_vm(world: World) -> None:
+    vm, disk = world.stopped(), world.detached()
+    world.attach(disk, vm)
+    assert world.clients(disk) == []
+    world.start(vm)
+    assert world.clients(disk) == [world.client_of(vm)]
+    world.stop(vm)
+    world.detach(disk)
+    assert world.clients(disk) == []
+
+
+def test_18_resize_attached_volume(world: World) -> None:
+    disk = world.disk(world.stopped())
+    world.resize(disk, 2)
+    assert world.same(disk)["size"] == 2 * GIB
+    world.resize(disk, 1, shrinkok=True)
+    world.same(disk)
+
+
+def test_19_resize_detached_volume(world: World) -> None:
+    disk = world.detached()
+    world.resize(disk, 2)
+    assert world.same(disk)["size"] == 2 * GIB
+    assert "would shrink the volume" in world.failed("resizeVolume", id=disk["id"], size=1)
+    world.resize(disk, 1, shrinkok=True)
+    world.same(disk)
+
+
+def test_20_snapshot_to_volume(world: World) -> None:
+    disk = world.disk(world.deploy())
+    world.write(disk, CONTENT)
+    volume = world.job("createVolume", snapshotid=world.snapshot(disk)["id"], name=world.name("copy"))["volume"]
+    assert world.read(volume, len(CONTENT)) == CONTENT and world.there(volume)["size"] == disk["size"]
+
+
+def test_21_snapshot_detached_volume(world: World) -> None:
+    snapshot = world.snapshot(world.detached())
+    world.there(world.snapshot_path(snapshot), "Snapshot")
+
+
+def test_22_snapshot_root_disk(world: World) -> None:
+    snapshot = world.snapshot(world.root(world.deploy()))
+    world.there(world.snapshot_path(snapshot), "Snapshot")
+
+
+def test_23_volume_to_template(world: World) -> None:
+    vm = world.stopped()
+    template = world.template(volumeid=world.root(vm)["id"])
+    assert world.tagged(template["id"])
+    assert world.digest(world.root(_from_template(world, template))) == world.digest(world.root(vm))
+
+
+def test_24_migrate_vm_to_another_storage(world: World) -> None:
+    pool, vm = world.second_pool(), world.stopped()
+    world.job("migrateVirtualMachine", virtualmachineid=vm["id"], storageid=pool)
+    disk = world.root(vm)
+    assert disk["storageid"] == pool and world.there(disk)["templateName"] == "hybrid"
+    world.start(vm)
+
+
+def test_25_migrate_volume_to_another_storage(world: World) -> None:
+    pool, disk = world.second_pool(), world.detached()
+    moved = world.job("migrateVolume", volumeid=disk["id"], storageid=pool)["volume"]
+    assert moved["storageid"] == pool and world.there(moved)["templateName"] == "hybrid" and world.sp(disk) is None
+
+
+def test_26_create_vm_on_another_storpool_storage(world: World) -> None:
+    pool = world.second_pool()
+    vm = world.deploy(serviceofferingid=world.service_offering(tags="storpool-hybrid"))
+    assert world.root(vm)["storageid"] == pool and world.there(world.root(vm))["templateName"] == "hybrid"
+
+
+def test_27_snapshot_to_volume_of_root_disk(world: World) -> None:
+    disk = world.root(world.deploy())
+    volume = world.job("createVolume", snapshotid=world.snapshot(disk)["id"], name=world.name("copy"))["volume"]
+    assert volume["type"] == "DATADISK" and world.digest(volume) == world.digest(disk)
+
+
+def test_28_download_volume(world: World) -> None:
+    disk = world.detached()
+    answer = world.job("extractVolume", id=disk["id"], zoneid=world.zone_id, mode="HTTP_DOWNLOAD")["volume"]
+    assert answer["url"].startswith("file:") and not [row for row in world.tagged(disk["id"]) if row["tags"]["cs"] == "temporary"]
+
+
+def test_29_create_vm_from_template_not_on_storpool(world: World) -> None:
+    """A snapshot with the template's uuid is deleted by hand, the first that StorPool lists: the base of a template made from a volume."""
+    template = world.template(volumeid=world.root(world.stopped())["id"])
+    (base,) = world.tagged(template["id"])
+    _from_template(world, template)
+    assert world.sim.post(f"SnapshotDelete/~{base['globalId']}", cluster=world.cluster)[0] == 200
+    _from_template(world, template)
