@@ -16,6 +16,7 @@ import hashlib
 import hmac
 import re
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -30,6 +31,7 @@ from ._options import CloudStackConnection
 
 EXPIRES = 600  # seconds that a signature is valid; the server refuses more than 15 minutes
 POLL_FIRST, POLL_LONGEST = 0.2, 2.0  # seconds between two looks at a job
+LATE = (0.2, 0.5, 1.0)  # seconds before further looks for a job whose beginning was not answered
 RUNNING, SUCCEEDED, FAILED, CANCELLED = range(4)  # jobstatus
 UNKNOWN_JOB = 431
 MOST_OBJECTS = 500_000  # in one listing; a server that finds ever more pages has no such cloud behind it
@@ -41,6 +43,23 @@ HIDDEN_TOKEN = "(hidden)"
 _FIND_OUT = "whether it took effect is not known; running the task again finds out and finishes"
 _READS = {"listCapabilities": CLOUDSTACK_CAPABILITIES, "queryAsyncJobResult": CLOUDSTACK_JOB}
 _ID = re.compile(r"(?:[^;]+;)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+# The commands that begin a job, of those that this collection sends (sheet cloudstack-api.json, ``isasync``).
+ASYNCHRONOUS = frozenset(
+    """
+    addResourceDetail archiveSnapshot attachVolume cancelHostAsDegraded cancelHostMaintenance cancelStorageMaintenance
+    changeOfferingForVolume configureHAForHost copySnapshot copyTemplate createSnapshot createSnapshotFromVMSnapshot createTags
+    createTemplate createVMSnapshot createVolume declareHostAsDegraded deleteSnapshot deleteTags deleteTemplate deleteVMSnapshot
+    deployVirtualMachine destroyVirtualMachine destroyVolume detachVolume disableHAForCluster disableHAForHost disableHAForZone
+    disableOutOfBandManagementForCluster disableOutOfBandManagementForHost disableOutOfBandManagementForZone enableHAForCluster
+    enableHAForHost enableHAForZone enableOutOfBandManagementForCluster enableOutOfBandManagementForHost
+    enableOutOfBandManagementForZone enableStorageMaintenance expungeVirtualMachine extractVolume
+    issueOutOfBandManagementPowerAction migrateVirtualMachine migrateVirtualMachineWithVolume migrateVolume
+    prepareHostForMaintenance rebootVirtualMachine reconnectHost removeResourceDetail resizeVolume restoreVirtualMachine
+    revertSnapshot revertToVMSnapshot scaleVirtualMachine startVirtualMachine stopVirtualMachine updateSnapshotPolicy updateVolume
+    """.split()
+)
 
 
 @dataclass(frozen=True)
@@ -210,18 +229,36 @@ class CloudStack:
         """
         if isinstance(write, sp.Write):
             return self.storpool.send(write)
+        params, mine = dict(write.params), None
+        if write.call in ASYNCHRONOUS:
+            # The job gets an id of ours, so that it can be asked for when the answer that would have told it is lost (sheet, section 6).
+            params["injectedjobid"] = mine = str(uuid.uuid4())
         try:
-            answer = self.http.post("", self._query(write.call, write.params).encode())
+            answer = self.http.post("", self._query(write.call, params).encode())
+            wrong = CLOUDSTACK_BEGUN.misfit(answer)
+            if wrong:
+                raise AnswerLost(f"CloudStack's answer cannot be read: {wrong}", hint=_FIND_OUT)
         except ApiError as exc:
             raise self._explained(exc, write) from exc.__cause__
         except AnswerLost as exc:
             exc.message = f"{write.call} on {write.about}: {exc.message}"
-            raise
-        wrong = CLOUDSTACK_BEGUN.misfit(answer)
-        if wrong:
-            raise AnswerLost(f"CloudStack's answer to {write.call} on {write.about} cannot be read: {wrong}", hint=_FIND_OUT)
+            if mine is None or not self._has_begun(mine):
+                raise
+            return self._wait(mine, write)
         job = answer.get("jobid")
         return self._wait(job, write) if job else answer
+
+    def _has_begun(self, job: str) -> bool:
+        """Tell whether CloudStack has a job with this id; its request may still be on the way, so that it is asked for more than once."""
+        for pause in (0, *LATE):
+            self._sleep(pause)
+            try:
+                self.read("queryAsyncJobResult", jobid=job)
+                return True
+            except CollectionError as exc:
+                if not isinstance(exc, ApiError) or exc.parts.get("status") != UNKNOWN_JOB:
+                    return False
+        return False
 
     def _wait(self, job: str, write: Command) -> Any:
         limit = write.waits or self.connection.job_timeout

@@ -151,7 +151,8 @@ options:
 notes:
   - While a VM has VM snapshots, CloudStack does not let its volumes be resized, attached, detached or moved.
   - CloudStack keeps at most C(vmsnapshot.max) of them for a VM.
-  - When a task with O(stop_vm=true) is interrupted while the VM is stopped, the next run finds it stopped and leaves it so.
+  - A VM that O(stop_vm=true) stops carries the tag C(ansible-start-after-revert) until it runs again. When the task is interrupted
+    in between, the next run starts the VM.
 seealso:
   - module: storpool.cloudstack.cloudstack_snapshot
   - module: storpool.cloudstack.storpool_snapshot
@@ -206,7 +207,7 @@ vm_snapshots:
       type: list
       elements: str
       returned: always
-      sample: [stop the VM, revert, start the VM]
+      sample: [mark the VM, stop the VM, revert, start the VM, unmark the VM]
     unknown:
       description: What was sent when it failed, and is not known to have been done. Running the task again finds out.
       type: list

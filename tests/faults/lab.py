@@ -104,7 +104,8 @@ class Lab:
         return _runner.execute(declared(module), validated(module, options), check, False, self.clients if clients is None else clients)
 
     def log(self) -> list[dict[str, Any]]:
-        return self.simulator.calls()["calls"]
+        """The calls that the task made; not those by which CloudStack's plugin carries them out."""
+        return [call for call in self.simulator.calls()["calls"] if not call["plugin"]]
 
     def writes(self) -> list[str]:
         return [entry["call"] for entry in self.log() if entry["write"]]

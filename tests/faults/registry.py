@@ -31,6 +31,8 @@ class Scenario:
     declare: Callable[[Lab], dict[str, Any]]
     world: str = "storpool"
     state: Callable[[Lab], Any] = storpool_state
+    # How many of its cases run, chosen by chance; None for all. Worlds with VMs take a second each to prepare.
+    sample: int | None = None
 
     @property
     def reads_only(self) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -195,7 +196,7 @@ def faulted(scenario: Scenario, lab: Lab, kind: Kind, number: int, call: dict[st
         fault = dict(kind.fault)
         if kind.slow and "seconds" in fault:
             fault["seconds"] += float((call["body"] or {}).get("attachTimeout", 0))
-        lab.simulator.fault(fault.pop("kind"), "*", skip=number, **fault)
+        lab.simulator.fault(fault.pop("kind"), "*", skip=number, plugin=False, **fault)
         result = lab.run(scenario.module, options, Clients(IMPATIENT) if kind.slow else None)
         return after_the_fault(scenario, clean, lab, options, result, kind.recovers)
     port = urlsplit(lab.simulator.cloudstack["url"]).port if scenario.world == "cloudstack" else lab.simulator.port
@@ -234,7 +235,11 @@ def cases(scenario: Scenario, clean: Clean) -> list[tuple[int, dict[str, Any], K
             if kind.slow and float((call["body"] or {}).get("attachTimeout", 0) if call["write"] else 0) > 1:
                 continue
             chosen.append((number, call, kind))
-    return chosen
+    if scenario.sample is None or "ALL_FAULTS" in os.environ:
+        return chosen
+    seed = int(os.environ.get("SEED", "1"))
+    print(f"{scenario}: {scenario.sample} of {len(chosen)} cases, SEED={seed}; ALL_FAULTS=1 runs all")
+    return sorted(random.Random(seed).sample(chosen, min(scenario.sample, len(chosen))), key=lambda case: case[0])
 
 
 def test_every_module_has_scenarios():

@@ -69,7 +69,8 @@ def test_reverted_by_content(declare, run_module, db1, disks, simulator, calls):
     assert "CloudStack reverts disks only of stopped VMs" in refused["msg"] and refused["error"]["allow_with"] == "stop_vm: true"
     assert calls().writes == []
     result = declare(vm="db1", name="before", state="reverted", stop_vm=True)
-    assert entry(result)["actions"] == ["stop the VM", "revert", "start the VM"] and entry(result)["revert"]["needed"] is True
+    steps = ["mark the VM", "stop the VM", "revert", "start the VM", "unmark the VM"]
+    assert entry(result)["actions"] == steps and entry(result)["revert"]["needed"] is True
     assert {name: simulator.content(address)["sha256"] for name, address in disks().items()} == contents
     assert simulator.cs("listVirtualMachines", name="db1")[1]["virtualmachine"][0]["state"] == "Running"
 

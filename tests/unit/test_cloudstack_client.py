@@ -9,8 +9,11 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import time
+import uuid
 from email.utils import formatdate
+from pathlib import Path
 from urllib.parse import unquote_plus
 
 import pytest
@@ -28,6 +31,7 @@ from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import
 from ansible_collections.storpool.cloudstack.plugins.module_utils._options import CloudStackConnection
 from transcript import Exchange, Server, closed_port
 
+SCHEMA = Path(__file__).parents[1] / "simulator" / "storpool_simulator" / "schema" / "cloudstack-api.json"
 KEY, SECRET = "plgWJfZK4gyS3mOMTVmjUVg-X-jlWlnfaUJ9GAbBbf9", "VDaACYb0LV9eNjTetIOElcVQkvJck_J_QljX_FcHRj8"
 
 
@@ -65,7 +69,12 @@ def refusal(command, status, text, cserrorcode=9999, **more):
 
 
 class Api(Server):
-    """Plays a transcript of commands: the parameters have to be these, and the signature right."""
+    """Plays a transcript of commands: the parameters have to be these, and the signature right.
+
+    The id that the client gives a job is `mine` in the transcript.
+    """
+
+    mine: str | None = None
 
     def _expected(self, request):
         path, _mark, query = request.path.partition("?")
@@ -88,6 +97,12 @@ class Api(Server):
             return Exchange("", "", status=599)
         exchange = self.script.pop(0)
         command = params.pop("command")
+        injected = params.pop("injectedjobid", None)
+        if (injected is not None) != (command in cs.ASYNCHRONOUS) or (injected and str(uuid.UUID(injected)) != injected):
+            self.complaints.append(f"injectedjobid {injected} with {command}")
+        self.mine = injected or self.mine
+        if self.mine and params.get("jobid") == self.mine:
+            params["jobid"] = "mine"
         if (exchange.method, exchange.path, exchange.sent) != (request.method, command, params):
             self.complaints.append(f"expected {exchange.method} {exchange.path} {exchange.sent}, got {request.method} {command} {params}")
         return exchange
@@ -245,6 +260,34 @@ def test_a_job_that_takes_too_long():
 def test_looking_at_a_job_survives_a_cut_connection():
     with Api(start(), Exchange("GET", "queryAsyncJobResult", {"jobid": JOB}, act="cut"), job(1, jobresult={"success": True})) as server:
         assert connect(server).send(MAINTAIN) == {"success": True}
+
+
+LOST = Exchange("POST", "enableStorageMaintenance", {"id": "p;1"}, act="cut")
+
+
+def mine(status, **more):
+    return call("queryAsyncJobResult", {"jobid": "x", "jobstatus": status, "jobprocstatus": 0, **more}, params={"jobid": "mine"})
+
+
+def test_a_job_whose_beginning_was_not_answered_is_found_by_the_id_it_was_given():
+    with Api(LOST, mine(0), mine(0), mine(1, jobresult={"storagepool": {"state": "Maintenance"}})) as server:
+        assert connect(server).send(MAINTAIN) == {"storagepool": {"state": "Maintenance"}}
+
+
+def test_a_job_that_was_never_begun_is_a_lost_answer():
+    unknown = [refusal("queryAsyncJobResult", 431, "unknown job", params={"jobid": "mine"}) for _pause in (0, *cs.LATE)]
+    with Api(LOST, *unknown) as server, pytest.raises(AnswerLost, match="enableStorageMaintenance on pool p"):
+        connect(server).send(MAINTAIN)
+
+
+def test_which_commands_begin_a_job():
+    told = json.loads(SCHEMA.read_text(encoding="utf-8"))["commands"]
+    assert [name for name in sorted(cs.ASYNCHRONOUS) if not told[name].get("isasync")] == []
+    sent = set()
+    for path in (Path(cs.__file__).parent / "resources").glob("*.py"):
+        sent |= set(re.findall(r'"([a-z]+[A-Z]\w+)"', path.read_text(encoding="utf-8")))
+    forgotten = [name for name in sorted(sent & told.keys() - cs.ASYNCHRONOUS) if told[name].get("isasync")]
+    assert forgotten == [], "commands that begin a job and are not known to"
 
 
 # -- errors

@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Callable, TypeVar
 
 from .._cloudstack import CloudStack, is_id, pick
 from .._errors import OptionError
@@ -107,6 +108,23 @@ class Directory:
         only when a project is named.
         """
         return {"listall": True, **self.belongs(owner)}
+
+
+Read = TypeVar("Read")
+
+
+def settled(read: Callable[[], Read], busy: Callable[[Read], bool], seconds: float) -> Read:
+    """Return what ``read`` returns once nothing is ``busy`` in it, at the latest after ``seconds``.
+
+    A job whose answer was lost goes on, and what it makes cannot be planned for while it is in between.
+    """
+    deadline, pause = time.monotonic() + seconds, 0.2
+    found = read()
+    while busy(found) and time.monotonic() < deadline:
+        time.sleep(pause)
+        pause = min(2 * pause, 2.0)
+        found = read()
+    return found
 
 
 def storpool_address(path: str | None) -> str | None:

@@ -19,7 +19,7 @@ from .._cloudstack import CloudStack, Command, pick
 from .._errors import ChangeRefused, CollectionError, OptionError
 from .._plan import Change, JointWait, Plan
 from .._units import UNLIMITED, format_size, limit_from_api, parse_size, parse_whole
-from ._cloud import Directory, Owner, one_of, parse_owner, storpool_address
+from ._cloud import Directory, Owner, one_of, parse_owner, settled, storpool_address
 from ._shared import fetch_named, named
 from .offering import GIB, QOS_CLASS, TEMPLATE, known_offerings
 
@@ -28,6 +28,10 @@ ROOT = "ROOT"
 LUKS_HEADER = 2097152  # bytes that an encrypted volume has more on StorPool (section 5.9)
 DELETE_PROTECTION_SINCE = (4, 20)
 _GONE = frozenset({"Destroy", "Expunging", "Expunged"})
+# What passes by itself (Volume.java).
+_BUSY = frozenset(
+    {"Creating", "Migrating", "Snapshotting", "RevertSnapshotting", "Resizing", "Copying", "Attaching", "Restoring", "Destroying"}
+)
 _ON_STORPOOL = "/dev/storpool"
 _PROOF = 10  # seconds in which both systems have to agree after the last write; they do at once
 _MOST = (1 << 31) - 1
@@ -150,7 +154,9 @@ class CloudVolumes:
         directory = Directory(client)
         world = World({}, look=partial(self.observe, wanted=wanted))
         for owner in dict.fromkeys(one.owner for one in wanted):
-            world.volumes[owner] = self._volumes(client, directory, owner, [one for one in wanted if one.owner == owner])
+            its = [one for one in wanted if one.owner == owner]
+            read = partial(self._volumes, client, directory, owner, its)
+            world.volumes[owner] = settled(read, partial(_busy, its), client.connection.job_timeout)
         present = [(one, _quietly(one, world)) for one in wanted]
         kept = [(one, row) for one, row in present if one.state == "present"]
         if kept:
@@ -695,6 +701,12 @@ def _find(wanted: WantedVolume, world: World) -> Mapping[str, Any] | None:
     if by_name is None and wanted.renamed_from:
         return one_of([row for row in rows if row["name"] == wanted.renamed_from], wanted.renamed_from, "renamed_from", "volume")
     return by_name
+
+
+def _busy(wanted: Sequence[WantedVolume], rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Tell whether something goes on with a declared volume."""
+    meant = {name for one in wanted for name in (one.id, one.name, one.renamed_from)} - {None}
+    return any(row.get("state") in _BUSY and (row["id"] in meant or row["name"] in meant) for row in rows)
 
 
 def _quietly(wanted: WantedVolume, world: World) -> Mapping[str, Any] | None:

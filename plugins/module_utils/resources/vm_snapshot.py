@@ -19,13 +19,16 @@ from typing import Any, Callable
 from .._cloudstack import CloudStack, Command
 from .._errors import ChangeRefused, CollectionError, OptionError
 from .._plan import Change, JointWait, Plan
-from ._cloud import Directory, Owner, one_of, parse_owner, storpool_address
+from ._cloud import Directory, Owner, one_of, parse_owner, settled, storpool_address
 from .retention import RULES, Rules, check_most, kept, parse_rules
 from .series import NamePattern, parse_zone
 
 READY, ERROR = "Ready", "Error"
+_BUSY = frozenset({"Allocated", "Creating", "Reverting", "Expunging"})  # what passes by itself
 DISK = "Disk"
 RUNNING, STOPPED = "Running", "Stopped"
+# A VM that is stopped to be reverted carries this tag until it runs again, so that a run after an interrupted one starts it.
+MARK = "ansible-start-after-revert"
 _PROOF = 10  # seconds in which StorPool has to show the group
 _LATER = "wait until CloudStack is done with it and run the task again"
 _CREATE_HINTS = (
@@ -36,7 +39,7 @@ _CREATE_HINTS = (
 
 @dataclass
 class WantedVmSnapshot:
-    """One declared VM snapshot, or, pruned, a series of them. ``running`` remembers that the task found the VM running."""
+    """One declared VM snapshot, or, pruned, a series of them."""
 
     label: str
     state: str
@@ -52,7 +55,6 @@ class WantedVmSnapshot:
     rules: Rules | None = None
     max_deletes: int | None = None
     verify: str = "strict"
-    running: bool = False
 
     def names(self) -> Sequence[str]:
         return [self.id or f"{self.owner}/{self.vm}/{'the series ' if self.state == 'pruned' else ''}{self.label}"]
@@ -128,11 +130,12 @@ class VmSnapshots:
             machine = _quietly(one, world)
             if machine:
                 machines[machine["id"]] = machine
-                one.running = one.running or machine.get("state") == RUNNING
         if not machines:
             return world
         only = {"virtualmachineid": next(iter(machines))} if len(machines) == 1 else {}
-        for snapshot in client.list("listVMSnapshot", "vmSnapshot", unlimited=True, listall=True, **only):
+        read = partial(client.list, "listVMSnapshot", "vmSnapshot", unlimited=True, listall=True, **only)
+        busy = partial(_busy, frozenset(one.name or one.id for one in wanted), frozenset(machines))
+        for snapshot in settled(read, busy, client.connection.job_timeout):
             world.snapshots.setdefault(snapshot["virtualmachineid"], []).append(snapshot)
         on_storpool = [one for one in wanted if one.state == "reverted" or (one.state == "present" and one.verify != "off")]
         if on_storpool or any(one.state == "present" for one in wanted):
@@ -304,20 +307,27 @@ class VmSnapshots:
                 hint="nothing was changed; use another snapshot",
             )
         because = self._changed_since(present, machine["id"], world)
+        marked = any(tag.get("key") == MARK for tag in machine.get("tags") or ())
+        restart = wanted.stop_vm and (marked or (bool(because) and state == RUNNING))
+        if because and state == RUNNING and not wanted.stop_vm:
+            raise ChangeRefused(
+                f"VM {machine['name']} runs; CloudStack reverts disks only of stopped VMs",
+                hint="stop it, or set stop_vm: true, which also starts it again", allow_with="stop_vm: true",
+            )  # fmt: skip
+        if (because or restart) and state not in (RUNNING, STOPPED):
+            raise ChangeRefused(f"VM {machine['name']} is {state}", hint=_LATER)
+        about, tag = f"VM {machine['name']}", {"resourceids": machine["id"], "resourcetype": "UserVm", "tags[0].key": MARK}
         changes: list[Change] = []
+        if restart and because and state == RUNNING:
+            if not marked:
+                changes.append(Change("mark the VM", Command("createTags", {**tag, "tags[0].value": wanted.label}, about)))
+            changes.append(Change("stop the VM", Command("stopVirtualMachine", {"id": machine["id"]}, about)))
         if because:
-            if state not in (RUNNING, STOPPED):
-                raise ChangeRefused(f"VM {machine['name']} is {state}", hint=_LATER)
-            if state == RUNNING and not wanted.stop_vm:
-                raise ChangeRefused(
-                    f"VM {machine['name']} runs; CloudStack reverts disks only of stopped VMs",
-                    hint="stop it, or set stop_vm: true, which also starts it again", allow_with="stop_vm: true",
-                )  # fmt: skip
-            if state == RUNNING:
-                changes.append(Change("stop the VM", Command("stopVirtualMachine", {"id": machine["id"]}, f"VM {machine['name']}")))
             changes.append(Change("revert", Command("revertToVMSnapshot", {"vmsnapshotid": present["id"]}, wanted.label)))
-        if wanted.stop_vm and wanted.running and (because or state == STOPPED):
-            changes.append(Change("start the VM", Command("startVirtualMachine", {"id": machine["id"]}, f"VM {machine['name']}")))
+        if restart:
+            if because or state == STOPPED:
+                changes.append(Change("start the VM", Command("startVirtualMachine", {"id": machine["id"]}, about)))
+            changes.append(Change("unmark the VM", Command("deleteTags", tag, about)))
         notes = {
             "storpool": _group(present["id"], world),
             "differences": [],
@@ -375,6 +385,14 @@ def _quietly(wanted: WantedVmSnapshot, world: World) -> Mapping[str, Any] | None
         return one_of(world.machines[wanted.owner], wanted.vm, "vm", "VM")
     except OptionError:
         return None
+
+
+def _busy(names: frozenset[str], machines: frozenset[str], rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Tell whether something goes on with a declared VM snapshot."""
+    return any(
+        one.get("state") in _BUSY and one["virtualmachineid"] in machines and (one["id"] in names or one.get("displayname") in names)
+        for one in rows
+    )
 
 
 def _shown(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -103,7 +103,7 @@ class Api:
         target = paths.parse(wire)
         write = method == "POST"
         data = b"" if body is None else encode(body)
-        entry = Entry(cluster.name, method, wire, target.query, write, data)
+        entry = Entry(cluster.name, method, wire, target.query, write, data, plugin=True)
         self.world.log.add(entry)
         try:
             call = self._route(method, target)
@@ -202,7 +202,7 @@ class Api:
         if not self.world.faults:
             return None
         objects = set(target.args) | named_in(parsed[1])
-        return self.world.faults.take(cluster.name, call.query, call.write, objects)
+        return self.world.faults.take(cluster.name, call.query, call.write, objects, plugin=entry.plugin)
 
     async def _before(self, fault: Fault, cluster: Cluster, scope: Scope) -> None:
         if fault.kind == "delay":

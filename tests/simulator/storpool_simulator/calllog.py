@@ -8,17 +8,18 @@ import json
 
 
 class Entry:
-    """One call; `body` stays as it came until somebody reads the log."""
+    """One call; `body` stays as it came until somebody reads the log. `plugin`: CloudStack's own plugin made it, no client."""
 
-    __slots__ = ("body", "call", "cluster", "error", "fault", "method", "path", "status", "write")
+    __slots__ = ("body", "call", "cluster", "error", "fault", "method", "path", "plugin", "status", "write")
 
-    def __init__(self, cluster: str, method: str, path: str, call: str, write: bool, body: bytes) -> None:
+    def __init__(self, cluster: str, method: str, path: str, call: str, write: bool, body: bytes, plugin: bool = False) -> None:
         self.cluster = cluster
         self.method = method
         self.path = path
         self.call = call
         self.write = write
         self.body = body
+        self.plugin = plugin
         self.status: int | None = None
         self.error: str | None = None
         self.fault: str | None = None
@@ -37,6 +38,7 @@ class Entry:
             "path": self.path,
             "call": self.call,
             "write": self.write,
+            "plugin": self.plugin,
             "body": body,
             "status": self.status,
             "error": self.error,

@@ -29,7 +29,7 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 JOB_KINDS = frozenset(kind for kind in KINDS if kind.startswith("job_"))
 HOST_KINDS = frozenset(kind for kind in KINDS if kind.startswith("host_"))
-COMMON = {"call": "*", "skip": 0, "count": 1, "object": None, "cluster": None}
+COMMON = {"call": "*", "skip": 0, "count": 1, "object": None, "cluster": None, "plugin": None}
 
 
 @dataclass
@@ -41,16 +41,19 @@ class Fault:
     count: int = 1
     object: str | None = None
     cluster: str | None = None
+    plugin: bool | None = None
     more: dict[str, Any] = field(default_factory=dict)
     hits: int = 0
 
-    def matches(self, cluster: str, call: str, write: bool, objects: set[str]) -> bool:
+    def matches(self, cluster: str, call: str, write: bool, objects: set[str], plugin: bool = False) -> bool:
         if self.call not in ("*", call, "write" if write else "read"):
+            return False
+        if self.plugin is not None and self.plugin is not plugin:
             return False
         return (self.cluster is None or self.cluster == cluster) and (self.object is None or self.object in objects)
 
     def shown(self) -> dict:
-        common = {key: getattr(self, key) for key in ("id", "kind", "call", "skip", "count", "object", "cluster", "hits")}
+        common = {key: getattr(self, key) for key in ("id", "kind", "call", "skip", "count", "object", "cluster", "plugin", "hits")}
         return {**common, **self.more}
 
 
@@ -79,14 +82,17 @@ class Faults:
         self._faults[self._last] = Fault(id=self._last, kind=kind, more=more, **common)
         return self._last
 
-    def take(self, cluster: str, call: str, write: bool, objects: set[str], job: bool = False, host: bool = False) -> Fault | None:
+    def take(
+        self, cluster: str, call: str, write: bool, objects: set[str], job: bool = False, host: bool = False, plugin: bool = False
+    ) -> Fault | None:
         """The fault for this call; every matching fault counts it, the first that is due acts.
 
-        `job`: the call begins one; `host`: it is a command to a host, for which there are faults of their own.
+        `job`: the call begins one; `host`: it is a command to a host, for which there are faults of their own; `plugin`: CloudStack's
+        plugin makes it.
         """
         acting = None
         for fault in self._faults.values():
-            if not fault.matches(cluster, call, write, objects) or (fault.kind in HOST_KINDS) is not host:
+            if not fault.matches(cluster, call, write, objects, plugin) or (fault.kind in HOST_KINDS) is not host:
                 continue
             if fault.kind in JOB_KINDS and not job:
                 continue
