@@ -92,9 +92,9 @@ def test_prepare_makes_the_cache(clouds: Callable[[str], Simulator], version: st
     sim = clouds(version)
     id = plugin.template_id(sim)
     assert not is_cached(sim, id)
+    sim.reset_calls()
     answer = ok(sim, "prepareTemplate", templateid=id, zoneid=plugin.zone_id(sim))
     assert [one["id"] for one in answer["template"]] == [id]
-    sim.reset_calls()
     sim.settle()
     assert is_cached(sim, id)
     (snapshot,) = plugin.tagged(sim, id)
@@ -388,6 +388,24 @@ def test_an_image_with_a_backing_file_is_refused(cloud: Simulator, image: Path, 
 def test_what_cannot_be_registered(cloud: Simulator, change: dict[str, Any]) -> None:
     wanted = {"name": "x", "url": "file:///x", "format": "QCOW2", "hypervisor": "KVM", "zoneid": plugin.zone_id(cloud), **change}
     refused(cloud, "registerTemplate", **wanted)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_direct_download(clouds: Callable[[str], Simulator], version: str, image: Path) -> None:
+    """From 4.21 on a host fetches the image; its cache has no uuid tag (plugin sheet 4.1)."""
+    sim = clouds(version)
+    template = register(sim, image, directdownload=True)
+    assert (template["isready"], template["directdownload"], template["status"]) == (True, True, "Bypassed")
+    assert plugin.stored(sim) == {}
+    prepare(sim, template["id"])
+    if version < "4.21":
+        assert ref(sim)["state"] == "Failed" and "not supported" in sim.log()[-1]["text"]
+        return
+    assert plugin.tagged(sim, template["id"]) == [] and plugin.stored(sim) == {}
+    (snapshot,) = sim.get("SnapshotsList")[1]["data"]
+    assert snapshot["tags"] == {"cs": "template"} and ref(sim)["local_path"].endswith(snapshot["globalId"])
+    assert sim.read("~" + snapshot["globalId"], 0, MIB) == raw_of(image)[:MIB]
+    assert plugin.root(sim, plugin.deploy(sim, templateid=template["id"]))["size"] == 3 * MIB
 
 
 def test_isos(cloud: Simulator, tmp_path: Path) -> None:

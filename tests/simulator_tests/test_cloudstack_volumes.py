@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -329,6 +330,20 @@ def test_extract(cloud: Simulator) -> None:
     found = job(cloud, "extractVolume", id=root["id"], zoneid=plugin.zone_id(cloud), mode="HTTP_DOWNLOAD")["volume"]
     assert plugin.raw_digest(Path(found["url"].removeprefix("file://"))) == plugin.digest(cloud, root)
     assert [row["tags"]["cs"] for row in cloud.get("SnapshotsList")[1]["data"] if not row["deleted"]] == ["template"]
+
+
+def test_an_uploaded_volume_comes_to_storpool_at_its_first_attach(cloud: Simulator, tmp_path: Path) -> None:
+    raw, image = tmp_path / "disk.raw", tmp_path / "disk.qcow2"
+    raw.write_bytes(b"uploaded" * 65536)
+    subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(image)], check=True)
+    wanted = {"name": "up", "zoneid": plugin.zone_id(cloud), "url": image.as_uri(), "format": "QCOW2"}
+    made = job(cloud, "uploadVolume", **wanted)["volume"]
+    assert (made["state"], made["size"]) == ("Uploaded", raw.stat().st_size) and "path" not in made
+    attached = attach(cloud, made, plugin.deploy(cloud))
+    assert attached["state"] == "Ready" and cloud.read(plugin.gid(attached), 0, 16) == b"uploaded" * 2
+    assert not any(name.startswith("volumes/") for name in cloud.secondary()["files"])
+    assert "checksum" in failed_job(cloud, "uploadVolume", **wanted, checksum="0" * 32)["errortext"]
+    refused(cloud, "uploadVolume", **{**wanted, "format": "ISO"})
 
 
 def test_lists(cloud: Simulator) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import errors, nfs, offerings, resource_tags, storage, templates, vm_snapshots, volumes
 from .answers import date
-from .plugin import agents, cache, encryption, snapshots, vmsnapshots
+from .plugin import agents, cache, encryption, snapshots, uploads, vmsnapshots
 from .plugin import volumes as driver
 from .plugin.client import gid_of
 from .work import Steps
@@ -84,6 +84,8 @@ def materialise(cloud: Cloud, volume: Document) -> Steps:
     pool = cloud.pools[volume["pool"]] if volume["path"] is not None else volumes.pool_for(cloud, volume["zone"], offering)
     if not storage.on_storpool(pool):
         return (yield from nfs.create(cloud, volume, pool))
+    if volume["upload"] is not None:
+        return (yield from uploads.bring(cloud, volume, pool))
     row = None
     if volume["template"] is not None:
         row = yield from cache.ensure(cloud, volume["template"], pool["id"])

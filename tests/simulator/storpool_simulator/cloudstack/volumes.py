@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 ROOT, DATA = "ROOT", "DATADISK"
 ALLOCATED, CREATING, READY, RESIZING = "Allocated", "Creating", "Ready", "Resizing"
+UPLOADED, UPLOAD_ERROR = "Uploaded", "UploadError"
 DESTROY, EXPUNGING, EXPUNGED = "Destroy", "Expunging", "Expunged"
 GIB = 1 << 30
 # Device 3 is the CD-ROM's
@@ -48,6 +49,8 @@ def new(cloud: Cloud, id: str, name: str, account: str, zone: str, size: int, **
         "display": True,
         "protected": False,
         "encrypt": None,
+        # Of an uploaded one: its image store, and its file there
+        "upload": None,
         "provisioning": "thin",
         "extractable": True,
         "chain": None,

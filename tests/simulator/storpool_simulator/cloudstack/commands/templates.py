@@ -17,7 +17,6 @@ from ..work import Steps
 
 FILTERS = ("featured", "self", "selfexecutable", "sharedexecutable", "executable", "community", "all")
 ABOUT = ("Template", "id")
-SCHEMES = ("http://", "https://", "file://", "ftp://")
 EVERY_ZONE = "-1"
 UPDATES = {
     "name": "name",
@@ -148,7 +147,7 @@ def _zones(request: Request) -> list[str]:
 
 def _register(request: Request, form: str, **more: Any) -> dict:
     cloud, params = request.cloud, request.params
-    if not params["url"].lower().startswith(SCHEMES):
+    if not params["url"].lower().startswith(templates.SCHEMES):
         raise errors.invalid(f"Unsupported scheme for url: {params['url']}")
     if form not in secondary.SUFFIXES or (form == "ISO") is not bool(more.get("iso")):
         raise errors.invalid(f"{form} is not an image format that can be registered so")
@@ -176,8 +175,9 @@ def _register(request: Request, form: str, **more: Any) -> dict:
         direct=params.get("directdownload", False),
         **more,
     )
+    direct = {"state": templates.READY, "download_state": templates.BYPASSED} if template["direct"] else {}
     for store in stores:
-        templates.add_copy(cloud, template, store)
+        templates.add_copy(cloud, template, store, **direct)
     shown = [request.cloud.facts.checked(request.command, templates.shown(cloud, template, zone)) for zone in template["zones"]]
     assert request.command.object is not None
     return {"count": len(shown), request.command.object: shown}

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...store import Document
-from .. import access, answers, errors, offerings, resource_tags, vms, volumes
+from .. import access, answers, errors, offerings, qemu, resource_tags, secondary, templates, vms, volumes
 from ..cloud import Cloud
 from ..ids import new_id
 from ..plugin import extraction
@@ -16,7 +16,7 @@ from ..plugin import volumes as driver
 from ..registry import command
 from ..request import Request
 from ..volumes import GIB
-from ..work import Steps
+from ..work import Chore, Steps
 
 ABOUT = ("Volume", "id")
 PROTECTED = "Volume [id = {id}, name = {name}] has delete protection enabled and cannot be deleted."
@@ -162,6 +162,44 @@ def create_volume(request: Request) -> Steps:
     return _answer(request, volume["id"])
 
 
+def _create_upload(request: Request) -> str:
+    cloud, params = request.cloud, request.params
+    zone, form = request.found("zoneid", cloud.zones)["id"], params["format"].upper()
+    if form not in secondary.FORMS or form == "ISO":
+        raise errors.invalid(f"File format {params['format']} is not supported")
+    if not params["url"].lower().startswith(templates.SCHEMES):
+        raise errors.invalid(f"Unsupported scheme for url: {params['url']}")
+    offering = request.found("diskofferingid", cloud.disk_offerings)["id"] if "diskofferingid" in params else None
+    store = cloud.secondary.store_of(zone)
+    if store is None:
+        raise errors.failure(f"Unable to find image store in zone {cloud.zones[zone]['name']}")
+    id, account = new_id(), access.new_owner(request)
+    volume = volumes.new(cloud, id, params["name"], account, zone, 0, state="NotUploaded", offering=offering)
+    path = f"volumes/{cloud.accounts[account]['dbid']}/{volume['dbid']}/{id}.{secondary.SUFFIXES[form]}"
+    cloud.volumes.change(id, upload={"store": store["id"], "path": path, "format": form})
+    return id
+
+
+@command("uploadVolume", create=_create_upload, instance=("Volume", ""), package="user.volume")
+def upload_volume(request: Request) -> Steps:
+    """The job waits for the download, which CloudStack lets go on behind it; the volume comes to StorPool at its first attach."""
+    cloud, params = request.cloud, request.params
+    assert request.entity is not None
+    volume = cloud.volumes[request.entity]
+    upload = volume["upload"]
+    path = cloud.secondary.place(cloud.stores[upload["store"]], upload["path"])
+    try:
+        yield Chore(lambda: templates.fetch(params["url"], path))
+        size = yield Chore(lambda: templates.check(path, upload["format"], params.get("checksum")))
+    except qemu.ImageError as error:
+        path.unlink(missing_ok=True)
+        cloud.volumes.change(volume["id"], state=volumes.UPLOAD_ERROR)
+        cloud.world.commit()
+        raise errors.failure(f"Failed to upload volume {volume['name']}: {error}") from error
+    cloud.volumes.change(volume["id"], state=volumes.UPLOADED, size=templates.rounded(size))
+    return _answer(request, volume["id"])
+
+
 # Attach, detach
 
 
@@ -172,7 +210,7 @@ def _check_attach(request: Request) -> None:
         raise errors.invalid("Please specify a volume of type DATADISK")
     if volume["vm"] is not None:
         raise errors.invalid("Please specify a volume that is not attached to any VM.")
-    if volume["state"] not in (volumes.ALLOCATED, volumes.READY):
+    if volume["state"] not in (volumes.ALLOCATED, volumes.READY, volumes.UPLOADED):
         raise errors.invalid(f"Volume state must be in Allocated, Ready or in Uploaded state; it is {volume['state']}")
     if vm["state"] not in (vms.RUNNING, vms.STOPPED):
         raise errors.invalid("Please specify a VM that is either running or stopped.")
@@ -433,7 +471,7 @@ def _check_delete(cloud: Cloud, volume: Document) -> None:
     refuse_protected(cloud, volume)
     if volume["vm"] is not None:
         raise errors.invalid("Please specify a volume that is not attached to any VM.")
-    if volume["state"] not in (volumes.ALLOCATED, volumes.READY, volumes.DESTROY, "UploadError", "Uploaded"):
+    if volume["state"] not in (volumes.ALLOCATED, volumes.READY, volumes.DESTROY, volumes.UPLOAD_ERROR, volumes.UPLOADED):
         raise errors.invalid(f"Please specify a volume that can be deleted; this one is in state {volume['state']}")
 
 

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import errors, qemu, secondary, storage, templates
@@ -70,6 +72,8 @@ def _ensure(cloud: Cloud, template_id: str, pool_id: str) -> Steps:
 def _make(cloud: Cloud, template: Document, pool: Document, source: Document) -> Steps:
     """The globalId of the cached snapshot and its size."""
     client = Client.of_pool(cloud, pool)
+    if template["direct"]:
+        return (yield from _fetch(cloud, client, template, pool))
     base = _base(cloud, template, pool, source)
     if base is not None:
         # A template made from a volume or snapshot: a child of its base, without any copy (plugin sheet 4.1)
@@ -124,6 +128,31 @@ def _convert(cloud: Cloud, client: Client, template: Document, pool: Document, s
     finally:
         agents.detach(cloud, host, volume)
     return size
+
+
+def _fetch(cloud: Cloud, client: Client, template: Document, pool: Document) -> Steps:
+    """Direct download (4.21): a host fetches the image and does it all by itself; no uuid tag tells the template (plugin sheet 4.1)."""
+    if not cloud.traits.direct_download or template["format"] != "QCOW2":
+        raise agents.HostError(f"direct download of {template['format']} templates is not supported")
+    host = agents.endpoint(cloud, pool["zone"], client.cluster.id)
+    yield from agents.delayed(cloud, agents.DOWNLOAD_TEMPLATE, template["id"], template["name"], pool["id"], pool["name"])
+    own = Client.of_host(cloud, host)
+    with tempfile.TemporaryDirectory(dir=cloud.world.state) as place:
+        file = Path(place) / "image"
+        yield Chore(lambda: templates.fetch(template["url"], file))
+        size = templates.rounded((yield Chore(lambda: templates.check(file, template["format"], template["checksum"]))))
+        volume = own.volume_create(size, tags.tags(None, tags.TEMPLATE), template=client.template)
+        agents.attach(cloud, host, volume)
+        try:
+            target = agents.writable(cloud, volume)
+            yield Chore(lambda: qemu.convert(file, "qcow2", target, existing=True, empty=True))
+            agents.written(cloud, volume)
+        finally:
+            agents.detach(cloud, host, volume)
+    snapshot = own.volume_snapshot(volume, tags.tags(None, tags.TEMPLATE))
+    own.volume_delete(volume)
+    cloud.templates.change(template["id"], size=size)
+    return snapshot, size
 
 
 # prepareTemplate: a queue that threads of the management server serve; failures are only logged

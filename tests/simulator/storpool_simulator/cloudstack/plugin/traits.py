@@ -29,6 +29,8 @@ class Traits:
         self.bypass_setting = not has("4.21.0")
         # A snapshot of an encrypted volume of a running VM: with bypass, or (later) with backup
         self.encrypted_needs_backup = has("4.21.0")
+        # Hosts fetch templates of direct download themselves (#9833)
+        self.direct_download = has("4.21.0")
         self.replication = has("4.21.0")
         self.deploys_from_storage = has("4.21.0")
         # A snapshot that StorPool no longer has counts as deleted

@@ -75,7 +75,11 @@ def create(cloud: Cloud, volume: Document, pool: Document, *, parent: str | None
         size = size_on_storpool(volume)
         if parent is not None:
             # What is smaller than its parent is raised to it; the database is not told (plugin sheet 5.2)
-            size = max(size, client.snapshot(parent)["size"])
+            known = client.snapshot(parent)["size"]
+            size = max(size, known)
+            if not volume["size"]:
+                # Of a template of direct download nobody knew it before
+                cloud.volumes.change(volume["id"], size=known)
         gid = client.volume_create(
             size,
             all_tags(cloud, volume, wanted),
