@@ -87,7 +87,9 @@ EXAMPLES = r"""
 
 # Let the hosts of a group tell their node ids themselves.
 - name: Ask each host
-  ansible.builtin.command: storpool_confget SP_OURID
+  ansible.builtin.shell:
+    cmd: set -o pipefail; storpool_confget | sed -n 's/^SP_OURID=//p'
+    executable: /bin/bash
   register: ourid
   delegate_to: "{{ item }}"
   loop: "{{ groups['kvm'] | default([]) }}"
@@ -99,7 +101,7 @@ EXAMPLES = r"""
     cluster: kvm1
     sp_node_ids: "{{ dict(ourid.results | map(attribute='item') | zip(ids)) }}"
   vars:
-    ids: "{{ ourid.results | map(attribute='stdout') | map('split', '=') | map('last') }}"
+    ids: "{{ ourid.results | map(attribute='stdout') }}"
   register: cluster
 """
 
