@@ -11,26 +11,33 @@ StorPool by the tag ``uuid``, which is CloudStack's id, on one snapshot for each
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, tzinfo
+from dataclasses import dataclass, field
+from datetime import tzinfo
 from functools import partial
 from typing import Any, Callable
 
 from .._cloudstack import CloudStack, Command
 from .._errors import ChangeRefused, CollectionError, OptionError
 from .._plan import Change, JointWait, Plan
-from ._cloud import Directory, Owner, one_of, parse_owner, settled, storpool_address
-from .retention import RULES, Rules, check_most, kept, parse_rules
-from .series import NamePattern, parse_zone
+from ._cloud import Directory, Owner, asked_or_all, one_of, parse_owner, settled
+from .cloud_series import (
+    LATER,
+    RUNNING,
+    STOPPED,
+    Naming,
+    Standing,
+    changed_since,
+    parse_naming,
+    standings,
+    with_retention,
+    with_vm_stopped,
+)
+from .series import parse_zone
 
 READY, ERROR = "Ready", "Error"
 _BUSY = frozenset({"Allocated", "Creating", "Reverting", "Expunging"})  # what passes by itself
 DISK = "Disk"
-RUNNING, STOPPED = "Running", "Stopped"
-# A VM that is stopped to be reverted carries this tag until it runs again, so that a run after an interrupted one starts it.
-MARK = "ansible-start-after-revert"
 _PROOF = 10  # seconds in which StorPool has to show the group
-_LATER = "wait until CloudStack is done with it and run the task again"
 _CREATE_HINTS = (
     ("maximum", "delete some (retention does: keep_last), or raise the setting vmsnapshot.max"),
     ("volume snapshot", "wait until the volume snapshots of this VM are done"),
@@ -49,11 +56,9 @@ class WantedVmSnapshot:
     id: str | None
     now: float
     zone: tzinfo
-    pattern: NamePattern | None = None
+    naming: Naming
     description: str | None = None
     stop_vm: bool = False
-    rules: Rules | None = None
-    max_deletes: int | None = None
     verify: str = "strict"
 
     def names(self) -> Sequence[str]:
@@ -68,14 +73,15 @@ class World:
     """What was read: VMs by owner, VM snapshots and volumes by the id of their VM, and of StorPool the groups by the id of the VM snapshot
     (``None``: it was not asked).
 
-    ``written`` is, for each volume of StorPool's by address, the snapshot it stands on and the bytes written since. ``look`` reads again.
+    ``written`` is, for each of StorPool's volumes (by address) and snapshots (by name), the snapshot it stands on and the bytes it has of
+    its own. ``look`` reads again.
     """
 
     machines: dict[Owner, list[dict[str, Any]]]
     snapshots: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     volumes: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     groups: dict[str, list[dict[str, Any]]] | None = None
-    written: dict[str, tuple[str, int | None]] = field(default_factory=dict)
+    written: dict[str, Standing] = field(default_factory=dict)
     look: Callable[[CloudStack], World] | None = None
 
 
@@ -88,29 +94,13 @@ class VmSnapshots:
 
     def parse(self, options: Mapping[str, Any], now: float) -> WantedVmSnapshot:
         """Return what is wanted of one VM snapshot or series. :raises OptionError: names the option that cannot be meant."""
-        texts = {name: options[name] and options[name].strip() for name in ("name", "id", "vm")}
-        if not texts["vm"]:
+        machine, identity = (options[name] and options[name].strip() for name in ("vm", "id"))
+        if not machine:
             raise OptionError("vm", options["vm"], "is needed: the name or id of the VM")
         state, zone = options["state"], parse_zone(options["timezone"])
-        if not texts["name"] and not (texts["id"] and state in ("absent", "reverted")):
-            raise OptionError("name", options["name"], "is needed: without a name each run would take another snapshot")
-        pattern = NamePattern(texts["name"]) if texts["name"] else None
-        if pattern and pattern.per_volume:
-            raise OptionError("name", texts["name"], "has {volume} in it; a VM snapshot is one of all volumes")
-        rules = parse_rules(options)
-        name = pattern and (pattern.text if state == "pruned" else pattern.render(datetime.fromtimestamp(now, zone)))
-        wanted = WantedVmSnapshot(
-            f"{texts['vm']}/{name or texts['id']}", state, parse_owner(options), texts["vm"], name, texts["id"], now, zone
-        )
-        if rules is None and state == "pruned":
-            raise OptionError("state", state, "needs at least one of " + ", ".join(f"keep_{rule}" for rule in RULES))
-        if rules is not None and state not in ("present", "pruned"):
-            raise OptionError("state", state, "cannot be combined with retention; use state: pruned to take no snapshot")
-        if rules is not None and not pattern.timed:
-            raise OptionError("name", texts["name"], "has no time in it, as in nightly-%Y%m%d, so retention has no series")
-        wanted.pattern, wanted.rules, wanted.max_deletes = pattern, rules, options["max_deletes"]
-        if wanted.max_deletes is not None and (rules is None or wanted.max_deletes < 0):
-            raise OptionError("max_deletes", wanted.max_deletes, "is for retention (keep_last and the like), and not negative")
+        naming = parse_naming(options, now, zone, ("absent", "reverted"), "a VM snapshot is one of all volumes")
+        label = f"{machine}/{naming.name or identity}"
+        wanted = WantedVmSnapshot(label, state, parse_owner(options), machine, naming.name, identity, now, zone, naming)
         wanted.description, wanted.stop_vm, wanted.verify = options["description"], bool(options["stop_vm"]), options["verify"]
         if wanted.stop_vm and state != "reverted":
             raise OptionError("stop_vm", True, "is for state: reverted; CloudStack takes VM snapshots of running VMs")
@@ -124,7 +114,7 @@ class VmSnapshots:
         world = World({}, look=partial(self.observe, wanted=wanted))
         for owner in dict.fromkeys(one.owner for one in wanted):
             names = {one.vm for one in wanted if one.owner == owner}
-            world.machines[owner] = _machines(client, directory, owner, names)
+            world.machines[owner] = asked_or_all(client, directory, owner, "listVirtualMachines", "virtualmachine", names)
         machines = {}
         for one in wanted:
             machine = _quietly(one, world)
@@ -144,13 +134,12 @@ class VmSnapshots:
                     world.volumes.setdefault(volume["virtualmachineid"], []).append(volume)
         if on_storpool:
             world.groups = {}
-            for snapshot in client.storpool.snapshots():
+            snapshots = client.storpool.snapshots()
+            for snapshot in snapshots:
                 if snapshot["tags"].get("cs") == "group" and not snapshot["deleted"]:
                     world.groups.setdefault(snapshot["tags"].get("uuid", ""), []).append(snapshot)
-        if any(one.state == "reverted" for one in wanted):
-            stored = {one["name"]: one["storedSize"] for one in client.storpool.volumes_space()}
-            for volume in client.storpool.volumes():
-                world.written[f"~{volume['globalId']}"] = world.written[volume["name"]] = (volume["parentName"], stored.get(volume["name"]))
+            if any(one.state == "reverted" for one in wanted):
+                world.written = standings(client.storpool)
         return world
 
     # -- plan
@@ -172,7 +161,7 @@ class VmSnapshots:
             if wanted.state == "pruned":
                 return self._with_retention(wanted, Plan(wanted.label, None, None), machine, world)
             plan = self._plan_new(wanted, machine, world) if present is None else self._plan_present(wanted, machine, present, world)
-            return self._with_retention(wanted, plan, machine, world) if wanted.rules else plan
+            return self._with_retention(wanted, plan, machine, world) if wanted.naming.rules else plan
         except CollectionError as exc:
             document = present and _shown(present)
             return Plan(wanted.label, document, document, refused=exc)
@@ -190,7 +179,7 @@ class VmSnapshots:
 
     def _plan_new(self, wanted: WantedVmSnapshot, machine: Mapping[str, Any], world: World) -> Plan:
         if machine.get("state") not in (RUNNING, STOPPED):
-            raise ChangeRefused(f"VM {machine['name']} is {machine.get('state')}; no snapshot can be taken of it now", hint=_LATER)
+            raise ChangeRefused(f"VM {machine['name']} is {machine.get('state')}; no snapshot can be taken of it now", hint=LATER)
         volumes = world.volumes.get(machine["id"], ())
         if not volumes:
             raise ChangeRefused(f"VM {machine['name']} has no volumes to take a snapshot of", hint="start it once, or attach a volume")
@@ -213,7 +202,7 @@ class VmSnapshots:
         if present["state"] != READY:
             raise ChangeRefused(
                 f"VM snapshot {wanted.label} is {present['state']}",
-                hint="delete it (state: absent) and take another" if present["state"] == ERROR else _LATER,
+                hint="delete it (state: absent) and take another" if present["state"] == ERROR else LATER,
             )
         notes = {"storpool": _group(present["id"], world), "differences": self._compared(present, machine["id"], world)}
         if notes["differences"] and wanted.verify == "strict":
@@ -258,33 +247,13 @@ class VmSnapshots:
 
     # retention
 
-    def _with_retention(self, wanted: WantedVmSnapshot, plan: Plan, machine: Mapping[str, Any], world: World) -> Plan:
+    @staticmethod
+    def _with_retention(wanted: WantedVmSnapshot, plan: Plan, machine: Mapping[str, Any], world: World) -> Plan:
         """Return ``plan`` with the deletions that leave of the series only what the rules keep."""
-        creating = plan.before is None and plan.after is not None
-        expression = wanted.pattern.expression("")
-        rows = [one for one in world.snapshots.get(machine["id"], ()) if expression.fullmatch(one.get("displayname") or "")]
-        busy = [one for one in rows if one["state"] not in (READY, ERROR)]
-        series = [(one["displayname"], _moment(one["created"])) for one in rows if one["state"] == READY]
-        newest = max((moment for _name, moment in series), default=0)
-        if creating:
-            # What is made now is the newest, however the clocks of this machine and of the server differ.
-            series.append((wanted.name, max(int(wanted.now), newest)))
-        reasons = kept(series, wanted.rules, wanted.zone)
-        doomed = sorted(
-            (one for one in rows if one["displayname"] not in reasons and one not in busy), key=lambda one: _moment(one["created"])
+        rows = [{**one, "name": one.get("displayname")} for one in world.snapshots.get(machine["id"], ())]
+        return with_retention(
+            wanted, plan, rows, READY, ERROR, lambda row, action: _removal(row["id"], f"{wanted.vm}/{row['name']}", action)
         )
-        deleted = [one["displayname"] for one in doomed]
-        check_most(wanted.label, deleted, wanted.max_deletes)
-        removals = [_removal(one["id"], f"{wanted.vm}/{one['displayname']}", f"delete ({one['displayname']})") for one in doomed]
-        before = sorted(one["displayname"] for one in rows)
-        after = sorted({*before, *([wanted.name] if creating else [])} - {*deleted})
-        warnings = [*plan.warnings, *(f"retention leaves {one['displayname']} alone, which is {one['state']}" for one in busy)]
-        notes = {**plan.notes, "retention": {"kept": reasons, "deleted": deleted}}
-        if plan.notes:
-            plan.notes.update(notes)  # the proof completes this one
-            notes = plan.notes
-        changes = [*plan.changes, *removals]
-        return replace(plan, changes=changes, notes=notes, warnings=warnings, beside=({"series": before}, {"series": after}))
 
     # reverted
 
@@ -293,13 +262,13 @@ class VmSnapshots:
             known = ", ".join(sorted(str(one.get("displayname")) for one in world.snapshots.get(machine["id"], ()))[:20]) or "none"
             raise OptionError("name", wanted.name or wanted.id, f"is no snapshot of VM {machine['name']}; there are: {known}")
         if present["state"] != READY:
-            raise ChangeRefused(f"VM snapshot {wanted.label} is {present['state']}", hint=_LATER)
+            raise ChangeRefused(f"VM snapshot {wanted.label} is {present['state']}", hint=LATER)
         if present.get("type") != DISK:
             raise ChangeRefused(
                 f"VM snapshot {wanted.label} has the VM's memory in it, so StorPool does not have it as a group",
                 hint="revert it in CloudStack",
             )
-        shown, state = _shown(present), machine.get("state")
+        shown = _shown(present)
         differences = self._compared(present, machine["id"], world)
         if differences:
             raise ChangeRefused(
@@ -307,27 +276,8 @@ class VmSnapshots:
                 hint="nothing was changed; use another snapshot",
             )
         because = self._changed_since(present, machine["id"], world)
-        marked = any(tag.get("key") == MARK for tag in machine.get("tags") or ())
-        restart = wanted.stop_vm and (marked or (bool(because) and state == RUNNING))
-        if because and state == RUNNING and not wanted.stop_vm:
-            raise ChangeRefused(
-                f"VM {machine['name']} runs; CloudStack reverts disks only of stopped VMs",
-                hint="stop it, or set stop_vm: true, which also starts it again", allow_with="stop_vm: true",
-            )  # fmt: skip
-        if (because or restart) and state not in (RUNNING, STOPPED):
-            raise ChangeRefused(f"VM {machine['name']} is {state}", hint=_LATER)
-        about, tag = f"VM {machine['name']}", {"resourceids": machine["id"], "resourcetype": "UserVm", "tags[0].key": MARK}
-        changes: list[Change] = []
-        if restart and because and state == RUNNING:
-            if not marked:
-                changes.append(Change("mark the VM", Command("createTags", {**tag, "tags[0].value": wanted.label}, about)))
-            changes.append(Change("stop the VM", Command("stopVirtualMachine", {"id": machine["id"]}, about)))
-        if because:
-            changes.append(Change("revert", Command("revertToVMSnapshot", {"vmsnapshotid": present["id"]}, wanted.label)))
-        if restart:
-            if because or state == STOPPED:
-                changes.append(Change("start the VM", Command("startVirtualMachine", {"id": machine["id"]}, about)))
-            changes.append(Change("unmark the VM", Command("deleteTags", tag, about)))
+        revert = Change("revert", Command("revertToVMSnapshot", {"vmsnapshotid": present["id"]}, wanted.label))
+        changes = with_vm_stopped(machine, wanted, because, revert, "disks")
         notes = {
             "storpool": _group(present["id"], world),
             "differences": [],
@@ -338,20 +288,10 @@ class VmSnapshots:
 
     @staticmethod
     def _changed_since(present: Mapping[str, Any], machine: str, world: World) -> str | None:
-        """Return why a volume may not have the content of the snapshot; ``None`` when all are known to have it.
-
-        StorPool compares no contents; a volume that stands on a snapshot of the group and has no bytes of its own has its content.
-        """
+        """Return why a volume may not have the content of the snapshot; ``None`` when all are known to have it."""
         names = {one["name"] for one in world.groups.get(present["id"], ())}
-        for volume in world.volumes.get(machine, ()):
-            parent, stored = world.written.get(storpool_address(volume.get("path")) or "", ("", None))
-            if parent not in names:
-                return f"volume {volume['name']} does not stand on it"
-            if stored is None:
-                return f"StorPool does not say how much was written to volume {volume['name']}"
-            if stored:
-                return f"{stored} bytes were written to volume {volume['name']} since"
-        return None
+        reasons = (changed_since(volume, names, world.written) for volume in world.volumes.get(machine, ()))
+        return next((reason for reason in reasons if reason), None)
 
     # absent
 
@@ -369,15 +309,6 @@ class VmSnapshots:
     def show(self, document: dict[str, Any]) -> dict[str, Any]:
         """Return a VM snapshot for the diff."""
         return {key: value for key, value in document.items() if key != "id"}
-
-
-def _machines(client: CloudStack, directory: Directory, owner: Owner, names: set[str]) -> list[dict[str, Any]]:
-    """Return the VMs that may be meant: one is asked for, several come from the listing."""
-    within = directory.within(owner)
-    if len(names) == 1:
-        name = next(iter(names))
-        return client.list("listVirtualMachines", "virtualmachine", **directory.asked(name), **within)
-    return client.list("listVirtualMachines", "virtualmachine", unlimited=True, **within)
 
 
 def _quietly(wanted: WantedVmSnapshot, world: World) -> Mapping[str, Any] | None:
@@ -428,11 +359,6 @@ def _removal(identity: str, label: str, action: str) -> Change:
 
 def _on_storpool(volume: Mapping[str, Any]) -> bool:
     return str(volume.get("path") or "").startswith("/dev/storpool")
-
-
-def _moment(text: str) -> int:
-    """Return UNIX seconds of a time as CloudStack tells it, ``2026-11-22T18:00:00+0000``."""
-    return int(datetime.strptime(text, "%Y-%m-%dT%H:%M:%S%z").timestamp())
 
 
 VM_SNAPSHOTS = VmSnapshots()

@@ -1,0 +1,114 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The playbooks snapshot_vms, revert_vm and move_volumes, by their names: check mode, the real run, another one, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+from conftest import CLOUDSTACKS
+from prediction import differences, not_silent
+
+
+@pytest.fixture
+def simulator(cloud_of):
+    return cloud_of(CLOUDSTACKS[-1])
+
+
+@pytest.fixture
+def play(playbook):
+    """`play("revert_vm", vm="db1")` runs it with revert_vm_vm and so on."""
+
+    def run(name, /, check=False, **given):
+        variables = {f"{name}_{key}": value for key, value in given.items()}
+        return playbook(Path(f"storpool.cloudstack.{name}"), variables=variables, check=check, diff=True)
+
+    return run
+
+
+@pytest.fixture
+def thrice(play, calls):
+    """`thrice("revert_vm", ...)` predicts, does and does again, and returns the real run."""
+
+    def run(name, /, **given):
+        calls()
+        predicted = play(name, check=True, **given)
+        assert (predicted.rc, calls().writes) == (0, []), predicted.output
+        real = play(name, **given)
+        assert real.rc == 0, real.output
+        assert differences(predicted, real) == []
+        calls()
+        again = play(name, **given)
+        assert again.rc == 0 and not_silent(again, calls().writes) == [], again.output
+        return real
+
+    return run
+
+
+@pytest.fixture
+def db1(simulator):
+    machine = simulator.deploy("db1")
+    root = next(one for one in simulator.cs("listVolumes", listall=True)[1]["volume"])
+    return {**machine, "root": f"~{root['path'].rpartition('/')[2]}"}
+
+
+def test_snapshot_vms(thrice, play, simulator, db1):
+    simulator.deploy("web1")
+    real = thrice("snapshot_vms", vms=["db1", "web1"], name="nightly-%Y", keep_last=1)
+    year = datetime.now(timezone.utc).strftime("%Y")
+    assert real.result("Summary")["msg"] == [f"{vm}/nightly-{year}: create" for vm in ("db1", "web1")]
+    older = thrice("snapshot_vms", vms="db1", name="old-2019%m", keep_last=3)
+    assert older.changed == 1
+
+
+def test_revert_vm_keeps_what_is_lost(thrice, play, simulator, run_module, db1):
+    assert run_module("cloudstack_vm_snapshot", vm="db1", name="before")["changed"]
+    content = simulator.content(db1["root"])["sha256"]
+    simulator.write(db1["root"], b"x" * 4096)
+    real = thrice("revert_vm", vm="db1", snapshot="before", stop=True, keep_as="undo")
+    assert "revert, start the VM" in real.result("Summary")["msg"] and "written to volume" in real.result("Summary")["msg"]
+    assert simulator.content(db1["root"])["sha256"] == content
+    names = {one["displayname"] for one in simulator.cs("listVMSnapshot", listall=True)[1]["vmSnapshot"]}
+    assert names == {"before", "undo"}
+
+
+def test_revert_vm_refuses_a_running_vm(play, simulator, run_module, db1, calls):
+    assert run_module("cloudstack_vm_snapshot", vm="db1", name="before")["changed"]
+    simulator.write(db1["root"], b"x" * 4096)
+    calls()
+    run = play("revert_vm", vm="db1", snapshot="before")
+    assert run.rc == 2 and "reverts disks only of stopped VMs" in json.dumps(run.failures) and calls().writes == []
+
+
+def test_move_volumes(thrice, simulator, run_module, db1):
+    assert run_module("cloudstack_storage_pool", name="storpool-hybrid", zone="sofia", template="hybrid")["changed"]
+    made = run_module("cloudstack_volume", names=["a", "b"], zone="sofia", offering="Custom", size="1G", vm="db1")
+    assert made["summary"]["changed"] == 2, made
+    real = thrice("move_volumes", names=["a", "b"], storage_pool="storpool-hybrid")
+    assert real.result("Summary")["msg"] == ["a: migrate", "b: migrate"]
+    rows = {one["name"]: one for one in simulator.cs("listVolumes", listall=True)[1]["volume"]}
+    for name in ("a", "b"):
+        there = simulator.get(f"Volume/~{rows[name]['path'].rpartition('/')[2]}")[1]["data"][0]
+        assert (rows[name]["storage"], there["templateName"]) == ("storpool-hybrid", "hybrid")
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "problem"),
+    [
+        ("snapshot_vms", {}, "missing required arguments: snapshot_vms_vms"),
+        ("snapshot_vms", {"vms": ["a"], "keep_dayly": 1}, "Nobody knows the variables snapshot_vms_keep_dayly"),
+        ("revert_vm", {"vm": "a"}, "missing required arguments: revert_vm_snapshot"),
+        ("revert_vm", {"vm": "a", "snapshot": "b", "stop": "perhaps"}, "revert_vm_stop"),
+        ("move_volumes", {"names": ["a"]}, "missing required arguments: move_volumes_storage_pool"),
+        ("move_volumes", {"names": ["a"], "storage_pool": "p", "parallel": "many"}, "move_volumes_parallel"),
+    ],
+)
+def test_variables_that_cannot_be_meant(play, calls, name, given, problem):
+    calls()
+    run = play(name, **given)
+    assert run.rc == 2 and problem in json.dumps(run.failures), run.output
+    assert calls().entries == []
