@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from storpool_simulator.testing import Simulator
 
-from .cloudstack_support import VERSIONS, failed_job, job, named, ok
+from .cloudstack_support import VERSIONS, failed_job, job, named, ok, refused
 from .plugin_support import (
     data_disk,
     deploy,
@@ -28,6 +28,7 @@ from .plugin_support import (
     volumes,
     zone_id,
 )
+from .support import wait_until
 from .test_cloudstack_pools import url_of
 
 every_version = pytest.mark.parametrize("version", VERSIONS)
@@ -311,3 +312,40 @@ def test_volumes_on_nfs(cloud: Simulator) -> None:
     job(cloud, "destroyVirtualMachine", id=vm["id"], expunge=True)
     ok(cloud, "deleteVolume", id=disk["id"])
     assert not list((cloud.state_dir / "primary" / nfs).iterdir())
+
+
+# A server that goes down
+
+
+@pytest.mark.parametrize("call", ["migrateVolume", "migrateVirtualMachineWithVolume"])
+def test_a_killed_server_goes_on(start: Callable[..., Simulator], call: str) -> None:
+    sim = start(cloudstack="4.20.2")
+    nfs_pool(sim)
+    vm = deploy(sim, serviceofferingid=on_nfs(sim)["service"])
+    disk = root(sim, vm)
+    if call == "migrateVolume":
+        stop(sim, vm)
+        sim.fault("host_slow", "StorPoolDownloadVolume", seconds=30)
+        started = ok(sim, call, volumeid=disk["id"], storageid=pool_id(sim))
+    else:
+        sim.fault("host_slow", "Migrate", seconds=30)
+        target = next(id for name, id in hosts(sim).items() if name.startswith("kvm") and name != vm["hostname"])
+        params = {"migrateto[0].volume": disk["id"], "migrateto[0].pool": pool_id(sim)}
+        started = ok(sim, call, virtualmachineid=vm["id"], hostid=target, **params)
+
+    def states() -> tuple[str, str]:
+        ok(sim, "queryAsyncJobResult", jobid=started["jobid"])
+        return volume(sim, disk["id"])["state"], ok(sim, "listVirtualMachines", id=vm["id"])["virtualmachine"][0]["state"]
+
+    wait_until(lambda: "Migrating" in states())
+    sim.kill()
+    sim.start()
+    wait_until(lambda: ok(sim, "queryAsyncJobResult", jobid=started["jobid"])["jobstatus"] == 1)
+    assert volume(sim, disk["id"])["storage"] == "storpool-nvme" and "Migrating" not in states()
+
+
+def test_no_snapshots_of_volumes_on_nfs(cloud: Simulator) -> None:
+    nfs_pool(cloud)
+    vm = deploy(cloud, serviceofferingid=on_nfs(cloud)["service"])
+    stop(cloud, vm)
+    assert refused(cloud, "createSnapshot", volumeid=root(cloud, vm)["id"])["errorcode"] == 501

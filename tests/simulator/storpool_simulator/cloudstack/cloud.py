@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from . import nfs
 from .bmc import Bmcs
 from .engine import Engine
 from .facts import Facts
@@ -107,6 +108,7 @@ class Cloud:
         self.workshop.abandon_all()
         self.timeline.start_anew()
         self.secondary.clear()
+        nfs.clear(self)
         self.journal.clear()
 
     def table(self, kind: str) -> Table:

@@ -110,6 +110,10 @@ class Workshop:
         finally:
             self._locks.discard(key)
 
+    def is_busy(self, key: str) -> bool:
+        """Whether steps are under way under the key; what says so in the tables alone was cut short with its server."""
+        return key in self._locks
+
     async def idle(self) -> None:
         """Until nothing is under way."""
         while self.under_way:

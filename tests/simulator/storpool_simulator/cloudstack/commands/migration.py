@@ -13,6 +13,7 @@ from ..request import Request
 from ..work import Steps
 
 ABOUT = ("Volume", "volumeid")
+MIGRATING = "Migrating"
 BY_HOST = (
     "KVM does not support volume live migration due to the limited possibility to refresh VM XML domain. "
     "Therefore, to live migrate a volume between storage pools, one must migrate the VM to a different host as well "
@@ -72,6 +73,8 @@ def _suits(offering: Document | None, pool: Document) -> bool:
 def _check_volume(request: Request, volume: Document, pool: Document) -> bool:
     """In the server's order; whether it is live. Raises ServerError."""
     cloud = request.cloud
+    if volume["state"] == MIGRATING and not cloud.workshop.is_busy(_key(volume["id"])):
+        volume = cloud.volumes.change(volume["id"], state=volumes.READY)
     if volume["state"] != volumes.READY or volume["path"] is None:
         raise errors.invalid("Volume must be in ready state")
     if volume["pool"] == pool["id"]:
@@ -112,9 +115,15 @@ def migrate_volume(request: Request) -> Steps:
     return answers.single(request, volumes.shown(cloud, cloud.volumes[volume["id"]], request.caller.is_root))
 
 
+def _key(id: str) -> str:
+    """What says in the workshop that the volume or the VM is on its way."""
+    return f"move {id}"
+
+
 def _moved(cloud: Cloud, volume: Document, pool: Document) -> Steps:
+    moving = cloud.volumes.change(volume["id"], state=MIGRATING)
     try:
-        yield from motion.move(cloud, cloud.volumes.change(volume["id"], state="Migrating"), pool)
+        yield from cloud.workshop.alone(_key(volume["id"]), motion.move(cloud, moving, pool))
     finally:
         cloud.volumes.change(volume["id"], state=volumes.READY)
         cloud.world.commit()
@@ -151,6 +160,8 @@ def migrate_with_volumes(request: Request) -> Steps:
     """A running VM goes to another host with its volumes; the volumes of a stopped one move alone."""
     cloud, params = request.cloud, request.params
     vm = access.own(request, "virtualmachineid", cloud.vms)
+    if vm["state"] == vms.MIGRATING and not cloud.workshop.is_busy(_key(vm["id"])):
+        vm = cloud.vms.change(vm["id"], state=vms.RUNNING)
     if "hostid" not in params and "migrateto" not in params and not params.get("autoselect"):
         raise errors.invalid("Either hostid or migrateto must be passed for migrating the VM.")
     if vm["state"] == vms.STOPPED and "hostid" in params:
@@ -203,7 +214,7 @@ def _live(request: Request, vm: Document, wanted: dict[str, str]) -> Steps:
         raise errors.failure(f"Unable to find a strategy to live migrate the volumes of VM {vm['name']} to other storage than StorPool")
     cloud.vms.change(vm["id"], state=vms.MIGRATING)
     try:
-        yield from motion.move_with_vm(cloud, vm, host, wanted, others)
+        yield from cloud.workshop.alone(_key(vm["id"]), motion.move_with_vm(cloud, vm, host, wanted, others))
     except errors.ServerError:
         cloud.vms.change(vm["id"], state=vms.RUNNING)
         cloud.world.commit()
