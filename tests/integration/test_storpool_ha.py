@@ -447,28 +447,7 @@ def test_recovery_that_somebody_began(fenced, declare, options, simulator, contr
     assert declare(**options("kvm11"))["hosts"][0]["actions"] == ["enable HA"], "it needs no recover any more"
 
 
-# -- what goes wrong
-
-
-@pytest.mark.parametrize("kind", ["cut_after", "cut_before", "bad_json"])
-@pytest.mark.parametrize(
-    "call",
-    [
-        "configureOutOfBandManagement",
-        "enableOutOfBandManagementForHost",
-        "issueOutOfBandManagementPowerAction",
-        "configureHAForHost",
-        "enableHAForHost",
-        "queryAsyncJobResult",
-    ],
-)
-def test_lost_answers(run, options, simulator, listed, kind, call):
-    simulator.fault(kind, call)
-    result = run(**options("kvm11"))
-    assert not result.get("failed"), result["msg"]
-    assert result["hosts"][0]["actions"] == FRESH
-    assert simulator.faults()[0]["hits"] == 1
-    assert listed("kvm11")["hostha"]["hastate"] == "Available"
+# -- what goes wrong (each call in each way: tests/faults)
 
 
 @pytest.mark.parametrize("effect", [True, False])
