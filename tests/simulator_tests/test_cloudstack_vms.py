@@ -12,6 +12,7 @@ from storpool_simulator.testing import Simulator
 
 from . import plugin_support as plugin
 from .cloudstack_support import VERSIONS, failed_job, job, named, ok, one, refused
+from .support import wait_until
 
 MIB, GIB = 1 << 20, 1 << 30
 DAY = 86400
@@ -357,3 +358,17 @@ def test_bare_instances_of_host_ha_go_on(cloud: Simulator) -> None:
     (row,) = ok(cloud, "listVirtualMachines", id=id)["virtualmachine"]
     assert (row["hostname"], row["state"]) == ("kvm11", "Running") and "templateid" not in row
     assert ok(cloud, "listVirtualMachines", storageid=plugin.pool_id(cloud))["count"] == 1
+
+
+def test_a_job_goes_on_after_a_kill(start: Callable[..., Simulator]) -> None:
+    sim = start(cloudstack="4.21.0")
+    sim.fault("host_slow", "StorPoolDownloadTemplate", seconds=5)
+    started = ok(sim, "deployVirtualMachine", **wanted(sim))
+    for _unused in range(3):
+        assert ok(sim, "queryAsyncJobResult", jobid=started["jobid"])["jobstatus"] == 0
+    sim.kill()
+    sim.restart()
+    wait_until(lambda: ok(sim, "queryAsyncJobResult", jobid=started["jobid"])["jobstatus"])
+    done = ok(sim, "queryAsyncJobResult", jobid=started["jobid"])
+    assert (done["jobstatus"], done["jobresult"]["virtualmachine"]["id"], done["jobinstanceid"]) == (1, started["id"], started["id"])
+    assert plugin.on_storpool(sim, plugin.root(sim, started)) is not None

@@ -21,10 +21,10 @@ def place(cloud: Cloud, name: str, host: Document, pool: Document | None, ha: bo
     pool = pool or next(iter(cloud.living(cloud.pools)), None)
     known = next((vm for vm in cloud.living(cloud.vms) if vm["name"] == name), None)
     account = next(iter(cloud.accounts.values()))
-    fields = {"host": host["id"], "zone": host["zone"], "pool": pool and pool["id"], "ha": ha, "state": RUNNING}
+    fields = {"host": host["id"], "pool": pool and pool["id"], "ha": ha, "state": RUNNING}
     if known is not None:
-        return cloud.vms.change(known["id"], **fields)
-    return vms.new(cloud, new_id(), name, account["id"], fields.pop("zone"), **fields)
+        return cloud.vms.change(known["id"], zone=host["zone"], **fields)
+    return vms.new(cloud, new_id(), name, account["id"], host["zone"], **fields)
 
 
 def running_on(cloud: Cloud, host: Document) -> list[Document]:
