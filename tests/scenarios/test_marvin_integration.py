@@ -99,6 +99,8 @@ def test_user_commands_02_snapshot_and_volume(world: World) -> None:
         snapshot = world.snapshot(disk)
         volume = world.job("createVolume", snapshotid=snapshot["id"], name=world.name("copy"))["volume"]
         assert volume["account"] == "ops" and "path" not in volume, "only root admins see where it lies"
+        rows = world.ok("listSnapshots", id=snapshot["id"], showunique=False)["snapshot"]
+        assert len(rows) == 2 and not any("datastoreid" in row for row in rows)
         world.job("deleteSnapshot", id=snapshot["id"])
 
 

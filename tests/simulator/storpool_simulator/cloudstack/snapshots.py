@@ -181,9 +181,9 @@ def kind_of(snapshot: Document) -> str:
 
 
 def shown(
-    cloud: Cloud, snapshot: Document, row: Document | None = None, job: Document | None = None, zone: str | None = None
+    cloud: Cloud, snapshot: Document, row: Document | None = None, job: Document | None = None, zone: str | None = None, root: bool = True
 ) -> dict[str, Any]:
-    """`row`: the copy that a listing of all copies is about. A listing of snapshots tells no store."""
+    """`row`: the copy that a listing of all copies is about; a listing of snapshots tells no store. `root`: who sees which store."""
     account = cloud.accounts[snapshot["account"]]
     domain = cloud.domains[account["domain"]]
     volume = cloud.volumes[snapshot["volume"]]
@@ -218,19 +218,10 @@ def shown(
     }
     if row is not None:
         store = (cloud.pools if row["role"] == PRIMARY else cloud.stores)[row["store"]]
-        fields.update(
-            cloud.since(
-                "4.19.0",
-                {
-                    "datastoreid": store["id"],
-                    "datastorename": store["name"],
-                    "datastoretype": row["role"],
-                    "datastorestate": row["state"],
-                    "status": snapshot["state"],
-                    "downloaddetails": {"downloadPercent": "0", "downloadState": ""},
-                },
-            )
-        )
+        store_shown = {"datastoreid": store["id"], "datastorename": store["name"], "datastoretype": row["role"]} if root else {}
+        details = {"downloadPercent": "0", "downloadState": ""}
+        seen = {"datastorestate": row["state"], "status": snapshot["state"], "downloaddetails": details}
+        fields.update(cloud.since("4.19.0", {**store_shown, **seen}))
     return fields
 
 

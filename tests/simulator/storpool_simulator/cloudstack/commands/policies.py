@@ -4,12 +4,10 @@
 
 from __future__ import annotations
 
-from .. import access, answers, errors, policies, resource_tags, snapshots
+from .. import access, answers, errors, policies, resource_tags
 from ..plugin import copying
 from ..registry import command
 from ..request import Request
-
-NO_BACKUP = "Backing up of snapshot has been disabled. Snapshot can not be taken for multiple zones"
 
 
 @command("createSnapshotPolicy", package="user.snapshot")
@@ -20,8 +18,7 @@ def create_snapshot_policy(request: Request) -> dict:
     interval = params["intervaltype"].upper()
     policies.check(cloud, volume, interval, params)
     zones, replicate = copying.target_zones(cloud, params.get("zoneids", [])), params.get("usestoragereplication", False)
-    if zones and not snapshots.backs_up(cloud) and not replicate:
-        raise errors.invalid(NO_BACKUP)
+    copying.refuse_without_backup(cloud, zones, replicate)
     fields = {
         "schedule": params["schedule"],
         "timezone": params["timezone"],

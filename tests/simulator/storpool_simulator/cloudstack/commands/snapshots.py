@@ -18,7 +18,6 @@ from ..request import Request
 from ..work import Steps
 
 ABOUT = ("Snapshot", "id")
-NO_BACKUP = "Backing up of snapshot has been disabled. Snapshot can not be taken for multiple zones"
 
 
 def _answer(request: Request, snapshot: str) -> dict:
@@ -39,8 +38,7 @@ def _allocate(request: Request) -> str:
     pools = copying.target_pools(cloud, zones, params.get("storageids", []), replicate)
     if zones and policy is not None:
         raise errors.invalid("zoneids parameter can not be specified with policyid parameter")
-    if zones and not snapshots.backs_up(cloud) and not replicate:
-        raise errors.invalid(NO_BACKUP)
+    copying.refuse_without_backup(cloud, zones, replicate)
     taking.check(cloud, volume)
     wanted = {"type": policy["interval"], "policy": policy["id"]} if policy is not None else {}
     elsewhere = {"zones": [one for one in zones if one != volume["zone"]], "pools": pools}
@@ -100,9 +98,11 @@ def list_snapshots(request: Request) -> dict:
             and resource_tags.matches(cloud, "Snapshot", snapshot["id"], request.get("tags"))
         ):
             found += [(snapshot, row) for row in _rows(request, snapshot)]
-    return answers.listing(
-        request, found, lambda one: snapshots.shown(cloud, one[0], one[1], pending.get(one[0]["id"]), request.get("zoneid"))
-    )
+
+    def view(one: tuple[Document, Document | None]) -> dict[str, Any]:
+        return snapshots.shown(cloud, one[0], one[1], pending.get(one[0]["id"]), request.get("zoneid"), request.caller.is_root)
+
+    return answers.listing(request, found, view)
 
 
 @command("getVolumeSnapshotDetails", package="admin.solidfire")

@@ -28,6 +28,12 @@ def target_zones(cloud: Cloud, zones: list[str]) -> list[str]:
     return list(dict.fromkeys(zones))
 
 
+def refuse_without_backup(cloud: Cloud, zones: list[str], replicate: bool) -> None:
+    """Other zones get their copy from secondary storage, unless StorPool copies. Raises ServerError."""
+    if zones and not snapshots.backs_up(cloud) and not replicate:
+        raise errors.invalid("Backing up of snapshot has been disabled. Snapshot can not be taken for multiple zones")
+
+
 def target_pools(cloud: Cloud, zones: list[str], named: list[str], replicate: bool) -> list[str]:
     """The pools that get a copy: those named, and with replication the marked one of each zone. Raises ServerError."""
     if not cloud.traits.replication:
