@@ -7,6 +7,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import pytest
 from simulator_tests import plugin_support as support
 from simulator_tests.cloudstack_support import failed_job, job, named, ok, refused
 from simulator_tests.test_cloudstack_pools import url_of
@@ -67,8 +68,6 @@ class World:
 
     def only_since(self, version: str) -> None:
         """Marvin has the scenario only for later releases."""
-        import pytest
-
         if self.version < version:
             pytest.skip(f"since {version}")
 

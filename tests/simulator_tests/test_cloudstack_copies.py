@@ -34,6 +34,7 @@ from .plugin_support import (
     zone_id,
 )
 from .support import wait_until
+from .test_cloudstack_migration import second_pool
 
 replicating = pytest.mark.parametrize("version", ["4.21.0", "4.22.0"])
 FAR, FAR_POOL, FAR_STORE, FAR_CLUSTER = "plovdiv", "storpool-nvme-plovdiv", "nfs-secondary-plovdiv", "plovdiv-a"
@@ -193,7 +194,7 @@ def test_copies_refused(two_zones: Zones, version: str) -> None:
     assert nobody["errorcode"] == 530 and "Index 0 out of bounds" in nobody["errortext"], "no pool of the zone is marked"
     text = failed_job(sim, "copySnapshot", id=made["id"], usestoragereplication=True)["errortext"]
     assert text == "There is no destination zone provided"
-    both = f"{pool_id(sim)},{_third_pool(sim)}"
+    both = f"{pool_id(sim)},{second_pool(sim)}"
     assert "multiple storage pools in one zone" in failed_job(sim, "copySnapshot", id=made["id"], storageids=both)["errortext"]
     nfs = {"name": "nfs", "zoneid": zone_id(sim, FAR), "scope": "zone", "hypervisor": "KVM", "url": "nfs://192.0.2.7/export/far"}
     other = ok(sim, "createStoragePool", **nfs)["storagepool"]["id"]
@@ -204,12 +205,6 @@ def test_copies_refused(two_zones: Zones, version: str) -> None:
     params = {"id": made["id"], "destzoneids": zone_id(sim, FAR), "usestoragereplication": True}
     assert "Failed to copy snapshot" in failed_job(sim, "copySnapshot", **params)["errortext"]
     job(sim, "copySnapshot", **params)
-
-
-def _third_pool(sim: Simulator) -> str:
-    from .test_cloudstack_migration import second_pool
-
-    return second_pool(sim)
 
 
 def test_what_older_releases_do_not_know_they_ignore(two_zones: Zones) -> None:
