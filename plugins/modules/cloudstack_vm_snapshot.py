@@ -281,6 +281,7 @@ error:
 
 from ..module_utils._runner import Manages, run_module
 from ..module_utils.resources._cloud import OWNER_SPEC
+from ..module_utils.resources.cloud_series import RETENTION_SPEC
 from ..module_utils.resources.vm_snapshot import VM_SNAPSHOTS
 
 DECLARED = Manages(
@@ -298,13 +299,7 @@ DECLARED = Manages(
         description=dict(type="str"),
         stop_vm=dict(type="bool", default=False),
         verify=dict(type="str", choices=["strict", "warn", "off"], default="strict"),
-        keep_last=dict(type="int"),
-        keep_hourly=dict(type="int"),
-        keep_daily=dict(type="int"),
-        keep_weekly=dict(type="int"),
-        keep_monthly=dict(type="int"),
-        keep_yearly=dict(type="int"),
-        max_deletes=dict(type="int"),
+        **RETENTION_SPEC,
     ),
 )
 

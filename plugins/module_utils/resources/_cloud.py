@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Callable, TypeVar
 
@@ -108,6 +108,16 @@ class Directory:
         only when a project is named.
         """
         return {"listall": True, **self.belongs(owner)}
+
+
+def asked_or_all(
+    client: CloudStack, directory: Directory, owner: Owner, call: str, key: str, names: Collection[str]
+) -> list[dict[str, Any]]:
+    """Return the objects of an owner that these names or ids may mean: one is asked for, several come from the listing."""
+    within = directory.within(owner)
+    if len(names) == 1:
+        return client.list(call, key, **directory.asked(next(iter(names))), **within)
+    return client.list(call, key, unlimited=True, **within)
 
 
 Read = TypeVar("Read")

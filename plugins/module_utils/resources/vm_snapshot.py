@@ -139,7 +139,7 @@ class VmSnapshots:
                 if snapshot["tags"].get("cs") == "group" and not snapshot["deleted"]:
                     world.groups.setdefault(snapshot["tags"].get("uuid", ""), []).append(snapshot)
             if any(one.state == "reverted" for one in wanted):
-                world.written = standings(client.storpool)
+                world.written = standings(client.storpool, snapshots)
         return world
 
     # -- plan

@@ -1,0 +1,194 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""VM snapshots: what is declared, what is planned for it, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import ChangeRefused, OptionError
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._cloud import Owner
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cloud_series import MARK, Standing
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.vm_snapshot import VM_SNAPSHOTS, World
+from ansible_collections.storpool.cloudstack.plugins.modules.cloudstack_vm_snapshot import DECLARED
+from things import checked, raw_snapshot
+
+NOW = 1763800000.0  # 2025-11-22 08:26:40 UTC
+
+
+def wanted(**given):
+    return VM_SNAPSHOTS.parse(checked(DECLARED, **{"vm": "db1", "name": "before", **given}), NOW)
+
+
+def machine(state="Running", **more):
+    return {"id": "m1", "name": "db1", "state": state, **more}
+
+
+def taken(name="before", identity="s1", state="Ready", created="2025-11-21T00:00:00+0000", **more):
+    fields = {"id": identity, "displayname": name, "virtualmachineid": "m1", "virtualmachinename": "db1", "state": state}
+    return {**fields, "type": "Disk", "created": created, **more}
+
+
+def volume(number, **more):
+    return {"id": f"v{number}", "name": f"disk{number}", "path": f"/dev/storpool-byid/sf.a.{number}", "storage": "nvme", **more}
+
+
+def group(identity="s1", disks=2, **more):
+    return {identity: [raw_snapshot("", 50 + number, tags={"cs": "group", "uuid": identity}, **more) for number in range(disks)]}
+
+
+def world(*snapshots, machines=None, volumes=None, groups=None, written=None):
+    of_machine = {"m1": list(snapshots)} if snapshots else {}
+    machines = [machine()] if machines is None else list(machines)
+    volumes = [volume(1), volume(2)] if volumes is None else list(volumes)
+    standing = {name: Standing(parent, stored, 1 << 30) for name, (parent, stored) in (written or {}).items()}
+    return World({Owner(): machines}, of_machine, {"m1": volumes}, groups or {}, standing, look=lambda client: None)
+
+
+def plan(this, **given):
+    return VM_SNAPSHOTS.plan(wanted(**given), this)
+
+
+def sent(made):
+    return [(change.action, change.write.call) for change in made.changes]
+
+
+@pytest.mark.parametrize(
+    ("given", "option", "words"),
+    [
+        ({"vm": " "}, "vm", "is needed"),
+        ({"name": None}, "name", "is needed"),
+        ({"name": "{volume}-x"}, "name", "one of all volumes"),
+        ({"state": "pruned"}, "state", "at least one of"),
+        ({"name": "n-%Y", "state": "absent", "keep_last": 1}, "state", "state: pruned"),
+        ({"keep_last": 2}, "name", "has no time in it"),
+        ({"name": "n-%Y", "keep_last": -1}, "keep_last", "must not be negative"),
+        ({"name": "n-%Y", "keep_last": 0}, "keep_last", "would keep nothing"),
+        ({"max_deletes": 1}, "max_deletes", "is for retention"),
+        ({"stop_vm": True}, "stop_vm", "is for state: reverted"),
+        ({"timezone": "Mars"}, "timezone", "no time zone"),
+    ],
+)
+def test_bad_options(given, option, words):
+    with pytest.raises(OptionError, match=words) as refused:
+        wanted(**given)
+    assert refused.value.parts["option"] == option
+
+
+def test_the_name_is_that_of_the_moment():
+    assert wanted(name="nightly-%Y%m%d-%H", timezone="Europe/Sofia").name == "nightly-20251122-10"
+
+
+def test_taken_and_then_nothing():
+    made = plan(world(), description="why")
+    assert sent(made) == [("create", "createVMSnapshot")]
+    assert made.changes[0].write.params == {"virtualmachineid": "m1", "name": "before", "description": "why", "snapshotmemory": False}
+    again = plan(world(taken(), groups=group()), description="why")
+    assert again.changes == () and not again.refused and again.notes["storpool"]["consistent"] is True
+
+
+@pytest.mark.parametrize(
+    ("this", "words"),
+    [
+        (world(machines=()), "does not exist in CloudStack"),
+        (world(machines=(machine("Migrating"),)), "is Migrating"),
+        (world(volumes=()), "has no volumes"),
+        (world(volumes=(volume(1), volume(2, path="nfs", storage="nfs1"))), "disk2 on nfs1"),
+        (world(taken(state="Error")), "is Error"),
+        (world(taken(), groups=group(disks=1)), "StorPool has 1 snapshots of it, the VM has 2 volumes"),
+        (world(taken(), taken(identity="s2")), "is the name of 2 VM snapshots"),
+    ],
+)
+def test_refused(this, words):
+    made = plan(this)
+    assert made.refused and words in str(made.refused) and not made.changes
+
+
+def test_moments_that_differ_are_seen():
+    groups = group()
+    groups["s1"][0]["creationTimestamp"] += 60
+    assert "2 different moments" in str(plan(world(taken(), groups=groups)).refused)
+    assert "2 different moments" in plan(world(taken(), groups=groups), verify="warn").warnings[0]
+    assert plan(World({Owner(): [machine()]}, {"m1": [taken()]}), verify="off").changes == ()
+
+
+# -- revert
+
+CLEAN = {"~sf.a.1": ("~sf.a.50", 0), "~sf.a.2": ("~sf.a.51", 0)}
+WRITTEN = {**CLEAN, "~sf.a.2": ("later", 0), "later": ("~sf.a.51", 4096)}
+
+
+def test_nothing_was_written():
+    made = plan(world(taken(), groups=group(), written=CLEAN), state="reverted")
+    assert made.changes == [] and made.notes["revert"]["needed"] is False
+
+
+@pytest.mark.parametrize(
+    ("written", "because"),
+    [
+        (WRITTEN, "4096 bytes were written to volume disk2 since"),
+        ({**CLEAN, "~sf.a.2": ("other", 0)}, "volume disk2 does not stand on it"),
+        ({**CLEAN, "~sf.a.2": ("~sf.a.51", None)}, "StorPool does not say how much was written to volume disk2"),
+        ({}, "volume disk1 does not stand on it"),
+    ],
+)
+def test_why_it_is_reverted(written, because):
+    made = plan(world(taken(), groups=group(), written=written, machines=(machine("Stopped"),)), state="reverted")
+    assert sent(made) == [("revert", "revertToVMSnapshot")] and made.notes["revert"] == {"needed": True, "because": because}
+
+
+def test_a_running_vm_is_stopped_and_started_only_when_asked():
+    refused = plan(world(taken(), groups=group(), written=WRITTEN), state="reverted").refused
+    assert isinstance(refused, ChangeRefused) and refused.parts["allow_with"] == "stop_vm: true"
+    made = plan(world(taken(), groups=group(), written=WRITTEN), state="reverted", stop_vm=True)
+    assert [word for word, _call in sent(made)] == ["mark the VM", "stop the VM", "revert", "start the VM", "unmark the VM"]
+
+
+def test_a_vm_that_an_interrupted_run_left_stopped_is_started():
+    marked = {"tags": [{"key": MARK, "value": "db1/before"}]}
+    stopped = world(taken(), groups=group(), written=CLEAN, machines=(machine("Stopped", **marked),))
+    assert sent(plan(stopped, state="reverted", stop_vm=True)) == [("start the VM", "startVirtualMachine"), ("unmark the VM", "deleteTags")]
+    running = world(taken(), groups=group(), written=CLEAN, machines=(machine("Running", **marked),))
+    assert sent(plan(running, state="reverted", stop_vm=True)) == [("unmark the VM", "deleteTags")]
+    assert plan(stopped, state="reverted").changes == [], "who did not allow to stop it does not start it"
+
+
+@pytest.mark.parametrize(
+    ("this", "words"),
+    [
+        (world(taken("other")), "there are: other"),
+        (world(taken(type="DiskAndMemory"), groups=group()), "has the VM's memory in it"),
+        (world(taken(), groups=group(disks=1), written=WRITTEN), "cannot be reverted to"),
+        (world(taken(), groups=group(), written=WRITTEN, machines=(machine("Starting"),)), "is Starting"),
+    ],
+)
+def test_reverts_refused(this, words):
+    made = plan(this, state="reverted", stop_vm=True)
+    assert made.refused and words in str(made.refused) and not made.changes
+
+
+# -- absent, retention
+
+
+def test_absent():
+    assert sent(plan(world(taken()), state="absent")) == [("delete", "deleteVMSnapshot")]
+    assert plan(world(), state="absent").changes == () and plan(world(machines=()), state="absent").changes == ()
+
+
+SERIES = [taken(f"n-2025110{day}", f"s{day}", created=f"2025-11-0{day}T01:00:00+0000") for day in (1, 2, 3)]
+
+
+def test_retention():
+    this = world(*SERIES, taken("by hand", "s9"), groups={})
+    made = plan(this, name="n-%Y%m%d", state="pruned", keep_last=1)
+    assert [word for word, _call in sent(made)] == ["delete (n-20251101)", "delete (n-20251102)"]
+    assert made.notes["retention"]["kept"] == {"n-20251103": ["last"]} and made.beside[1] == {"series": ["n-20251103"]}
+    made = plan(this, name="n-%Y%m%d", keep_last=2)
+    assert [word for word, _call in sent(made)] == ["create", "delete (n-20251101)", "delete (n-20251102)"]
+    assert "more than max_deletes (1)" in str(plan(this, name="n-%Y%m%d", keep_last=2, max_deletes=1).refused)
+
+
+def test_retention_leaves_alone_what_is_being_made():
+    this = world(SERIES[0], {**SERIES[1], "state": "Creating"}, SERIES[2])
+    made = plan(this, name="n-%Y%m%d", state="pruned", keep_last=1)
+    assert [word for word, _call in sent(made)] == ["delete (n-20251101)"] and "which is Creating" in made.warnings[0]
