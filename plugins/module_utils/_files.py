@@ -25,6 +25,13 @@ _KINDS = (
 )
 
 
+def absolute(path: str, option: str) -> str:
+    """Return a path that does not depend on where the task runs. :raises OptionError: it is none."""
+    if not path.startswith("/") or not path.isprintable():
+        raise OptionError(option, path, "is no path that begins with /")
+    return path
+
+
 @contextmanager
 def opened(path: str, option: str) -> Iterator[int]:
     """Open a regular file (links to one are followed) for reading; gives its descriptor.

@@ -2,7 +2,10 @@
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Floor 5: modules about the host that they run on, which speak to no API. They have no fast path: their place is the target."""
+"""Floor 5: modules about the host that they run on, which speak to no API. They have no fast path: their place is the target.
+
+What they import is copied to every host, so they do without :mod:`._runner` and what hangs on it.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,9 @@ from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ._errors import CollectionError
+from ._errors import LONGEST_MESSAGE, CollectionError, plain_text
+
+HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"  # Ansible's own word for it
 
 
 @dataclass(frozen=True)
@@ -37,11 +42,23 @@ class OnHost:
         try:
             result = self.act(options, check)
         except CollectionError as exc:
-            result = {"failed": True, "changed": False, "msg": str(exc), "error": exc.as_dict()}
+            result = _failure(exc)
         except OSError as exc:
-            result = {"failed": True, "changed": False, "msg": f"the operating system refused: {exc}", "exception": traceback.format_exc()}
-        result["invocation"] = {"module_args": self.hide(options)}
+            result = _failure(CollectionError(f"the operating system refused: {exc}"))
+        except Exception as exc:  # a defect of ours must still end in a result
+            result = _failure(CollectionError(f"unexpected error, a defect of this collection: {type(exc).__name__}: {exc}"))
+            result["exception"] = traceback.format_exc()
+        result["invocation"] = {"module_args": self.shown(options)}
         return result
+
+    def shown(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the options as they may be shown. What is no option may be a secret under a misspelt name."""
+        return {name: value if name in self.options else HIDDEN for name, value in self.hide(options).items()}
+
+
+def _failure(exc: CollectionError) -> dict[str, Any]:
+    exc.message = plain_text(exc.message, LONGEST_MESSAGE)
+    return {"failed": True, "changed": False, "msg": str(exc), "error": exc.as_dict()}
 
 
 def run_on_host(declared: OnHost) -> None:
@@ -51,8 +68,8 @@ def run_on_host(declared: OnHost) -> None:
         """Refuses wrong arguments without showing what ``hide`` would have hidden."""
 
         def fail_json(self, msg: str, **kwargs: Any) -> None:
-            kwargs.setdefault("invocation", {"module_args": declared.hide(getattr(self, "params", {}))})
-            super().fail_json(msg, **kwargs)
+            kwargs.setdefault("invocation", {"module_args": declared.shown(getattr(self, "params", {}))})
+            super().fail_json(plain_text(msg, LONGEST_MESSAGE), **kwargs)
 
     # no_log keeps the options out of the system log: a secret may stand inside an ordinary value.
     module = Module(argument_spec=declared.argument_spec(), supports_check_mode=True, no_log=True)

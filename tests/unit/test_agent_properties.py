@@ -193,7 +193,7 @@ def test_wrong_options(file, tmp_path):
         ({"defaults": {"a": None}}, "use properties to comment a key out"),
         ({"defaults": {"a": 1}, "properties": {"a": 2}}, "give it once"),
         ({"path": str(tmp_path / "none")}, "is the CloudStack agent installed"),
-        ({"path": str(tmp_path)}, "cannot be read"),
+        ({"path": str(tmp_path)}, "is a directory and no file"),
     ):
         result = run(file, **options)
         assert result["failed"] and says in result["msg"] and "hunter2" not in str(result), options

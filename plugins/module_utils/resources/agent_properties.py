@@ -20,9 +20,11 @@ from typing import Any
 
 from .. import _properties as properties
 from .._errors import CollectionError, OptionError
+from .._files import absolute, read_bytes
 from .._properties import HIDDEN, Planned
 
 TRIES = 5  # how often the agent may write the file while it is being changed
+MOST = 1 << 20  # bytes; a real one has some thousand
 
 
 def act(options: Mapping[str, Any], check: bool) -> dict[str, Any]:
@@ -38,9 +40,11 @@ def act(options: Mapping[str, Any], check: bool) -> dict[str, Any]:
             raise OptionError("defaults", None, "is no default; use properties to comment a key out", item=key)
         if key in wanted:
             raise OptionError("defaults", key, "is among the properties, too; give it once")
-    path = os.path.realpath(options["path"])  # a link stays one
-    pending = options["pending"]
+    path = os.path.realpath(absolute(options["path"], "path"))  # a link stays one
+    pending = options["pending"] and absolute(options["pending"], "pending")
     owed = bool(pending) and os.path.lexists(pending)
+    if owed and not os.path.isfile(pending):
+        raise OptionError("pending", pending, "is there and is no file")
     before = _read(path)
     planned = properties.plan(_decoded(before), wanted, fallbacks)
     result: dict[str, Any] = {"file": path}
@@ -69,20 +73,16 @@ def hide(options: Mapping[str, Any]) -> dict[str, Any]:
 def _texts(declared: Mapping[str, Any] | None, option: str) -> dict[str, str | None]:
     made = {}
     for key, value in (declared or {}).items():
-        if not str(key).strip():
+        if not str(key).strip() or not str(key).isprintable():
             raise OptionError(option, key, "is no name of a property")
         made[str(key)] = properties.as_text(value, option, str(key))
     return made
 
 
 def _read(path: str) -> bytes:
-    try:
-        with open(path, "rb") as stream:
-            return stream.read()
-    except FileNotFoundError:
-        raise OptionError("path", path, "does not exist; is the CloudStack agent installed on this host?") from None
-    except (IsADirectoryError, PermissionError) as exc:
-        raise OptionError("path", path, f"cannot be read: {exc.strerror}") from exc
+    if not os.path.lexists(path):
+        raise OptionError("path", path, "does not exist; is the CloudStack agent installed on this host?")
+    return read_bytes(path, "path", MOST)
 
 
 def _decoded(content: bytes) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -21,11 +22,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import _properties as properties
-from .._errors import CollectionError
+from .._errors import CollectionError, OptionError, plain_text
+from .._files import absolute, read_bytes
 
 SCRIPT = "kvmspheartbeat.sh"
 SCRIPTS_DIR = "scripts/vm/hypervisor/kvm"  # kvm.scripts.dir when the agent's file says nothing
 RUNNING = "running"
+_SERVICE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9:_.\\@-]*")
+_LONGEST = 3600  # seconds; the agent's own limit
+_MOST = 1 << 20  # bytes of the agent's file
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,8 @@ class Said:
 
 
 def act(options: Mapping[str, Any], _check: bool) -> dict[str, Any]:
-    """Look at the host, change nothing, and return the result of the task."""
+    """Look at the host, change nothing, and return the result of the task. :raises OptionError: an option cannot be meant."""
+    _refuse(options)
     look = _Look(options)
     look.identity()
     look.services()
@@ -45,6 +51,24 @@ def act(options: Mapping[str, Any], _check: bool) -> dict[str, Any]:
     look.devices()
     look.script()
     return {"changed": False, "host": look.host, "problems": look.problems}
+
+
+def _refuse(options: Mapping[str, Any]) -> None:
+    for option in ("client_service", "agent_service"):
+        if not _SERVICE.fullmatch(options[option]):
+            raise OptionError(option, options[option], "is no name of a service")
+    if not 1 <= options["command_timeout"] <= _LONGEST:
+        raise OptionError("command_timeout", options["command_timeout"], f"is no number of seconds from 1 to {_LONGEST}")
+    for option in ("device_dir", "properties_file"):
+        absolute(options[option], option)
+    for option in ("script_roots", "search_path"):
+        if not options[option]:
+            raise OptionError(option, options[option], "is empty, so nothing would be found")
+        for one in options[option]:
+            absolute(one, option)
+    scripts = options["scripts_dir"]
+    if scripts is not None and (not scripts.strip() or not scripts.isprintable()):
+        raise OptionError("scripts_dir", scripts, "is no directory")
 
 
 class _Look:
@@ -202,7 +226,7 @@ def run(command: Sequence[str], path: Sequence[str], limit: float) -> Said:
         # Of the output only the last line of the errors, which is for people; the rest may be of any kind.
         words = err.decode("utf-8", "replace").strip().splitlines()
         ended = f"with status {process.returncode}" if process.returncode > 0 else f"by signal {-process.returncode}"
-        return Said(problem=f"{shown} ended {ended}{': ' + words[-1][:200] if words else ''}")
+        return Said(problem=f"{shown} ended {ended}{': ' + plain_text(words[-1], 200) if words else ''}")
     return Said(text=out.decode("utf-8", "replace"))
 
 
@@ -233,7 +257,7 @@ def _entries(data: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
 def _scripts_dir(path: str) -> str:
     """Return where the agent of this host looks for its scripts."""
     try:
-        with open(path, encoding=properties.ENCODING, newline="") as stream:
-            return properties.values(properties.parse(stream.read())).get("kvm.scripts.dir", "").strip() or SCRIPTS_DIR
-    except (OSError, CollectionError):
+        text = read_bytes(path, "properties_file", _MOST).decode(properties.ENCODING)
+        return properties.values(properties.parse(text)).get("kvm.scripts.dir", "").strip() or SCRIPTS_DIR
+    except CollectionError:
         return SCRIPTS_DIR
