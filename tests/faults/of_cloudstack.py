@@ -157,6 +157,38 @@ def remove_a_volume(lab: Lab) -> dict[str, Any]:
     return {"name": "data", "state": "absent", "on_attached": "detach"}
 
 
+def a_stopped_vm(lab: Lab) -> dict[str, Any]:
+    """The ROOT volume of a stopped VM."""
+    machine = lab.simulator.deploy("db1")
+    assert lab.simulator.cs_job("stopVirtualMachine", id=machine["id"])["jobstatus"] == 1
+    return lab.simulator.cs("listVolumes", listall=True)[1]["volume"][0]
+
+
+def snapshots(lab: Lab) -> dict[str, Any]:
+    """Snapshots of volumes and where they are, besides volumes and all of StorPool."""
+    rows = lab.simulator.cs("listSnapshots", listall=True, showunique=False)[1].get("snapshot", [])
+    told = ("name", "state", "volumename", "datastoretype", "datastorestate", "zonename")
+    return {"rows": sorted(([one.get(name) for name in told] for one in rows), key=repr), **machines(lab)}
+
+
+@cloud("cloudstack_snapshot", state=snapshots, sample=12)
+def take_a_snapshot(lab: Lab) -> dict[str, Any]:
+    root = a_stopped_vm(lab)
+    for name in ("nightly-20261101", "nightly-20261102"):
+        made = lab.run("cloudstack_snapshot", {"volume": root["name"], "name": name})
+        assert not made.get("failed"), made["msg"]
+    return {"volume": root["name"], "name": "nightly-%Y", "keep_last": 1}
+
+
+@cloud("cloudstack_snapshot", state=snapshots, sample=12)
+def revert_a_volume(lab: Lab) -> dict[str, Any]:
+    root = a_stopped_vm(lab)
+    made = lab.run("cloudstack_snapshot", {"volume": root["name"], "name": "before"})
+    assert not made.get("failed"), made["msg"]
+    lab.simulator.write(f"~{root['path'].rpartition('/')[2]}", b"x" * 4096)
+    return {"volume": root["name"], "name": "before", "state": "reverted"}
+
+
 @cloud("cloudstack_vm_snapshot", state=machines, sample=12)
 def take_a_vm_snapshot(lab: Lab) -> dict[str, Any]:
     lab.simulator.deploy("db1")

@@ -26,6 +26,9 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("[a-z
 
 # What is there before a module's examples begin: module and options, in order.
 GROUND: dict[str, list[tuple[str, dict[str, Any]]]] = {
+    "cloudstack_snapshot": [
+        ("cloudstack_volume", {"names": ["db-data", "db-log"], "zone": "sofia", "offering": "Custom", "size": "1G", "vm": "db1"})
+    ],
     "storpool_ha": [
         (
             "storpool_ha",
@@ -48,7 +51,7 @@ GROUND: dict[str, list[tuple[str, dict[str, Any]]]] = {
 
 
 # VMs of CloudStack's that are there as well.
-MACHINES = {"cloudstack_vm_snapshot": ["db1", "web1"], "cloudstack_volume": ["db1"]}
+MACHINES = {"cloudstack_snapshot": ["db1"], "cloudstack_vm_snapshot": ["db1", "web1"], "cloudstack_volume": ["db1"]}
 
 
 CLIENT = 11  # of StorPool, where the tasks run

@@ -205,6 +205,11 @@ class CloudVolumes:
             if one.snapshot:
                 listing = ("listSnapshots", "snapshot", one.snapshot, "snapshot")
                 look("snapshot", one.snapshot, one.owner, lambda: listed(*listing, **directory.within(one.owner)))
+                origin = world.found["snapshot", one.owner, one.snapshot]
+                if isinstance(origin, Mapping) and not one.offering:
+                    # The new volume gets the offering of the one that the snapshot was taken of.
+                    sources = client.list("listVolumes", "volume", id=origin.get("volumeid"), listall=True)
+                    world.found["source", one.owner, one.snapshot] = sources[0] if sources else {}
         if one.vm and not (row and _is_vm(row, one.vm)):
             listing = ("listVirtualMachines", "virtualmachine", one.vm, "vm")
             look("vm", one.vm, one.owner, lambda: listed(*listing, **directory.within(one.owner)))
@@ -306,7 +311,11 @@ class CloudVolumes:
             )  # fmt: skip
         after = self._shown({"id": None, "name": wanted.name, "state": READY if snapshot else ALLOCATED, "type": "DATADISK"}, world)
         after.update(zone=wanted.owner.zone, account=wanted.owner.account, domain=wanted.owner.domain, project=wanted.owner.project)
-        after.update(offering=offering and offering["name"], size=size, min_iops=low, max_iops=high)
+        source = world.found.get(("source", wanted.owner, wanted.snapshot), {})
+        if not offering and isinstance(source, Mapping):
+            low, high = source.get("miniops"), source.get("maxiops")
+        name = offering["name"] if offering else (source.get("diskofferingname") if isinstance(source, Mapping) else None)
+        after.update(offering=name, size=size, min_iops=low, max_iops=high)
         after.update(encrypted=bool(offering and offering["encrypt"]), snapshot_id=snapshot and snapshot["id"])
         self._check_encryption(wanted, after["encrypted"], after["offering"])
         steps = self._after_creation(wanted, after, world)
