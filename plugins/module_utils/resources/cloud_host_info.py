@@ -79,7 +79,7 @@ def _shown(raw: Mapping[str, Any]) -> dict[str, Any]:
         "id": raw["id"],
         "name": raw["name"],
         "address": raw.get("ipaddress"),
-        "state": raw["state"],
+        "state": raw.get("state"),
         "resource_state": raw.get("resourcestate"),
         "hypervisor": raw.get("hypervisor"),
         "zone": raw.get("zonename"),
