@@ -19,6 +19,7 @@ from .._errors import ChangeRefused, OptionError
 from .._plan import Change, Plan
 from .._units import format_size, parse_size, parse_template_name, parse_whole
 from ._cloud import Directory, one_of
+from ._shared import quiet
 
 GIB = 1 << 30
 QOS_CLASS, TEMPLATE = "SP_QOSCLASS", "SP_TEMPLATE"
@@ -229,7 +230,7 @@ class Offerings:
             self._check(wanted, world)
             return self._plan_new(wanted, world) if shown is None else self._plan_present(wanted, shown, world)
         except (OptionError, ChangeRefused) as exc:
-            present = _quietly(self._find, wanted, world)
+            present = quiet(self._find, wanted, world)
             document = present and _shown(present, wanted.kind)
             return Plan(wanted.label, document, document, refused=exc)
 
@@ -468,13 +469,6 @@ def _shown(raw: Mapping[str, Any], kind: str) -> dict[str, Any]:
     if kind == "compute":
         document["host_tags"] = _listed(raw.get("hosttags"))
     return document
-
-
-def _quietly(find: Any, wanted: WantedOffering, world: World) -> Mapping[str, Any] | None:
-    try:
-        return find(wanted, world)
-    except OptionError:
-        return None
 
 
 OFFERINGS = Offerings()

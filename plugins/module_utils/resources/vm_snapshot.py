@@ -20,6 +20,7 @@ from .._cloudstack import CloudStack, Command
 from .._errors import ChangeRefused, CollectionError, OptionError
 from .._plan import Change, JointWait, Plan
 from ._cloud import Directory, Owner, asked_or_all, one_of, parse_owner, settled
+from ._shared import quiet
 from .cloud_series import (
     LATER,
     RUNNING,
@@ -117,7 +118,7 @@ class VmSnapshots:
             world.machines[owner] = asked_or_all(client, directory, owner, "listVirtualMachines", "virtualmachine", names)
         machines = {}
         for one in wanted:
-            machine = _quietly(one, world)
+            machine = quiet(_machine, one, world)
             if machine:
                 machines[machine["id"]] = machine
         if not machines:
@@ -148,7 +149,7 @@ class VmSnapshots:
         """Return what it takes to have the VM snapshot, or the series, as declared. Pure."""
         present = None
         try:
-            machine = one_of(world.machines[wanted.owner], wanted.vm, "vm", "VM")
+            machine = _machine(wanted, world)
             if machine is None:
                 if wanted.state == "absent":
                     return Plan(wanted.label, None, None)
@@ -311,11 +312,9 @@ class VmSnapshots:
         return {key: value for key, value in document.items() if key != "id"}
 
 
-def _quietly(wanted: WantedVmSnapshot, world: World) -> Mapping[str, Any] | None:
-    try:
-        return one_of(world.machines[wanted.owner], wanted.vm, "vm", "VM")
-    except OptionError:
-        return None
+def _machine(wanted: WantedVmSnapshot, world: World) -> Mapping[str, Any] | None:
+    """Return the VM, ``None`` when there is none of that name. :raises OptionError: several have it."""
+    return one_of(world.machines[wanted.owner], wanted.vm, "vm", "VM")
 
 
 def _busy(names: frozenset[str], machines: frozenset[str], rows: Sequence[Mapping[str, Any]]) -> bool:
