@@ -20,7 +20,7 @@ from .._errors import ChangeRefused, CollectionError, OptionError
 from .._plan import Change, JointWait, Plan
 from .._units import UNLIMITED, format_size, limit_from_api, parse_size, parse_whole
 from ._cloud import Directory, Owner, one_of, parse_owner, settled, storpool_address
-from ._shared import fetch_named, named
+from ._shared import fetch_named, named, quiet
 from .offering import GIB, QOS_CLASS, TEMPLATE, known_offerings
 
 ALLOCATED, READY = "Allocated", "Ready"
@@ -157,7 +157,7 @@ class CloudVolumes:
             its = [one for one in wanted if one.owner == owner]
             read = partial(self._volumes, client, directory, owner, its)
             world.volumes[owner] = settled(read, partial(_busy, its), client.connection.job_timeout)
-        present = [(one, _quietly(one, world)) for one in wanted]
+        present = [(one, quiet(_find, one, world)) for one in wanted]
         kept = [(one, row) for one, row in present if one.state == "present"]
         if kept:
             world.offerings = known_offerings(client, compute=any(row and row.get("type") == ROOT for _one, row in kept))
@@ -716,14 +716,6 @@ def _busy(wanted: Sequence[WantedVolume], rows: Sequence[Mapping[str, Any]]) -> 
     """Tell whether something goes on with a declared volume."""
     meant = {name for one in wanted for name in (one.id, one.name, one.renamed_from)} - {None}
     return any(row.get("state") in _BUSY and (row["id"] in meant or row["name"] in meant) for row in rows)
-
-
-def _quietly(wanted: WantedVolume, world: World) -> Mapping[str, Any] | None:
-    """Return the volume, or ``None`` also when it is not clear which one is meant: the plan says so."""
-    try:
-        return _find(wanted, world)
-    except OptionError:
-        return None
 
 
 def _offering_of(row: Mapping[str, Any], world: World) -> Mapping[str, Any] | None:
