@@ -299,6 +299,28 @@ def test_devices_as_links(start: Callable[..., Simulator]) -> None:
     check_devices(start(devices="link"), block=False)
 
 
+def test_a_digest_that_is_remembered_follows_every_write(start: Callable[..., Simulator]) -> None:
+    sim = start(devices="link")
+    api = client_of(sim)
+    api.create("vol", size=MIB)
+    api.attach("vol", rw=[1])
+    (path,) = sim.devices.rglob("storpool/vol")
+    os.utime(path, (1, 1))  # old enough to be remembered
+    image = bytearray(MIB)
+    for number in range(1, 4):
+        assert api.sha("vol") == api.sha("vol") == sha256(bytes(image))
+        image[number] = number
+        if number == 2:
+            api.write("vol", bytes(image))
+        else:
+            path.write_bytes(image)
+            os.utime(path, (1, 1 + number))
+    assert api.sha("vol") == sha256(bytes(image))
+    api.do("VolumeUpdate/vol", {"size": 2 * MIB})
+    assert api.sha("vol") == sha256(bytes(image) + bytes(MIB))
+    api.close()
+
+
 def backing_files() -> set[str]:
     """What the loop devices of this machine are attached to."""
     return {path.read_text().strip() for path in Path("/sys/block").glob("loop*/loop/backing_file") if path.exists()}

@@ -18,11 +18,13 @@ import fcntl
 import hashlib
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 BLOCK = 4096
 CHUNK = 1 << 20
+SETTLED_NS = 200_000_000
 FICLONE = 0x40049409
 _ZEROS = bytes(CHUNK)
 
@@ -92,6 +94,7 @@ class Contents:
         self._suspects: set[str] = set()
         self._versions: dict[str, int] = {}
         self._sizes: dict[tuple, tuple[tuple, int]] = {}
+        self._digests: dict[tuple, tuple[tuple, str]] = {}
 
     # References: kept by the watcher of the tables that hold them.
 
@@ -128,6 +131,7 @@ class Contents:
                 self._versions.pop(content, None)
         if suspects:
             self._sizes = {key: value for key, value in self._sizes.items() if not suspects.intersection(key)}
+            self._digests = {key: value for key, value in self._digests.items() if not suspects.intersection(key)}
 
     def sweep_all(self) -> None:
         """At start: remove what an unfinished request left behind."""
@@ -217,6 +221,20 @@ class Contents:
                         at += len(data)
         zeros(size)
         return digest.hexdigest()
+
+    def known_digest(self, content: str | None, size: int) -> str | None:
+        """The digest that was remembered, if nothing was written since."""
+        stamp, digest = self._digests.get((content, size), (None, None))
+        return digest if stamp == self.stamp(content) else None
+
+    @staticmethod
+    def is_young(stamp: tuple) -> bool:
+        """Whether another write past the API could hide in the tick of the file's last time stamp."""
+        return bool(stamp) and time.time_ns() - stamp[1] < SETTLED_NS
+
+    def remember_digest(self, content: str | None, size: int, stamp: tuple, digest: str) -> None:
+        """`stamp` is from before the hashing, when it was not young."""
+        self._digests[content, size] = (stamp, digest)
 
     def used(self, content: str | None, size: int) -> int:
         """Bytes that hold data."""

@@ -191,11 +191,17 @@ class Control:
     async def _digest(self, content: str | None, size: int) -> str:
         """Hashing takes its time; others go on, and a write in between starts it anew."""
         files = self.world.contents
+        known = files.known_digest(content, size)
+        if known is not None:
+            return known
         with files.held(content):
             while True:
                 stamp = files.stamp(content)
+                young = files.is_young(stamp)
                 digest = await asyncio.to_thread(files.digest, content, size)
                 if files.stamp(content) == stamp:
+                    if not young:
+                        files.remember_digest(content, size, stamp, digest)
                     return digest
 
     async def raw(self, request: Request) -> Response:
