@@ -442,3 +442,11 @@ def test_tokens_are_hidden(text, by_position, shown):
     assert cs.hide_tokens(text, by_position) == shown
     assert set(cs.tokens_in(text, by_position)) <= {"123"}
     assert bool(cs.tokens_in(text, by_position)) == (shown != text)
+
+
+def test_a_job_that_cannot_be_asked_about_goes_on():
+    """The runner must not take it for one that had no effect: it looks again until the job shows."""
+    with Api(start(), refusal("queryAsyncJobResult", 530, "database is down", params={"jobid": JOB})) as server:
+        with pytest.raises(AnswerLost, match=f"enableStorageMaintenance on pool p was begun .job {JOB}., then .*database") as caught:
+            connect(server).send(MAINTAIN)
+    assert caught.value.as_dict()["under_way"] is True and "running the task again" in caught.value.as_dict()["hint"]

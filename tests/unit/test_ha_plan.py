@@ -96,7 +96,7 @@ def refused(made, kind, problem):
         ({"cluster": "c", "oobm_address": "1.1.1.1"}, "is that of one host, not of a cluster"),
         ({"host": ""}, "option host: '' is empty"),
         ({"host": "h", "oobm_username": " "}, "option oobm_username: ' ' is empty"),
-        ({"host": "h", "oobm_port": 0}, "is no port"),
+        ({"host": "h", "oobm_port": 0}, r"option oobm_port of h: '?0'? is no port"),
         ({"host": "h", "update_password": "always"}, "needs oobm_password"),
         ({"host": "h", "sp_node_ids": {"h": 0}}, "is no StorPool node id"),
         ({"host": "h", "ha_provider": ""}, "option ha_provider: '' is empty"),

@@ -822,3 +822,15 @@ def test_a_system_that_is_optional_may_be_missing(monkeypatch):
     monkeypatch.setattr(optional.resource, "observe", lambda client, wanted: clients.update(seen=client) or {"a": 0})
     assert _runner.execute(optional, checked(optional, **given), False, False)["changed"] is False
     assert "option cloudstack_url" in str(clients["seen"].without_cloudstack)
+
+
+@pytest.mark.parametrize(
+    ("message", "options", "told"),
+    [
+        ("dictionary requested, could not parse JSON or key=value", {"things": []}, "option things: dictionary requested, could not"),
+        ("dictionary requested, could not parse JSON or key=value", {"things": [{"name": "a"}]}, "dictionary requested, could not"),
+        ("missing required arguments: x", {"things": []}, "missing required arguments: x"),
+    ],
+)
+def test_of_an_entry_that_is_no_map_the_option_is_told(message, options, told):
+    assert _runner.with_option(message, THINGS.argument_spec(), options).startswith(told)

@@ -454,3 +454,17 @@ def test_the_diff_shows_people_what_they_write():
     assert (shown["size"], shown["delete_at"], shown["attachments"]) == ("1G", "2026-11-22T14:00:00Z", ["1 ro"])
     assert "global_id" not in shown and "exported_to" not in shown
     assert snapshot_object(raw(onVolume="-"))["on_volume"] is None
+
+
+# -- what cannot be taken of a volume
+
+
+def test_one_volume_under_two_names_is_no_group():
+    refused = refusal(planned(world(), name="{volume}-x", volumes=["db", "~sf.a.1"]))
+    assert "option volumes: '~sf.a.1' is the same volume as db" in refused
+
+
+def test_volumes_of_cloudstack_are_left_alone_unless_asked():
+    theirs = world(volumes=[things.raw_volume("db", 1, tags={"cs": "volume"})])
+    assert "allow_cloudstack_objects" in refusal(planned(theirs, name="s", volume="db"))
+    assert planned(theirs, name="s", volume="db", allow_cloudstack_objects=True).refused is None

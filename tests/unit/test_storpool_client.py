@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils import _storpool as sp
-from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import ApiError
+from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import ApiError, Unreachable
 from test_http import answers_of_any_form, connect
 from transcript import GET, POST, Server
 
@@ -172,3 +172,23 @@ def test_names_that_several_clusters_have():
     found = sp.by_name(listed)
     assert found["a"][sp.IN_CLUSTERS] == ["x", "y"]
     assert sp.IN_CLUSTERS not in found["b"]
+
+
+def test_a_refused_write_says_what_it_was():
+    with Server(POST("/ctrl/1.0/VolumeUpdate/v", {"size": 512}, error={"name": "busy", "descr": "no"})) as server:
+        with pytest.raises(ApiError, match="VolumeUpdate on v failed: busy: no"):
+            connect(server).send(sp.volume_update("v", {"size": 512}))
+
+
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        ({"body": b" \n<!DOCTYPE html><html></html>"}, "an HTML page"),
+        ({"body": b"<p>no</p>", "status": 404}, "an HTML page"),
+        ({"body": b"", "status": 302}, "a redirect"),
+    ],
+)
+def test_another_service_on_that_port(more, what):
+    with Server(GET("/ctrl/1.0/VolumesList", **more)) as server, pytest.raises(Unreachable, match=f"answered with {what}") as caught:
+        connect(server).volumes()
+    assert "this is not the StorPool API" in str(caught.value) and "check sp_api_http_port (from " in str(caught.value)

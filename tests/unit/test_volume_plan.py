@@ -786,3 +786,15 @@ def test_show():
     assert shown["size"] == "3G"
     assert shown["attachments"] == ["11 rw", "12 ro"]
     assert "global_id" not in shown
+
+
+def test_a_name_in_several_clusters_is_nobody_in_particular():
+    there = world(raw_volume("v", **{"(clusters)": ["sofia-a", "sofia-b"]}))
+    refused = refusal(there, name="v", state="absent")
+    assert "2 volumes are called v, in the clusters sofia-a, sofia-b" in refused and "sp_cluster" in refused
+
+
+def test_a_revert_with_detaching_leaves_it_attached_to_nobody():
+    made = revert(raw_volume("v", parentName="s"), [raw_snapshot("s")], {"v": 1}, attached={"v": {11: "rw"}}, on_attached="detach")
+    assert [change.action for change in made.changes] == ["detach", "revert"]
+    assert made.before["attachments"] == [{"client": 11, "rights": "rw"}] and made.after["attachments"] == []
