@@ -13,6 +13,8 @@ python3 laboratory.py create | destroy          all hosts, made anew and booted;
 python3 laboratory.py events                    what happened to hosts since they were made, as JSON
 python3 laboratory.py cut HOST | mend HOST      the way from a host to StorPool's API: gone, there again
 python3 laboratory.py reset HOST                pulls the plug and puts it back
+python3 laboratory.py booted HOST               waits until one can log in and its services run
+python3 laboratory.py until HOST STATE          lets CloudStack's time pass until host HA says that; prints the states before
 """
 
 from __future__ import annotations
@@ -43,6 +45,8 @@ VERSION = "4.22.0"
 LOOK = 0.2
 SILENCE = 5.0
 BOOT_SECONDS = 60.0
+# How often the simulated CloudStack looks at host HA, and how long of its time a state may take.
+POLL, PATIENCE = 4, 4000
 AGENT, CLIENT, SERVER = "cloudstack-agent", "storpool_block", "cloudstack-management"
 
 
@@ -54,6 +58,7 @@ class Host:
     client: int = 0
     pid: int = 0
     losses: int = 0
+    cut: bool = False
     # service -> the connection that says that it runs
     running: dict[str, object] = field(default_factory=dict)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -101,7 +106,7 @@ class Laboratory:
         self.simulator.clear_faults()
         self.events.clear()
         for host in HOSTS.values():
-            host.running, host.losses = {}, 0
+            host.running, host.losses, host.cut = {}, 0, False
         for host in KVM:
             self.simulator.agent(host.name, "down")
             self.simulator.client(host.client, "down")
@@ -198,6 +203,15 @@ class Laboratory:
                 await command("podman", "start", host.name)
                 await self.look_up(host)
                 self.note(host, "on", why=why)
+                await self.route(host)
+
+    async def route(self, host: Host) -> None:
+        """The way to StorPool's API, as it is to be; a reboot mends no network."""
+        route = ["nsenter", f"--net=/proc/{host.pid}/ns/net", "ip", "route"]
+        if host.cut:
+            await command(*route, "replace", "unreachable", STORPOOL)
+        elif STORPOOL in await command(*route, "show", "type", "unreachable"):
+            await command(*route, "delete", "unreachable", STORPOOL)
 
     async def reset(self, host: Host, why: str) -> None:
         self.note(host, "reset", why=why)
@@ -297,6 +311,16 @@ class Laboratory:
     def remember(self, work) -> None:
         self.tasks = {task for task in getattr(self, "tasks", set()) if not task.done()} | {asyncio.ensure_future(work)}
 
+    async def until(self, host: Host, state: str) -> dict:
+        """Look by look, so that none of the state machine's steps is missed."""
+        for _number in range(PATIENCE // POLL):
+            ha = self.simulator.hosts()[host.name]["ha"] or {}
+            if ha.get("state") == state:
+                return {"went": [one["to"] for one in ha["history"]]}
+            self.simulator.advance(POLL)
+            await asyncio.sleep(0)
+        raise LaboratoryError(f"{host.name} is not {state} after {PATIENCE} s but {ha.get('state')}; it went {ha.get('history')}")
+
     async def asked(self, message: dict, peer: str) -> dict:
         """From the command of this file."""
         if peer != MANAGEMENT:
@@ -305,15 +329,21 @@ class Laboratory:
         if what in ("create", "destroy"):
             return await getattr(self, what)()
         if what == "events":
-            return {"events": self.events}
+            return {"events": self.events, "lines": [f"{one['host']} {one['event']}" for one in self.events]}
         host = HOSTS[words[0]]
         if what == "reset":
             await self.reset(host, "asked")
             await self.booted(host)
+        elif what == "booted":
+            await self.booted(host)
+        elif what == "until":
+            return await self.until(host, words[1])
         elif what in ("cut", "mend"):
-            verb = "replace" if what == "cut" else "delete"
-            await command("nsenter", f"--net=/proc/{host.pid}/ns/net", "ip", "route", verb, "unreachable", STORPOOL)
+            host.cut = what == "cut"
             self.note(host, f"{what} from StorPool's API")
+            async with host.lock:
+                if host.alive:
+                    await self.route(host)
         else:
             raise LaboratoryError(f"nothing known of {what}")
         return {"ok": True}
