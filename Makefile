@@ -44,6 +44,14 @@ molecule: ## roles and playbooks on hosts that run systemd; takes root, and Debi
 lint sanity unit properties faults hostile scenarios integration artifact simulator-tests molecule:
 	@$(PYTHON) $(TOOLS)/stages.py --core $(CORE) $@ -- $(ARGS)
 
+.PHONY: long-test
+long-test: ## hours: 10,000 examples of each property, all faults, 200 kills, 108 races, ten times the bad inputs; ends with its counts
+	@$(PYTHON) $(TOOLS)/stages.py --core $(CORE) long -- $(ARGS)
+
+.PHONY: mutants
+mutants: ## breaks planner, clients and runner in a copy, and shows what their tests do not notice; ARGS="--count 200 --seed 3"
+	@$(PYTHON) $(TOOLS)/code_mutants.py $(ARGS)
+
 .PHONY: matrix
 matrix: ## sanity, unit and integration on every ansible-core that a Python here can run
 	@$(PYTHON) $(TOOLS)/stages.py matrix

@@ -3,7 +3,8 @@
 
 """Failures among many objects, a server that dies under load, playbooks that are killed, and tasks that race with each other.
 
-Whatever is drawn by lot is drawn from a seed that the test prints; FAULT_SEED sets the first one, FAULT_RUNS how many kills there are.
+Whatever is drawn by lot is drawn from a seed that the test prints; FAULT_SEED sets the first one, FAULT_RUNS how many kills there are,
+FAULT_RACES how many races of each kind.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from registry import MIB
 
 SEED = int(os.environ.get("FAULT_SEED", "20261122"))
 KILLS = int(os.environ.get("FAULT_RUNS", "20"))
-RACES = 6  # of each kind
+RACES = int(os.environ.get("FAULT_RACES", "6"))  # of each kind
 PATIENCE = 20.0  # seconds that a call may take where servers come back
 
 VOLUME, SNAPSHOT = "storpool_volume", "storpool_snapshot"

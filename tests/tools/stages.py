@@ -5,6 +5,7 @@
 
 python3 tests/tools/stages.py [--core CORE] STAGE... [-- pytest options]
 python3 tests/tools/stages.py test      every stage, as CI does
+python3 tests/tools/stages.py long      what takes hours: far more generated examples, all faults, more kills and races
 python3 tests/tools/stages.py matrix    sanity, units and integration on every core that a Python here can run
 
 A stage that fails does not stop the next one. The last line is `N passed, N failed` (with `, N skipped` when some were), where a
@@ -15,6 +16,7 @@ linter, a sanity test and a step of a Molecule scenario count as one each. Full 
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -29,6 +31,17 @@ from virtualenvs import ensure
 
 # One test may take this many seconds before it counts as hung.
 TEST_TIMEOUT = 300
+
+# What `make test` does a little of, and `make long-test` much more; whoever sets one of these has it as it is set. Two hours for one test.
+LONG_TIMEOUT = 7200
+LONG_STAGES = ("properties", "faults", "hostile")
+LONG = {
+    "HYPOTHESIS_PROFILE": "thorough",  # 10,000 examples of each property
+    "ALL_FAULTS": "1",  # of every scenario every call with every fault
+    "FAULT_RUNS": "200",  # playbooks that are killed
+    "FAULT_RACES": "12",  # of each of the nine kinds of races
+    "LONG_TEST": "1",  # ten times the bad inputs, and all odd values in answers
+}
 
 # The summary repeats this many failures of a stage; the stage's own output has all of them.
 MOST_FAILURES = 20
@@ -127,7 +140,7 @@ def sanity(core: str) -> Result:
     return result
 
 
-def tests(name: str, core: str, options: list[str]) -> Result:
+def tests(name: str, core: str, options: list[str], timeout: int) -> Result:
     """A folder of pytest tests, counted from pytest's own report."""
     folder = FOLDERS[name]
     result = Result(name if core == DEFAULT_CORE else f"{name}, ansible-core {core}")
@@ -142,7 +155,7 @@ def tests(name: str, core: str, options: list[str]) -> Result:
     report = CACHE / "results" / f"{name}-{core}.xml"
     report.parent.mkdir(parents=True, exist_ok=True)
     report.unlink(missing_ok=True)
-    command = [VENVS / f"core-{core}" / "bin" / "python", "-m", "pytest", folder, "-q", "-rs", f"--timeout={TEST_TIMEOUT}"]
+    command = [VENVS / f"core-{core}" / "bin" / "python", "-m", "pytest", folder, "-q", "-rs", f"--timeout={timeout}"]
     command.append(f"--junitxml={report}")
     status = run([*command, *options], env=environment(core), check=False).returncode
     if report.exists():
@@ -184,7 +197,7 @@ def molecule(names: list[str]) -> Result:
     return result
 
 
-def run_stage(name: str, core: str, options: list[str]) -> Result:
+def run_stage(name: str, core: str, options: list[str], timeout: int = TEST_TIMEOUT) -> Result:
     print(f"\n=== {name} (ansible-core {core}) {'=' * 60}"[:100], flush=True)
     started = time.monotonic()
     try:
@@ -195,7 +208,7 @@ def run_stage(name: str, core: str, options: list[str]) -> Result:
         elif name == "molecule":
             result = molecule(options)
         else:
-            result = tests(name, core, options)
+            result = tests(name, core, options, timeout)
     except (ToolError, subprocess.CalledProcessError) as error:
         # A set-up that fails fails its own stage only.
         print(f"error: {error}", flush=True)
@@ -232,6 +245,8 @@ def planned(names: list[str], core: str) -> list[tuple[str, str]]:
     """The stages in order, each with its core."""
     if names == ["test"]:
         return [("lint", core), *((name, core) for name in FOLDERS), ("molecule", core), ("sanity", core), ("sanity", OLDEST_CORE)]
+    if names == ["long"]:
+        return [(name, core) for name in LONG_STAGES]
     if names == ["matrix"]:
         stages = []
         for version in CORES:
@@ -242,7 +257,7 @@ def planned(names: list[str], core: str) -> list[tuple[str, str]]:
         return stages
     unknown = set(names) - {"lint", "sanity", "molecule", *FOLDERS}
     if unknown or not names:
-        raise ToolError(f"stages: test, matrix, lint, sanity, molecule, {', '.join(FOLDERS)}")
+        raise ToolError(f"stages: test, long, matrix, lint, sanity, molecule, {', '.join(FOLDERS)}")
     return [(name, core) for name in names]
 
 
@@ -256,7 +271,24 @@ def tool(arguments: list[str]) -> int:
         at = arguments.index("--core")
         core = "".join(arguments[at + 1 : at + 2])
         arguments = arguments[:at] + arguments[at + 2 :]
+    if arguments == ["long"]:
+        return long_test(core, options)
     return summary([run_stage(name, version, options) for name, version in planned(arguments, core)])
+
+
+def long_test(core: str, options: list[str]) -> int:
+    """Run what takes hours, and say how much of what that was."""
+    for name, value in LONG.items():
+        os.environ.setdefault(name, value)
+    counted = CACHE / "results" / "faults-counted"
+    counted.parent.mkdir(parents=True, exist_ok=True)
+    counted.unlink(missing_ok=True)
+    os.environ["COUNT_FAULTS"] = str(counted)
+    say(" ".join(f"{name}={os.environ[name]}" for name in LONG))
+    status = summary([run_stage(name, version, options, LONG_TIMEOUT) for name, version in planned(["long"], core)])
+    cases = [int(line.split()[-2]) for line in counted.read_text(encoding="utf-8").splitlines()] if counted.exists() else []
+    print(f"faults: {sum(cases)} cases in {len(cases)} scenarios", flush=True)
+    return status
 
 
 if __name__ == "__main__":
