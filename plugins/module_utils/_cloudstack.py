@@ -272,6 +272,7 @@ class CloudStack:
                     raise AnswerLost(
                         f"the job {job} of {write.call} on {write.about} is not known to CloudStack any more",
                         hint=_FIND_OUT,
+                        under_way=True,  # who forgot the job may not have been who does it
                     ) from exc
                 # Whatever is wrong with asking, the job goes on.
                 raise AnswerLost(

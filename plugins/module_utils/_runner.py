@@ -26,6 +26,7 @@ from ._plan import JointWait, Plan, Resource, Wait, diff_of, plan_all, waves
 from ._storpool import EXISTS, NOT_THERE, StorPool
 
 HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"  # Ansible's own word for it
+LATE_EFFECTS = (0.5, 1.0, 2.0)  # seconds between further looks for the effect of a write whose answer was lost
 _LONG = 100  # lists longer than this are not repeated in the invocation
 
 
@@ -518,15 +519,20 @@ class _Run:
         somebody else (a conflict). With ``sent`` an answer to the first change was lost, perhaps earlier: a refusal may come of its late
         effect.
         """
-        try:
-            world = self.resource.observe(self.client, [wanted])
-        except CollectionError as failure:
-            exc.message += f"; then it could not be read back: {failure.message}"
-            raise exc from failure
-        plan = self.resource.plan(wanted, world)
-        if plan.refused:
-            raise plan.refused
-        left = [change.action for change in plan.changes]
+        # What the server may still be at is given a moment: it cannot be sent again.
+        for pause in (0.0, *LATE_EFFECTS) if sent and exc.parts.get("under_way") else (0.0,):
+            time.sleep(pause)
+            try:
+                world = self.resource.observe(self.client, [wanted])
+            except CollectionError as failure:
+                exc.message += f"; then it could not be read back: {failure.message}"
+                raise exc from failure
+            plan = self.resource.plan(wanted, world)
+            if plan.refused:
+                raise plan.refused
+            left = [change.action for change in plan.changes]
+            if changes[0].action not in left:
+                break
         if sent:
             if changes[0].action not in left:
                 outcome.done.append(changes[0].action)

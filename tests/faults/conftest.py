@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.storpool.cloudstack.plugins.module_utils import _cloudstack, _http
+from ansible_collections.storpool.cloudstack.plugins.module_utils import _cloudstack, _http, _runner
 from storpool_simulator.testing import Simulator
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -41,6 +41,7 @@ def short_pauses(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(_http, "BACKOFF_FIRST", 0.002)
         monkeypatch.setattr(_http, "BACKOFF_LONGEST", 0.01)
         monkeypatch.setattr(_cloudstack, "POLL_FIRST", 0.02)
+        monkeypatch.setattr(_runner, "LATE_EFFECTS", (0.02, 0.4))
 
 
 @pytest.fixture
