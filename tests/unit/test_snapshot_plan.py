@@ -468,3 +468,14 @@ def test_volumes_of_cloudstack_are_left_alone_unless_asked():
     theirs = world(volumes=[things.raw_volume("db", 1, tags={"cs": "volume"})])
     assert "allow_cloudstack_objects" in refusal(planned(theirs, name="s", volume="db"))
     assert planned(theirs, name="s", volume="db", allow_cloudstack_objects=True).refused is None
+
+
+def test_a_new_name_that_a_volume_has_is_refused_before_the_server_does():
+    theirs = world(raw("old"), volumes=[things.raw_volume("db", 1)])
+    assert "a volume is called db" in refusal(planned(theirs, name="db", renamed_from="old"))
+    assert planned(theirs, name="other", renamed_from="old").refused is None
+
+
+def test_renamed_from_the_same_name():
+    with pytest.raises(OptionError, match="option renamed_from: 's' is the same as name"):
+        parsed(name="s", volume="db", renamed_from="s")

@@ -159,6 +159,8 @@ class Snapshots:
                         if client.only_reads:
                             volumes.add(member.name)  # a volume of that name is in the way
                 else:
+                    if client.only_reads and one.renamed_from and one.state == "present" and raw["name"] != member.name:
+                        volumes.add(member.name)
                     attached = attached or one.state == "absent" or one.attach is not None
                     exported = exported or one.state == "absent" or one.exports is not None
                 templates = templates or (one.template is not None and (raw is None or raw["templateName"] != one.template))
@@ -275,8 +277,7 @@ class Snapshots:
                 )
             if seen.setdefault(volume["globalId"], member) is not member:
                 raise OptionError("volumes", member.volume, f"is the same volume as {seen[volume['globalId']].volume}")
-            if member.name in world.volumes:
-                raise ChangeRefused(f"a volume is called {member.name}; volumes and snapshots share their names")  # rule names-shared
+            _check_free(member.name, world)
             parse_volume_name(member.name)  # a new name has no "@" (VolumeSnapshotDesc)
             about = {"name": volume["name"], "tags": volume.get("tags") or {}}
             guard_cloudstack("snapshot", about, ["create"], wanted.allow_cloudstack_objects, about="volume")
@@ -346,6 +347,7 @@ class Snapshots:
         after = dict(document)
         if not wanted.grouped and wanted.name and wanted.name != document["name"]:
             body["rename"] = after["name"] = parse_volume_name(wanted.name)
+            _check_free(wanted.name, world)
         if wanted.template and wanted.template != document["template"]:
             given = template_gives(wanted.template, world.templates)
             body["template"] = after["template"] = wanted.template
@@ -540,6 +542,12 @@ class Snapshots:
         if document["attachments"] is not None:
             shown["attachments"] = [f"{one['client']} {one['rights']}" for one in document["attachments"]]
         return shown
+
+
+def _check_free(name: str, world: World) -> None:
+    """:raises ChangeRefused: a volume has the name (rule names-shared). Only check mode reads enough to know; else the server says it."""
+    if name in world.volumes:
+        raise ChangeRefused(f"a volume is called {name}; volumes and snapshots share their names")
 
 
 def _expressions(wanted: WantedSnapshot) -> Iterator[tuple[str, Any]]:

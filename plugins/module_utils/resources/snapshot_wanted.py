@@ -126,6 +126,8 @@ def parse_snapshot(options: Mapping[str, Any], now: float) -> WantedSnapshot:
         if wanted.grouped or wanted.pattern is None or wanted.pattern.timed:
             raise OptionError("renamed_from", options["renamed_from"], "needs name, the plain name that the snapshot is to have")
         wanted.renamed_from = parse_reference(options["renamed_from"], "renamed_from")
+        if wanted.renamed_from == wanted.members[0].name:
+            raise OptionError("renamed_from", wanted.renamed_from, "is the same as name")
     _parse_shape(options, wanted)
     _parse_expiry(options, wanted)
     _parse_reach(options, wanted)
