@@ -177,11 +177,16 @@ class CloudStack:
     def version(self) -> tuple[int, ...]:
         """The server's version as numbers, (4, 21, 0, 0); read once."""
         if self._version is None:
-            text = self.read("listCapabilities")["capability"]["cloudstackversion"]
-            self._version = tuple(int(part) for part in text.split("-")[0].split(".") if part.isdigit())
+            self.capabilities()
         return self._version
 
     # -- reads
+
+    def capabilities(self) -> dict[str, Any]:
+        """Return what the server says of itself: its version, and some settings."""
+        found = self.read("listCapabilities")["capability"]
+        self._version = tuple(int(part) for part in found["cloudstackversion"].split("-")[0].split(".") if part.isdigit())
+        return found
 
     def read(self, call: str, **params: Any) -> dict[str, Any]:
         """Return the content of an answer. :raises ApiError: the server refused."""

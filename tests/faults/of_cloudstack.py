@@ -189,6 +189,36 @@ def revert_a_volume(lab: Lab) -> dict[str, Any]:
     return {"volume": root["name"], "name": "before", "state": "reverted"}
 
 
+def templates(lab: Lab) -> dict[str, Any]:
+    """Templates, besides volumes and all of StorPool."""
+    rows = lab.simulator.cs("listTemplates", templatefilter="all")[1].get("template", [])
+    told = ("name", "isready", "displaytext", "size", "zonename")
+    return without_ids({"templates": [{name: one.get(name) for name in told} for one in rows], **machines(lab)})
+
+
+@cloud("cloudstack_template", state=templates, sample=12)
+def make_a_template(lab: Lab) -> dict[str, Any]:
+    root = a_stopped_vm(lab)
+    return {"name": "golden", "zone": "sofia", "volume": root["name"], "os_type": "Rocky Linux 9"}
+
+
+def policies(lab: Lab) -> list[Any]:
+    """The snapshot policies of all volumes."""
+    told = ("volumename", "intervaltype", "schedule", "timezone", "maxsnaps")
+    listed = lab.simulator.cs("listSnapshotPolicies", listall=True)[1].get("snapshotpolicy", [])
+    return sorted([[one.get(name) for name in told] for one in listed], key=repr)
+
+
+@cloud("cloudstack_snapshot_policy", state=policies, sample=12)
+def change_policies(lab: Lab) -> dict[str, Any]:
+    lab.simulator.deploy("db1")
+    root = lab.simulator.cs("listVolumes", listall=True)[1]["volume"][0]
+    weekly = {"interval": "weekly", "schedule": "0:3:1", "keep": 2}
+    made = lab.run("cloudstack_snapshot_policy", {"volume": root["name"], "policies": [weekly]})
+    assert not made.get("failed"), made["msg"]
+    return {"volume": root["name"], "exact": True, "policies": [{"interval": "daily", "schedule": "0:3", "keep": 2}]}
+
+
 @cloud("cloudstack_vm_snapshot", state=machines, sample=12)
 def take_a_vm_snapshot(lab: Lab) -> dict[str, Any]:
     lab.simulator.deploy("db1")

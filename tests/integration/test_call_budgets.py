@@ -352,3 +352,50 @@ def test_host_ha_of_cloudstack(simulator, run_module, calls):
         assert (again["changed"], sorted(spent.reads), spent.writes) == (False, HA_READS, []), "no wait, no question about the power"
     assert not run_module("storpool_ha", cluster="kvm1", state="absent").get("failed")
     assert sorted(calls().writes) == sorted(["disableHAForHost", "disableOutOfBandManagementForHost"] * len(HOSTS))
+
+
+# Volumes, their snapshots, where those are, StorPool's snapshots; before any is taken also capabilities and the setting of backups.
+SNAPSHOT_READS = ["SnapshotsList", "listSnapshots", "listSnapshots", "listVolumes"]
+SETTING_READS = ["listCapabilities", "listConfigurations"]
+
+
+def test_snapshots_of_cloudstack(simulator, run_module, calls):
+    """However many volumes there are, and of however many VMs."""
+    names = [f"v{number}" for number in range(6)]
+    for name in ("db1", "db2"):
+        simulator.deploy(name)
+    made = run_module(
+        "cloudstack_volume",
+        volumes=[{"name": name, "vm": f"db{1 + number % 2}"} for number, name in enumerate(names)],
+        zone="sofia",
+        offering="Custom",
+        size="1G",
+    )
+    assert not made.get("failed"), made["msg"]
+    declared = {"volumes": names, "name": "s"}
+    calls()
+    run_module("cloudstack_snapshot", check=True, **declared)
+    # Nothing is there yet, so nothing is looked for on StorPool.
+    assert sorted(calls().reads) == sorted(["listSnapshots", "listVolumes", *SETTING_READS])
+    done = run_module("cloudstack_snapshot", **declared)
+    assert not done.get("failed"), done["msg"]
+    spent = [entry for entry in calls().entries if not entry["plugin"]]
+    assert [entry["call"] for entry in spent if entry["write"]] == ["createSnapshot"] * len(names)
+    again = run_module("cloudstack_snapshot", **declared)
+    spent = calls()
+    assert (again["changed"], sorted(spent.reads), spent.writes) == (False, SNAPSHOT_READS, [])
+    nothing = run_module("cloudstack_snapshot", volumes=names, name="none", state="absent")
+    assert (nothing["changed"], calls().reads) == (False, ["listVolumes", "listSnapshots"])
+
+
+def test_policies_of_cloudstack(simulator, run_module, calls):
+    simulator.deploy("db1")
+    names = ["v0", "v1", "v2"]
+    made = run_module("cloudstack_volume", names=names, zone="sofia", offering="Custom", size="1G", vm="db1")
+    assert not made.get("failed"), made["msg"]
+    declared = {"volumes": names, "policies": [{"interval": "daily", "schedule": "0:3", "keep": 7}]}
+    assert not run_module("cloudstack_snapshot_policy", **declared).get("failed")
+    calls()
+    again = run_module("cloudstack_snapshot_policy", **declared)
+    assert (again["changed"], calls().reads) == (False, ["listVolumes", "listSnapshotPolicies"])
+    assert not run_module("cloudstack_snapshot_policy", **declared, exact=True)["changed"]

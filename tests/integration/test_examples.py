@@ -24,11 +24,13 @@ ROOT = Path(__file__).resolve().parents[2]
 # Modules about the host that they run on need one: their examples run in test_host_modules.py.
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("[a-z]*.py") if not on_host(path.stem))
 
+TWO_VOLUMES = [("cloudstack_volume", {"names": ["db-data", "db-log"], "zone": "sofia", "offering": "Custom", "size": "1G", "vm": "db1"})]
+
 # What is there before a module's examples begin: module and options, in order.
 GROUND: dict[str, list[tuple[str, dict[str, Any]]]] = {
-    "cloudstack_snapshot": [
-        ("cloudstack_volume", {"names": ["db-data", "db-log"], "zone": "sofia", "offering": "Custom", "size": "1G", "vm": "db1"})
-    ],
+    "cloudstack_snapshot": TWO_VOLUMES,
+    "cloudstack_snapshot_policy": TWO_VOLUMES,
+    "cloudstack_template": TWO_VOLUMES,
     "storpool_ha": [
         (
             "storpool_ha",
@@ -51,7 +53,13 @@ GROUND: dict[str, list[tuple[str, dict[str, Any]]]] = {
 
 
 # VMs of CloudStack's that are there as well.
-MACHINES = {"cloudstack_snapshot": ["db1"], "cloudstack_vm_snapshot": ["db1", "web1"], "cloudstack_volume": ["db1"]}
+MACHINES = {
+    "cloudstack_snapshot": ["db1"],
+    "cloudstack_snapshot_policy": ["db1"],
+    "cloudstack_template": ["db1"],
+    "cloudstack_vm_snapshot": ["db1", "web1"],
+    "cloudstack_volume": ["db1"],
+}
 
 
 CLIENT = 11  # of StorPool, where the tasks run

@@ -167,14 +167,14 @@ class CloudSnapshots:
         for one in wanted:
             volume = _quietly(_volume, one, world)
             found.append((one, volume, _quietly(_find, one, world)))
-        proved = [one for one in wanted if one.state == "reverted" or (one.state == "present" and one.verify != "off")]
+        proved = [row["id"] for one, _volume_row, row in found if row and (one.state == "reverted" or _is_proved(one))]
         doomed = [one for one, _volume_row, row in found if (one.state == "absent" and row) or one.naming.rules]
         if doomed:
             for export in client.storpool.exports():
                 world.exports.setdefault(export["globalId"], []).append(export["location"])
         listed: list[dict[str, Any]] = []
         if proved or world.exports:
-            listed = self._look_at_storpool(client, [row["id"] for one, _volume_row, row in found if row and one in proved], world)
+            listed = self._look_at_storpool(client, proved, world)
         if any(one.state == "reverted" for one in wanted):
             world.written = standings(client.storpool, listed)
             for machine in {volume.get("virtualmachineid") for one, volume, _row in found if volume and one.state == "reverted"} - {None}:
@@ -184,7 +184,7 @@ class CloudSnapshots:
                 if client.list("listVMSnapshot", "vmSnapshot", unlimited=True, listall=True, virtualmachineid=machine):
                     world.with_vm_snapshots.add(machine)
         if any(one.state == "present" and volume and row is None for one, volume, row in found):
-            self._read_settings(client, world)
+            read_settings(client, world)
         self._look_at_zones(client, directory, found, world)
         return world
 
@@ -206,7 +206,7 @@ class CloudSnapshots:
         going = {name for one in wanted for name in (one.id, one.name)} - {None}
         busy = partial(_going, going, [one for one in wanted if one.state != "present"])
         world.snapshots[owner] = settled(read, busy, client.connection.job_timeout)
-        located = [one for one in wanted if one.zones or one.backup is not None or (one.state == "present" and one.verify != "off")]
+        located = [one for one in wanted if one.zones or one.backup is not None or _is_proved(one)]
         if located and world.snapshots[owner]:
             world.copies = world.copies or {}
             for row in client.list("listSnapshots", "snapshot", unlimited=True, showunique=False, **params):
@@ -235,15 +235,6 @@ class CloudSnapshots:
                     if detail.get("snapshotDetailsName") == identity and there:
                         world.storpool[identity] = there
         return listed
-
-    @staticmethod
-    def _read_settings(client: CloudStack, world: World) -> None:
-        world.capabilities = client.read("listCapabilities")["capability"]
-        world.version = client.version
-        for name in (BACKUP, BYPASS) if world.version < BYPASS_UNTIL else (BACKUP,):
-            for setting in client.list("listConfigurations", "configuration", name=name):
-                if setting["name"] == name:
-                    world.settings[name] = str(setting.get("value")).lower()
 
     def _look_at_zones(self, client: CloudStack, directory: Directory, found: Sequence[tuple[Any, Any, Any]], world: World) -> None:
         """Find the zones that are declared, and of those that lack a copy the pools that could take one."""
@@ -648,7 +639,17 @@ class CloudSnapshots:
         return {**{key: value for key, value in document.items() if key != "id"}, "size": format_size(document["size"])}
 
 
-def backs_up(world: World) -> tuple[bool, str]:
+def read_settings(client: CloudStack, world: Any) -> None:
+    """Read into ``world`` what decides how a snapshot is taken and used: version, capabilities, and the settings of backups."""
+    world.capabilities = client.capabilities()
+    world.version = client.version
+    for name in (BACKUP, BYPASS) if world.version < BYPASS_UNTIL else (BACKUP,):
+        for setting in client.list("listConfigurations", "configuration", name=name):
+            if setting["name"] == name:
+                world.settings[name] = str(setting.get("value")).lower()
+
+
+def backs_up(world: Any) -> tuple[bool, str]:
     """Return whether CloudStack copies new snapshots to secondary storage, and the setting that says so (table 0.3)."""
     if world.version < BYPASS_UNTIL and world.settings.get(BYPASS) == "true":
         return False, f"{BYPASS} is true"
@@ -699,6 +700,10 @@ def _quietly(find: Callable[..., Any], wanted: WantedSnapshot, world: World) -> 
         return find(wanted, world)
     except OptionError:
         return None
+
+
+def _is_proved(wanted: WantedSnapshot) -> bool:
+    return wanted.state == "present" and wanted.verify != "off"
 
 
 def _going(names: set[str], others: Sequence[WantedSnapshot], rows: Sequence[Mapping[str, Any]]) -> bool:
