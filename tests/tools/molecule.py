@@ -229,7 +229,9 @@ def take_away_leftovers() -> None:
 
 
 def install_packages() -> None:
-    names = ("podman", "runc", "mmdebstrap", "catatonit", "iptables")
+    names = ("podman", "runc", "mmdebstrap", "catatonit", "iptables", "mount")
+    # A user's PATH may lack root's places.
+    os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
     debian_packages("hosts that run systemd", **{name: name for name in names}, ip="iproute2", ssh="openssh-client")
     if not any(Path(place, "netavark").exists() for place in ("/usr/lib/podman", "/usr/libexec/podman")):
         install_debian("hosts that run systemd", ["netavark"])
