@@ -183,6 +183,8 @@ def noticed(place: Path, file: str) -> str | None:
     if done.returncode == 0:
         return None
     first = re.search(r"^(?:FAILED|ERROR) (?:tests/)?(\S+)", done.stdout, re.MULTILINE)
+    if not first and "Error while loading conftest" in done.stdout:
+        return "(the file cannot be imported)"
     if not first:
         raise ToolError(f"pytest ended with status {done.returncode}:\n{done.stdout[-2000:]}")
     return first.group(1)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import OptionError
-from ansible_collections.storpool.cloudstack.plugins.module_utils._plan import diff_of, plan_all, waves
+from ansible_collections.storpool.cloudstack.plugins.module_utils._plan import Plan, diff_of, plan_all, waves
 from things import Things, WantedThing
 
 
@@ -106,3 +106,10 @@ def test_diff_of_one():
     assert diff["before"] == {}
     assert diff["after"] == {"name": "a", "value": 1}
     assert diff["before_header"] == diff["after_header"] == "thing a"
+
+
+def test_the_diff_shows_what_changes_beside_it_too():
+    plan = Plan("a", None, None, beside=({"existing": 1}, {"existing": 2}), kind="cluster")
+    assert diff_of(plan, Things().show, "thing") == {
+        "before_header": "cluster a", "after_header": "cluster a", "before": {"existing": 1}, "after": {"existing": 2},
+    }  # fmt: skip

@@ -102,6 +102,7 @@ def refusal(there, **given):
         ({"name": "a", "wait_timeout": "soon"}, "wait_timeout", "is not a duration"),
         ({"name": "a", "state": "reverted"}, "revert_to", "is needed with state: reverted"),
         ({"name": "a", "revert_to": "s"}, "revert_to", "is only for state: reverted"),
+        ({"name": "a", "renamed_from": "a"}, "renamed_from", "is the same as name"),
         ({"name": "a", "keep_snapshot": {}}, "keep_snapshot", "is only for state: absent"),
         ({"name": "a", "state": "absent", "keep_snapshot": {"name": "a@1"}}, "keep_snapshot.name", "is not a name"),
         ({"name": "a", "state": "absent", "keep_snapshot": {"delete_after": "x"}}, "keep_snapshot.delete_after", "is not a duration"),

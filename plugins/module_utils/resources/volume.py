@@ -196,6 +196,8 @@ class Volumes:
             if wanted.name is None:
                 raise OptionError("renamed_from", options["renamed_from"], "needs name, the name the volume is to have")
             wanted.renamed_from = parse_volume_name(options["renamed_from"], "renamed_from")
+            if wanted.renamed_from == wanted.name:
+                raise OptionError("renamed_from", wanted.renamed_from, "is the same as name")
         if options["keep_snapshot"] is not None:
             wanted.keep_snapshot = self._parse_keep(options["keep_snapshot"], wanted)
         if options["revert_to"] is not None:
