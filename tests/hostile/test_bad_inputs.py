@@ -30,6 +30,7 @@ COUNT = 1000 * (10 if os.environ.get("LONG_TEST") else 1)
 LEAST: dict[str, dict[str, Any]] = {
     "cloudstack_offering": {"name": "o"},
     "cloudstack_settings": {"name": "force.ha", "value": True},
+    "cloudstack_snapshot": {"name": "s", "volume": "no-volume"},
     "cloudstack_storage_pool": {"name": "p"},
     "storpool_ha": {"host": "kvm11"},
     "storpool_snapshot": {"name": "s", "volume": "seed"},

@@ -125,7 +125,7 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-def everywhere(place: Path) -> dict[str, str]:
+def everywhere(place: Path, debug: bool = False) -> dict[str, str]:
     return {
         "TMPDIR": str(place / "tmp"),
         "ANSIBLE_LOCAL_TEMP": str(place / "tmp" / "local"),
@@ -134,7 +134,7 @@ def everywhere(place: Path) -> dict[str, str]:
         "ANSIBLE_CACHE_PLUGIN": "jsonfile",
         "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(place / "facts"),
         "ANSIBLE_INJECT_INVOCATION": "true",
-        "ANSIBLE_DEBUG": "true",
+        "ANSIBLE_DEBUG": str(debug).lower(),
     }
 
 
@@ -151,7 +151,7 @@ def secret_from_file(tasks: list[dict[str, Any]], secrets: dict[str, str], place
 
 @pytest.mark.parametrize("in_process", [True, False], ids=["worker", "module"])
 def test_marked_secrets_leave_no_trace(in_process, cloud, place):
-    """Every module with its secrets: right, wrong, broken off, misspelt; at -vvvv with --diff and debugging."""
+    """Every module with its secrets: right, wrong, broken off, misspelt; at -vvvv with --diff, and Ansible's debugging."""
     secrets = secrets_of(cloud)
     asked = []
     for module in MODULES:
@@ -174,8 +174,9 @@ def test_marked_secrets_leave_no_trace(in_process, cloud, place):
         for number, (module, options) in enumerate(asked)
     ]
     content, env = secret_from_file(content, secrets, place)
+    env.update(everywhere(place, debug=in_process))
     with Watch(secrets) as watch:
-        run = playbooks.run(content, "-vvvv", diff=True, variables={"storpool_in_process": in_process}, env={**everywhere(place), **env})
+        run = playbooks.run(content, "-vvvv", diff=True, variables={"storpool_in_process": in_process}, env=env)
     assert len(run.tasks) == len(asked), run.output[-3000:]
     wrong = [
         *hits("output", run.output, secrets),
@@ -297,6 +298,18 @@ def test_kept_remote_files_hold_the_options(cloud, place):
     run = playbooks.run(tasks, env={**env, **more}, variables={"storpool_in_process": True})
     assert run.rc == 0, run.output
     assert [path for path in (place / "tmp" / "remote").rglob("*") if path.is_file()] == []
+
+
+def test_debugging_of_ansible_shows_the_options_of_a_module(cloud, place):
+    """ANSIBLE_DEBUG prints the arguments of each module that Ansible starts; on the fast path it starts none."""
+    tasks, more = secret_from_file(
+        [{"name": "Shown", "storpool.cloudstack.storpool_volume_info": connection(cloud, "storpool_volume_info")}], secrets_of(cloud), place
+    )
+    for in_process in (True, False):
+        run = playbooks.run(tasks, env={**everywhere(place, debug=True), **more}, variables={"storpool_in_process": in_process})
+        assert run.rc == 0, run.output[-2000:]
+        assert (cloud.token in run.output) is not in_process
+        assert cloud.token not in json.dumps(run.records)
 
 
 def test_the_environment_of_a_task_stands_on_its_command_line(cloud, place):
