@@ -8,8 +8,9 @@ python3 tests/tools/stages.py test      every stage, as CI does
 python3 tests/tools/stages.py long      what takes hours: far more generated examples, all faults, more kills and races
 python3 tests/tools/stages.py matrix    sanity, units and integration on every core that a Python here can run
 
-A stage that fails does not stop the next one. The last line is `N passed, N failed` (with `, N skipped` when some were), where a
-linter, a sanity test and a step of a Molecule scenario count as one each. Full output of the linters, of ansible-test and of Molecule:
+`test` runs two stages at a time, because each keeps one processor busy; what one half of them prints is shown when that half has ended.
+A stage that fails does not stop the next one. The last line is `N passed, N failed` (with `, N skipped` when some were), where a linter,
+a sanity test and a step of a Molecule scenario count as one each. Full output of the linters, of ansible-test and of Molecule:
 .cache/log.
 """
 
@@ -21,7 +22,7 @@ import re
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -56,6 +57,11 @@ FOLDERS = {
     "integration": "tests/integration",
     "artifact": "tests/artifact",
 }
+
+# `test` runs these, and everything else beside them in a process of its own, which leaves its results in a file. Both take about as long.
+FIRST_HALF = ("unit", "scenarios", "integration")
+BESIDE = "beside"
+BESIDE_RESULTS = CACHE / "results" / "beside.json"
 
 # Stages whose simulators work on images of disks
 WITH_IMAGES = ("simulator-tests", "faults", "scenarios", "integration")
@@ -244,7 +250,10 @@ def summary(results: list[Result]) -> int:
 def planned(names: list[str], core: str) -> list[tuple[str, str]]:
     """The stages in order, each with its core."""
     if names == ["test"]:
-        return [("lint", core), *((name, core) for name in FOLDERS), ("molecule", core), ("sanity", core), ("sanity", OLDEST_CORE)]
+        return [(name, core) for name in FIRST_HALF]
+    if names == [BESIDE]:
+        folders = [(name, core) for name in FOLDERS if name not in FIRST_HALF]
+        return [("lint", core), *folders, ("molecule", core), ("sanity", core), ("sanity", OLDEST_CORE)]
     if names == ["long"]:
         return [(name, core) for name in LONG_STAGES]
     if names == ["matrix"]:
@@ -273,7 +282,34 @@ def tool(arguments: list[str]) -> int:
         arguments = arguments[:at] + arguments[at + 2 :]
     if arguments == ["long"]:
         return long_test(core, options)
+    if arguments == ["test"]:
+        return whole_test(core, options)
+    if arguments == [BESIDE]:
+        results = [run_stage(name, version, []) for name, version in planned(arguments, core)]
+        BESIDE_RESULTS.write_text(json.dumps([asdict(result) for result in results]), encoding="utf-8")
+        return 0
     return summary([run_stage(name, version, options) for name, version in planned(arguments, core)])
+
+
+def whole_test(core: str, options: list[str]) -> int:
+    """Run everything that CI runs."""
+    ensure(f"core-{core}")  # both sides begin with it
+    BESIDE_RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    BESIDE_RESULTS.unlink(missing_ok=True)
+    command = [sys.executable, Path(__file__), "--core", core, BESIDE]
+    with log_path(BESIDE).open("wb") as log:
+        other = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        results = [run_stage(name, version, options) for name, version in planned(["test"], core)]
+        other.wait()
+    finally:
+        other.terminate()
+    print(log_path(BESIDE).read_text(encoding="utf-8", errors="replace"), flush=True)
+    if BESIDE_RESULTS.exists():
+        results += [Result(**told) for told in json.loads(BESIDE_RESULTS.read_text(encoding="utf-8"))]
+    else:
+        results.append(Result(BESIDE, failed=1, failures=[f"the other half of the stages ended with status {other.returncode}"]))
+    return summary(results)
 
 
 def long_test(core: str, options: list[str]) -> int:
