@@ -299,26 +299,32 @@ def test_devices_as_links(start: Callable[..., Simulator]) -> None:
     check_devices(start(devices="link"), block=False)
 
 
-def test_a_digest_that_is_remembered_follows_every_write(start: Callable[..., Simulator]) -> None:
-    sim = start(devices="link")
-    api = client_of(sim)
-    api.create("vol", size=MIB)
-    api.attach("vol", rw=[1])
-    (path,) = sim.devices.rglob("storpool/vol")
-    os.utime(path, (1, 1))  # old enough to be remembered
-    image = bytearray(MIB)
-    for number in range(1, 4):
-        assert api.sha("vol") == api.sha("vol") == sha256(bytes(image))
-        image[number] = number
-        if number == 2:
-            api.write("vol", bytes(image))
-        else:
-            path.write_bytes(image)
-            os.utime(path, (1, 1 + number))
-    assert api.sha("vol") == sha256(bytes(image))
-    api.do("VolumeUpdate/vol", {"size": 2 * MIB})
-    assert api.sha("vol") == sha256(bytes(image) + bytes(MIB))
-    api.close()
+def test_a_fingerprint_is_of_the_bytes_and_not_of_the_holes(api: Client, sim: Simulator) -> None:
+    big = 1 << 40  # hashing it whole would take minutes
+    for name in ("holes", "zeros", "other"):
+        api.create(name, size=big)
+    assert len({sim.fingerprint(name) for name in ("holes", "zeros", "other")}) == 1
+    api.write("zeros", bytes(3 * MIB), 5 * MIB + 512)
+    assert sim.fingerprint("zeros") == sim.fingerprint("holes")
+    for name, offset in (("holes", 0), ("zeros", 0), ("other", 4096)):
+        api.write(name, b"data", 700 * MIB + offset)
+    assert sim.fingerprint("zeros") == sim.fingerprint("holes") != sim.fingerprint("other")
+    api.snap("holes", "snap")
+    assert sim.fingerprint("snap") == sim.fingerprint("holes")
+    api.write("holes", b"more", 700 * MIB + 4)
+    assert sim.fingerprint("snap") == sim.fingerprint("zeros") != sim.fingerprint("holes")
+    api.do("VolumeUpdate/zeros", {"size": 2 * big})
+    assert sim.fingerprint("snap") != sim.fingerprint("zeros")
+
+
+def test_a_fingerprint_of_a_size_that_is_no_whole_block(api: Client, sim: Simulator) -> None:
+    for name in ("a", "b"):
+        api.create(name, size=4096 + 512)
+        api.write(name, b"x" * 512, 4096)
+    api.write("b", bytes(4096))
+    assert sim.fingerprint("a") == sim.fingerprint("b")
+    api.write("b", b"y", 4096 + 511)
+    assert sim.fingerprint("a") != sim.fingerprint("b")
 
 
 def backing_files() -> set[str]:

@@ -18,13 +18,11 @@ import fcntl
 import hashlib
 import os
 import secrets
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 BLOCK = 4096
 CHUNK = 1 << 20
-SETTLED_NS = 200_000_000
 FICLONE = 0x40049409
 _ZEROS = bytes(CHUNK)
 
@@ -94,7 +92,6 @@ class Contents:
         self._suspects: set[str] = set()
         self._versions: dict[str, int] = {}
         self._sizes: dict[tuple, tuple[tuple, int]] = {}
-        self._digests: dict[tuple, tuple[tuple, str]] = {}
 
     # References: kept by the watcher of the tables that hold them.
 
@@ -131,7 +128,6 @@ class Contents:
                 self._versions.pop(content, None)
         if suspects:
             self._sizes = {key: value for key, value in self._sizes.items() if not suspects.intersection(key)}
-            self._digests = {key: value for key, value in self._digests.items() if not suspects.intersection(key)}
 
     def sweep_all(self) -> None:
         """At start: remove what an unfinished request left behind."""
@@ -222,19 +218,24 @@ class Contents:
         zeros(size)
         return digest.hexdigest()
 
-    def known_digest(self, content: str | None, size: int) -> str | None:
-        """The digest that was remembered, if nothing was written since."""
-        stamp, digest = self._digests.get((content, size), (None, None))
-        return digest if stamp == self.stamp(content) else None
-
-    @staticmethod
-    def is_young(stamp: tuple) -> bool:
-        """Whether another write past the API could hide in the tick of the file's last time stamp."""
-        return bool(stamp) and time.time_ns() - stamp[1] < SETTLED_NS
-
-    def remember_digest(self, content: str | None, size: int, stamp: tuple, digest: str) -> None:
-        """`stamp` is from before the hashing, when it was not young."""
-        self._digests[content, size] = (stamp, digest)
+    def fingerprint(self, content: str | None, size: int) -> str:
+        """SHA-256 of the size and of all blocks that are not zeros, with their places. Equal for equal bytes; holes cost nothing."""
+        digest = hashlib.sha256(str(size).encode())
+        if content is not None:
+            with open(self.path(content), "rb") as file:
+                until = 0
+                for start, end in extents(file.fileno(), size):
+                    at = max(until, start - start % BLOCK)
+                    # To the end of a block, so that the blocks are the same whatever the extents are.
+                    until = min(size, -(-end // BLOCK) * BLOCK)
+                    while at < until:
+                        data = read_exactly(file.fileno(), at, min(CHUNK, until - at))
+                        for place in range(0, len(data), BLOCK):
+                            block = data[place : place + BLOCK]
+                            if block.count(0) != len(block):
+                                digest.update(f"/{at + place}/".encode() + block)
+                        at += len(data)
+        return digest.hexdigest()
 
     def used(self, content: str | None, size: int) -> int:
         """Bytes that hold data."""

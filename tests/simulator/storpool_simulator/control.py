@@ -58,6 +58,7 @@ class Control:
                 route("/clients/{cluster}/{client:int}", self.client, "PUT"),
                 route("/open/{cluster}/{name:path}", self.open, "PUT"),
                 route("/content/{cluster}/{name}/raw", self.raw, "GET"),
+                route("/content/{cluster}/{name}/fingerprint", self.fingerprint, "GET"),
                 route("/content/{cluster}/{name}", self.content, "GET", "PUT"),
                 route("/counters", self.counters, "GET"),
                 route("/reset", self.reset, "POST"),
@@ -182,26 +183,25 @@ class Control:
             self.world.commit()
             return JSONResponse({"ok": True, "written": len(data)})
         cluster, document = self._object(request)
-        payload, size = self.world.payload, document["size"]
+        payload, files, size = self.world.payload, self.world.contents, document["size"]
         used, own = payload.used(cluster, document), payload.stored(cluster, document)
         content = payload.content(cluster, document["gid"])
-        shown: dict[str, Any] = {"size": size, "sha256": await self._digest(content, size), "stored": used, "own": own}
+        shown: dict[str, Any] = {"size": size, "sha256": await self._digest(files.digest, content, size), "stored": used, "own": own}
         return JSONResponse(shown)
 
-    async def _digest(self, content: str | None, size: int) -> str:
+    async def fingerprint(self, request: Request) -> Response:
+        cluster, document = self._object(request)
+        content = self.world.payload.content(cluster, document["gid"])
+        return JSONResponse({"fingerprint": await self._digest(self.world.contents.fingerprint, content, document["size"])})
+
+    async def _digest(self, how: Callable[[str | None, int], str], content: str | None, size: int) -> str:
         """Hashing takes its time; others go on, and a write in between starts it anew."""
         files = self.world.contents
-        known = files.known_digest(content, size)
-        if known is not None:
-            return known
         with files.held(content):
             while True:
                 stamp = files.stamp(content)
-                young = files.is_young(stamp)
-                digest = await asyncio.to_thread(files.digest, content, size)
+                digest = await asyncio.to_thread(how, content, size)
                 if files.stamp(content) == stamp:
-                    if not young:
-                        files.remember_digest(content, size, stamp, digest)
                     return digest
 
     async def raw(self, request: Request) -> Response:
