@@ -86,7 +86,7 @@ def test_from_nothing_to_every_host_protected(configure, hosts, simulator, calls
 def test_a_host_that_does_not_come_back_ends_it_before_host_ha(configure, hosts, simulator, calls):
     hosts.breaks("kvm11", "silent")
     calls()
-    run = configure(heartbeat_up_timeout=5)
+    run = configure(heartbeat_up_timeout=20)
     assert run.rc != 0 and "kvm11 is Disconnected" in run.output
     assert (hosts.events(), hosts.touched()) == (["restart kvm11"], ["kvm11"])
     assert {name for name in calls().writes if "HA" in name or "OutOfBand" in name} == set()
