@@ -296,3 +296,10 @@ def test_absent():
 def test_protection_needs_4_20():
     made = plan(world(row(deleteprotection=None), version=(4, 19, 3, 0)), delete_protection=True)
     assert isinstance(made.refused, ChangeRefused) and "from 4.20 on" in str(made.refused)
+
+
+def test_deleting_by_two_names_never_takes_two():
+    made = plan(world(row(), row(id="v2", name="old")), state="absent", renamed_from="old")
+    assert "option renamed_from: 'old' exists beside data" in str(made.refused) and not made.changes
+    assert sent(plan(world(row(name="old")), state="absent", renamed_from="old")) == [("delete", "deleteVolume", {"id": "v1"})]
+    assert not plan(world(row(), row(id="v2", name="old")), renamed_from="old").refused

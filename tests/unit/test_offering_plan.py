@@ -215,3 +215,11 @@ def test_inactive_needs_a_version_that_tells():
     del there["state"]
     made = plan(world(there), state="inactive")
     assert isinstance(made.refused, ChangeRefused) and "4.19.3" in str(made.refused)
+
+
+def test_deleting_by_two_names_never_takes_two():
+    both = world(disk(), disk(id="d2", name="old"))
+    made = plan(both, state="absent", renamed_from="old")
+    assert "option renamed_from: 'old' exists beside gold" in str(made.refused) and not made.changes
+    assert [params for _action, _call, params in sent(plan(world(disk(name="old")), state="absent", renamed_from="old"))] == [{"id": "d1"}]
+    assert not plan(both, renamed_from="old").refused

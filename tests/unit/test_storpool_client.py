@@ -192,3 +192,9 @@ def test_another_service_on_that_port(more, what):
     with Server(GET("/ctrl/1.0/VolumesList", **more)) as server, pytest.raises(Unreachable, match=f"answered with {what}") as caught:
         connect(server).volumes()
     assert "this is not the StorPool API" in str(caught.value) and "check sp_api_http_port (from " in str(caught.value)
+
+
+def test_too_many_requests_is_waited_out_whatever_the_body_says():
+    script = [GET("/ctrl/1.0/VolumesList", body=body, status=429) for body in (b"{}", b"slow down")]
+    with Server(*script, GET("/ctrl/1.0/VolumesList", data=[])) as server:
+        assert connect(server).volumes() == []

@@ -160,6 +160,16 @@ def one_of(found: Sequence[Mapping[str, Any]], wanted: str, option: str, kind: s
     raise OptionError(option, wanted, f"is the name of {len(fits)} {kind}s: {told}; give the id, or zone, account or project")
 
 
+def alone(by_name: Mapping[str, Any] | None, former: Mapping[str, Any] | None, wanted: Any) -> Mapping[str, Any] | None:
+    """Return the one object that is there under the name or the former name of ``wanted``, ``None`` when there is none.
+
+    :raises OptionError: there are two; a run that deletes would delete the one, and the next run the other.
+    """
+    if by_name and former and by_name is not former:
+        raise OptionError("renamed_from", wanted.renamed_from, f"exists beside {wanted.name}; leave it out to mean {wanted.name} alone")
+    return by_name or former
+
+
 def _marks(one: Mapping[str, Any]) -> list[str]:
     words = {"zone": "zonename", "account": "account", "domain": "domain", "project": "project", "VM": "vmname", "state": "state"}
     return [f"{word} {one[key]}" for word, key in words.items() if one.get(key)]

@@ -19,7 +19,7 @@ from .._cloudstack import CloudStack, Command, pick
 from .._errors import ChangeRefused, CollectionError, OptionError
 from .._plan import Change, JointWait, Plan
 from .._units import UNLIMITED, format_size, limit_from_api, parse_size, parse_whole
-from ._cloud import Directory, Owner, one_of, parse_owner, settled, storpool_address
+from ._cloud import Directory, Owner, alone, one_of, parse_owner, settled, storpool_address
 from ._shared import fetch_named, named, quiet
 from .offering import GIB, QOS_CLASS, TEMPLATE, known_offerings
 
@@ -707,8 +707,9 @@ def _find(wanted: WantedVolume, world: World) -> Mapping[str, Any] | None:
             raise OptionError("id", wanted.id, "is the id of no volume")
         return found
     by_name = one_of([row for row in rows if row["name"] == wanted.name], wanted.name, "name", "volume")
-    if by_name is None and wanted.renamed_from:
-        return one_of([row for row in rows if row["name"] == wanted.renamed_from], wanted.renamed_from, "renamed_from", "volume")
+    if wanted.renamed_from and (by_name is None or wanted.state == "absent"):
+        former = one_of([row for row in rows if row["name"] == wanted.renamed_from], wanted.renamed_from, "renamed_from", "volume")
+        return alone(by_name, former, wanted)
     return by_name
 
 

@@ -18,7 +18,7 @@ from .._cloudstack import CloudStack, Command
 from .._errors import ChangeRefused, OptionError
 from .._plan import Change, Plan
 from .._units import format_size, parse_size, parse_template_name, parse_whole
-from ._cloud import Directory, one_of
+from ._cloud import Directory, alone, one_of
 from ._shared import quiet
 
 GIB = 1 << 30
@@ -244,8 +244,9 @@ class Offerings:
                 raise OptionError("id", wanted.id, f"is the id of no {what}")
             return found
         by_name = one_of([one for one in offerings if one["name"] == wanted.name], wanted.name, "name", what)
-        if by_name is None and wanted.renamed_from:
-            return one_of([one for one in offerings if one["name"] == wanted.renamed_from], wanted.renamed_from, "renamed_from", what)
+        if wanted.renamed_from and (by_name is None or wanted.state == "absent"):
+            former = one_of([one for one in offerings if one["name"] == wanted.renamed_from], wanted.renamed_from, "renamed_from", what)
+            return alone(by_name, former, wanted)
         return by_name
 
     @staticmethod
