@@ -69,7 +69,7 @@ class Model:
             return [one for one in found if params.get("name") in (None, one["name"])]
         if not params:
             return [self.row(name, value) for name, value in self.everywhere.items()]
-        ((parameter, identity),) = params.items()
+        parameter, identity = next(iter(params.items()))
         kind = next(kind for kind, how in SCOPES.items() if how.parameter == parameter)
         own = self.scoped.get((kind, identity), {})
         return [self.row(name, own.get(name, value)) for name, value in self.everywhere.items() if kind in KINDS[name][1]]
@@ -95,7 +95,7 @@ class Model:
         if not params:
             self.everywhere[name] = OF_TYPE[KINDS[name][0]][0] if value is None else value
             return
-        ((parameter, identity),) = params.items()
+        parameter, identity = next(iter(params.items()))
         kind = next(kind for kind, one in parameters.items() if one == parameter)
         assert identity in IDS[kind] and kind in KINDS[name][1]
         own = self.scoped.setdefault((kind, identity), {})

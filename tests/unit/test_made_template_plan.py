@@ -28,8 +28,8 @@ def row(text=FROM_SNAPSHOT, **more):
     return {"id": "t1", "name": "t", "displaytext": text, "isready": True, "size": GIB, "zonename": "sofia", "zoneid": "z1", **more}
 
 
-def world(*rows, snapshot=SNAPSHOT, volume=VOLUME, version=(4, 22, 0, 0), settings=None, storpool=None):
-    owner = Owner()
+def world(*rows, snapshot=None, volume=None, version=(4, 22, 0, 0), settings=None, storpool=None):
+    owner, snapshot, volume = Owner(), snapshot or SNAPSHOT, volume or VOLUME
     this = World({owner: _by_id(rows)}, storpool, {(owner, None, "golden"): snapshot, (owner, "data", None): volume}, {"Debian": "o2"})
     this.belongs, this.version, this.settings = {owner: {}}, version, settings or {}
     this.look = lambda client: None

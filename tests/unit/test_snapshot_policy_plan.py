@@ -24,7 +24,8 @@ def row(kind=1, schedule="00:03", keep=7, timezone="UTC", identity=None):
     return {"id": identity or f"p{kind}", "intervaltype": kind, "schedule": schedule, "maxsnaps": keep, "timezone": timezone}
 
 
-def world(*rows, volume=VOLUME, most=8):
+def world(*rows, volume=(), most=8):
+    volume = VOLUME if volume == () else volume
     kinds = ("hourly", "daily", "weekly", "monthly")
     return World({Owner(): [volume] if volume else []}, {"v1": list(rows)}, dict.fromkeys(kinds, most), look=lambda client: None)
 
