@@ -41,11 +41,14 @@ CLEAN_UP = ROOT / "playbooks" / "demo_clean_up.yml"
 CLUSTER = "sofia-a"
 CLIENT, OTHER_CLIENT = 11, 12
 CLOUDSTACK = "4.22.0"
+ZONE = "sofia"
+VM, OTHER_VM, ISO_VM = "demo-db", "demo-web", "demo-iso"
 HOSTS = ("kvm11", "kvm12", "kvm13")
 BMC_USER, BMC_PASSWORD = "ADMIN", "bmc-secret"
-AN_HOUR = 3600
+AN_HOUR, TWO_DAYS = 3600, 2 * 24 * 3600
 # What CloudStack does by itself every few seconds it does more often.
 SOON = {"poll_seconds": 0.5, "job_seconds": 0.5, "maintenance_seconds": 0.5}
+LUKS = b"LUKS\xba\xbe"
 SECTOR, MEBIBYTE = 512, 1 << 20
 DEVICES = {"loop": "block devices", "link": "links to files"}
 
@@ -82,7 +85,7 @@ class Chapter:
 def plural(record: dict[str, Any]) -> str:
     """What the results of a task's module call its objects: storpool_volume has volumes."""
     kind = record["action"].rpartition(".")[2].partition("_")[2]
-    return {"ha": "hosts", "settings": "settings"}.get(kind, f"{kind}s")
+    return {"ha": "hosts", "settings": "settings", "template_cache": "templates"}.get(kind, f"{kind}s")
 
 
 def chapters() -> list[Chapter]:
@@ -101,6 +104,8 @@ class Tour:
     grown: int  # size of the volumes that grow; their second half is free for an application to write to
     env: dict[str, str]
     variables: dict[str, Any]
+    converted: int = 0  # bytes that hosts converted while VMs were deployed
+    damaged: tuple[str, ...] = ()  # disks that the upgrade of a VM damaged
 
     # -- what is there
 
@@ -116,9 +121,20 @@ class Tour:
         return sorted(name for name in found if not name.startswith("*"))
 
     def contents(self) -> dict[str, str]:
-        """The SHA-256 of every byte that a host could have written past StorPool's API: of all that is attached for writing."""
+        """A fingerprint of every byte that a host could have written past StorPool's API: of all that is attached for writing."""
         attached = {one["volume"] for one in self.listing("AttachmentsList") if one["rights"] == "rw"}
-        return {name: self.sim.content(name)["sha256"] for name in sorted(attached)}
+        return {name: self.sim.fingerprint(name) for name in sorted(attached)}
+
+    def disks(self, vm: str) -> dict[str, str]:
+        """The disks of a VM by name, each as StorPool calls it."""
+        return {disk["name"]: f"~{disk['path'].rpartition('/')[2]}" for disk in self.sim.vms()[vm]["disks"]}
+
+    def parent(self, volume: str) -> str:
+        return self.listing(f"Volume/{volume}")[0]["parentName"]
+
+    def backups(self) -> dict[str, int]:
+        """The files on CloudStack's secondary storage, with their sizes."""
+        return self.sim.secondary()["files"]
 
     # -- one run of a playbook
 
@@ -177,7 +193,7 @@ class Tour:
                 screen.show(f"       {text}")
         skipped = sum(record["status"] == "skipped" for record in run.tasks)
         if skipped:
-            screen.line("left out", f"what reads and writes devices ({screen.count(skipped, 'task')})")
+            screen.line("left out", f"what can only be seen or done afterwards ({screen.count(skipped, 'task')})")
 
     @staticmethod
     def _show_real(chapter: Chapter, run: playbooks.Run, writes: list[str]) -> None:
@@ -204,7 +220,38 @@ class Tour:
             screen.line("proved", fact)
 
 
-# -- events: what happens to the hosts before a chapter, as only a simulator can make it
+# -- events: what happens to VMs and hosts before a chapter, as only a simulator can make it
+
+
+def vms_are_deployed(tour: Tour) -> list[str]:
+    """By CloudStack's API, as its users do it."""
+    before = tour.sim.counters()["bytes_converted"]
+    for name in (VM, OTHER_VM):
+        tour.sim.deploy(name, offering="demo-machine")
+    tour.converted = tour.sim.counters()["bytes_converted"] - before
+    (iso,) = tour.sim.cs("listIsos", isofilter="all")[1]["iso"]
+    disks = {one["name"]: one["id"] for one in tour.sim.cs("listDiskOfferings")[1]["diskoffering"]}
+    tour.sim.deploy(ISO_VM, offering="demo-machine", templateid=iso["id"], hypervisor="KVM", diskofferingid=disks["demo-silver"], size=1)
+    roots = {name: [disk["name"] for disk in vm["disks"]] for name, vm in tour.sim.vms().items()}
+    tour.variables.update(demo_cloned_roots=roots[VM] + roots[OTHER_VM], demo_iso_roots=roots[ISO_VM])
+    return [f"{VM} and {OTHER_VM} were deployed from the template, {ISO_VM} from the ISO {iso['name']}; they run"]
+
+
+def servers_restart(tour: Tour) -> list[str]:
+    tour.sim.restart_server()
+    tour.sim.cs_job("stopVirtualMachine", id=tour.sim.vms()[OTHER_VM]["id"])
+    return [
+        "the management servers were restarted, so the setting is in force",
+        f"{OTHER_VM} was stopped: CloudStack takes no snapshot of an encrypted volume while it runs",
+    ]
+
+
+def an_upgrade_goes_wrong(tour: Tour) -> list[str]:
+    disks = tour.disks(VM) | {"demo-safe": tour.disks(OTHER_VM)["demo-safe"]}
+    for disk in disks.values():
+        tour.sim.write(disk, b"damaged" * 1000, MEBIBYTE * 3)
+    tour.damaged = tuple(disks)
+    return [f"an upgrade goes wrong: 7000 bytes of {', '.join(disks)} are damaged"]
 
 
 def vms_run(tour: Tour) -> list[str]:
@@ -237,7 +284,14 @@ def it_is_repaired(tour: Tour) -> list[str]:
     return [f"{lost} was powered on; its agent and its StorPool client run"]
 
 
-EVENTS: dict[str, Callable[[Tour], list[str]]] = {"protect": vms_run, "host_dies": a_host_dies, "host_returns": it_is_repaired}
+EVENTS: dict[str, Callable[[Tour], list[str]]] = {
+    "cloud_roots": vms_are_deployed,
+    "cloud_copies": servers_restart,
+    "cloud_revert": an_upgrade_goes_wrong,
+    "protect": vms_run,
+    "host_dies": a_host_dies,
+    "host_returns": it_is_repaired,
+}
 
 
 # -- witnesses: what only a simulator can tell, around the real run of a chapter
@@ -265,36 +319,97 @@ def holds_the_image(snapshot: str) -> Callable[[Tour, Chapter], Any]:
     return witness
 
 
-@contextmanager
-def taken_while_written(tour: Tour, chapter: Chapter) -> Iterator[None]:
+Pair = tuple[str, str]
+
+
+def taken_while_written(volumes: Callable[[Tour], Pair], snapshots: Callable[[Tour], Pair]) -> Callable[[Tour, Chapter], Any]:
     """An application writes a number to one volume, then to the other, then the next number.
 
     Snapshots of one instant cannot be further apart than a single write; snapshots taken one after the other can.
     """
-    first, second = "demo-vm03", "demo-vm04"
-    done, last = threading.Event(), 0
 
-    def application() -> None:
-        nonlocal last
-        connection = Simulator(tour.sim.state_dir)  # a connection of its own to the one that runs
-        connection.ready = tour.sim.ready
-        while not done.wait(0.002):
-            number = last + 1
-            for volume in (first, second):
-                connection.write(volume, number.to_bytes(8, "big"), tour.grown // 2)
-            last = number
+    @contextmanager
+    def witness(tour: Tour, chapter: Chapter) -> Iterator[None]:
+        written, done, last = volumes(tour), threading.Event(), 0
 
-    writer = threading.Thread(target=application)
-    writer.start()
-    try:
-        yield
-    finally:
-        done.set()
-        writer.join()
-    a, b = (int.from_bytes(tour.sim.read(f"{volume}-before-upgrade", tour.grown // 2, 8), "big") for volume in (first, second))
-    if not 0 < b <= a <= b + 1 or a > last:
-        raise chapter.fail(f"the snapshots are not of one instant: {first} stands at write {a}, {second} at write {b}, of {last}")
-    chapter.facts.append(f"taken while {2 * last} writes went to both in turn: one stands at write {a}, the other at {b}")
+        def application() -> None:
+            nonlocal last
+            connection = Simulator(tour.sim.state_dir)  # a connection of its own to the one that runs
+            connection.ready = tour.sim.ready
+            while not done.wait(0.002):
+                number = last + 1
+                for volume in written:
+                    connection.write(volume, number.to_bytes(8, "big"), tour.grown // 2)
+                last = number
+
+        writer = threading.Thread(target=application)
+        writer.start()
+        try:
+            yield
+        finally:
+            done.set()
+            writer.join()
+        a, b = (int.from_bytes(tour.sim.read(snapshot, tour.grown // 2, 8), "big") for snapshot in snapshots(tour))
+        if not 0 < b <= a <= b + 1 or a > last:
+            raise chapter.fail(f"the snapshots are not of one instant: the first stands at write {a}, the second at write {b}, of {last}")
+        chapter.facts.append(f"taken while {2 * last} writes went to both in turn: one stands at write {a}, the other at {b}")
+
+    return witness
+
+
+def data_disks(tour: Tour) -> Pair:
+    disks = tour.disks(VM)
+    return disks["demo-data"], disks["demo-log"]
+
+
+def stand_on(tour: Tour) -> Pair:
+    """What the DATA volumes stand on, which is their newest snapshot."""
+    first, second = (tour.parent(disk) for disk in data_disks(tour))
+    return first, second
+
+
+@contextmanager
+def backed_up(tour: Tour, chapter: Chapter) -> Iterator[None]:
+    before = tour.backups()
+    yield
+    sizes = [size for name, size in tour.backups().items() if name not in before]
+    if len(sizes) != 1:
+        raise chapter.fail(f"on secondary storage appeared {screen.count(len(sizes), 'file')}")
+    chapter.facts.append(f"a file of {screen.bytes_of(sizes[0])} appeared on secondary storage")
+
+
+@contextmanager
+def made_of_snapshots(tour: Tour, chapter: Chapter) -> Iterator[None]:
+    before, copied = tour.backups(), tour.sim.counters()["bytes_copied"]
+    yield
+    copied = tour.sim.counters()["bytes_copied"] - copied
+    new = {name: size for name, size in tour.backups().items() if name not in before}
+    backed_up = [name for name in new if name.startswith("snapshots/")]
+    (row,) = tour.sim.cs("listVolumes", name="demo-copy", listall=True)[1]["volume"]
+    own = tour.sim.content(f"~{row['path'].rpartition('/')[2]}")["own"]
+    if backed_up or copied or own:
+        raise chapter.fail(
+            f"{copied} bytes were copied, {own} are demo-copy's own, on secondary storage appeared {backed_up or 'no snapshot'}"
+        )
+    if not any(name.startswith("template/") for name in new):
+        raise chapter.fail("no template appeared on secondary storage")
+    chapter.facts.append("no snapshot appeared on secondary storage")
+    chapter.facts.append("0 bytes were copied for the volume, and it holds 0 bytes of its own")
+    chapter.facts.append(f"the template is on secondary storage, {screen.bytes_of(max(new.values()))}")
+
+
+@contextmanager
+def disks_are_as_before(tour: Tour, chapter: Chapter) -> Iterator[None]:
+    def unlike() -> list[str]:
+        stand = {name: (disk, tour.parent(disk)) for vm in (VM, OTHER_VM) for name, disk in tour.disks(vm).items() if name in tour.damaged}
+        return [name for name, pair in stand.items() if len({tour.sim.fingerprint(one) for one in pair}) > 1]
+
+    before = unlike()
+    yield
+    after = unlike()
+    if sorted(before) != sorted(tour.damaged) or after:
+        raise chapter.fail(f"{before} differed from their snapshots before, {after} do after")
+    chapter.facts.append(f"{', '.join(before)} differed from their snapshots; now every byte is theirs")
 
 
 @contextmanager
@@ -308,15 +423,95 @@ def equal_their_snapshots(tour: Tour, chapter: Chapter) -> Iterator[None]:
     chapter.facts.append(f"{' and '.join(damaged)} differed from their snapshots; now every byte is theirs")
 
 
+@contextmanager
+def converted_once(tour: Tour, chapter: Chapter) -> Iterator[None]:
+    before = tour.sim.counters()["bytes_converted"]
+    yield
+    converted = tour.sim.counters()["bytes_converted"] - before
+    if not converted:
+        raise chapter.fail("no host converted anything, so the template was cached before")
+    chapter.facts.append(f"a host converted {screen.bytes_of(converted)} of the template, once")
+
+
+@contextmanager
+def cloned_without_bytes(tour: Tour, chapter: Chapter) -> Iterator[None]:
+    yield
+    disks = tour.disks(VM) | tour.disks(OTHER_VM)
+    own = {name: tour.sim.content(disks[name])["own"] for name in tour.variables["demo_cloned_roots"]}
+    if tour.converted or any(own.values()):
+        raise chapter.fail(f"{tour.converted} bytes were converted for them, and they hold bytes of their own: {own}")
+    chapter.facts.append(f"0 bytes were converted for {' and '.join(own)}, and they hold 0 bytes of their own")
+
+
+@contextmanager
+def born_at_the_first_attach(tour: Tour, chapter: Chapter) -> Iterator[None]:
+    yield
+    calls = [one["call"] for one in tour.sim.calls()["calls"] if one["write"]]
+    if "VolumeCreate" in calls[: calls.index("attachVolume")] or calls.count("VolumeCreate") != calls.count("createVolume"):
+        raise chapter.fail("the volumes were not made on StorPool by their first attach", *calls)
+    chapter.facts.append("CloudStack made them on StorPool when they were attached, not before")
+    if tour.sim.read(tour.disks(OTHER_VM)["demo-safe"], 0, len(LUKS)) != LUKS:
+        raise chapter.fail("demo-safe does not begin as an encrypted volume does")
+    chapter.facts.append("the encrypted one begins with a LUKS header, not with what the VM writes")
+
+
+@contextmanager
+def seen_by_the_host(tour: Tour, chapter: Chapter) -> Iterator[None]:
+    def seen() -> int:
+        (data,) = [disk for disk in tour.sim.vms()[VM]["disks"] if disk["name"] == "demo-data"]
+        return data["seen"]
+
+    def safe() -> tuple[str, str]:
+        disk = tour.disks(OTHER_VM)["demo-safe"]
+        return tour.sim.fingerprint(disk), tour.listing(f"Volume/{disk}")[0]["templateName"]
+
+    before, (content, template) = seen(), safe()
+    yield
+    after, (moved, on_template) = seen(), safe()
+    if after <= before:
+        raise chapter.fail(f"the host of {VM} sees {after} bytes of demo-data as before")
+    if moved != content or on_template == template:
+        raise chapter.fail(f"demo-safe did not move from {template} with all its bytes; it is on {on_template}")
+    chapter.facts.append(f"the host of {VM} sees {screen.bytes_of(after)} of demo-data instead of {screen.bytes_of(before)}")
+    chapter.facts.append(f"demo-safe moved from StorPool template {template} to {on_template} with every byte")
+
+
 WITNESSES: dict[str, Callable[[Tour, Chapter], Any]] = {
     "clones": nothing_is_copied,
-    "group_snapshot": taken_while_written,
+    "cloud_ground": converted_once,
+    "cloud_roots": cloned_without_bytes,
+    "cloud_data": born_at_the_first_attach,
+    "cloud_change": seen_by_the_host,
+    "cloud_snapshots": backed_up,
+    "cloud_copies": made_of_snapshots,
+    "cloud_group": taken_while_written(data_disks, stand_on),
+    "cloud_revert": disks_are_as_before,
+    "group_snapshot": taken_while_written(
+        lambda _tour: ("demo-vm03", "demo-vm04"), lambda _tour: ("demo-vm03-before-upgrade", "demo-vm04-before-upgrade")
+    ),
     "revert": equal_their_snapshots,
     "delete": holds_the_image("demo-vm09-kept"),
 }
 
 
 # -- the whole
+
+# What the plugin does, by the headings of StorPool's document on it, and the chapters that show it.
+SECTIONS = {
+    "Creating template from a snapshot": ("cloud_copies",),
+    "Creating ROOT volume from templates": ("cloud_ground", "cloud_roots"),
+    "Creating a ROOT volume from an ISO image": ("cloud_roots",),
+    "Creating a DATA volume": ("cloud_data",),
+    "Creating volume from snapshot": ("cloud_copies",),
+    "Resizing volumes": ("cloud_change",),
+    "Creating snapshots": ("cloud_snapshots", "cloud_copies"),
+    "Reverting volume to snapshot": ("cloud_revert",),
+    "Migrating volumes to other storage pools": ("cloud_change",),
+    "Virtual machine snapshot and group snapshot": ("group_snapshot", "cloud_group", "cloud_revert"),
+    "BW/IOPS limitations": ("cloud_ground", "cloud_roots", "cloud_change"),
+    "Support for host HA": ("protect", "host_dies", "host_returns", "protected_again"),
+    "Supported operations for volume encryption": ("cloud_data", "cloud_change", "cloud_copies", "cloud_revert"),
+}
 
 
 def what_is_there(overview: playbooks.Run) -> None:
@@ -347,7 +542,11 @@ def clean_up(tour: Tour) -> None:
     chapter = Chapter(CLEAN_UP, "Clean up", "")
     screen.command(chapter.command)
     tour.play(chapter)
+    for name in (VM, OTHER_VM, ISO_VM):
+        tour.sim.cs_job("destroyVirtualMachine", id=tour.sim.vms()[name]["id"], expunge=True)
+    tour.sim.advance(TWO_DAYS)
     tour.sim.settle()
+    screen.line("happened", "the VMs were expunged; in the next two days CloudStack collected the template that no volume needs any more")
     left = tour.sim.counters()
     if tour.names() or left["files"]:
         raise chapter.fail(f"{', '.join(tour.names())} and {left['bytes_stored']} bytes are left")
@@ -383,6 +582,8 @@ def run_tour(image: Path, directory: Path, devices: str) -> None:
                 "demo_oobm_username": BMC_USER,
                 "demo_oobm_password": BMC_PASSWORD,
                 "demo_sp_node_ids": {name: known[name]["storpool"]["client"] for name in HOSTS},
+                "demo_zone": ZONE,
+                "demo_qos_class": "fast",
             },
         )
         screen.show(f"A simulated StorPool answers at {sim.url}; attached volumes appear as {DEVICES[sim.ready['deviceMode']]}.")
@@ -398,6 +599,12 @@ def run_tour(image: Path, directory: Path, devices: str) -> None:
         screen.table(
             ["chapter", "what was done", "check = real", "again", "proof"],
             [(one.short, one.actions, "yes" if one.actions else None, "silent", one.facts) for one in story],
+        )
+        screen.show()
+        by_name = {one.name: one.short for one in story}
+        screen.table(
+            ["what the plugin does", "shown in"],
+            [(section, ", ".join(by_name[name] for name in names)) for section, names in SECTIONS.items()],
         )
         clean_up(tour)
 

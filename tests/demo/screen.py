@@ -137,4 +137,5 @@ def bytes_of(number: int) -> str:
     """A number of bytes as people say it."""
     if abs(number) < 1024:
         return f"{number} bytes"
-    return f"{number / 1024**2:.1f} MiB" if abs(number) >= 1024**2 else f"{number / 1024:.1f} KiB"
+    unit, size = next((unit, size) for unit, size in (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024)) if abs(number) >= size)
+    return f"{number / size:.1f} {unit}"

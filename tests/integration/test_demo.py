@@ -72,6 +72,8 @@ def test_the_demo_runs(places):
     for chapter in demo.chapters():
         assert f"{chapter.short}: {chapter.title} ==" in output
         assert output.count(f"$ {chapter.command}\n") == 1
+    for section, names in demo.SECTIONS.items():
+        assert re.search(f"{re.escape(section)} +\\S", output) and names
     for line in ("10 devices hold the image", "0 bytes were copied", "no volume, no snapshot and no byte is left"):
         assert line in output
     assert "WARNING" not in output
@@ -143,7 +145,7 @@ def show(monkeypatch, capsys):
             reset_calls=lambda: None,
             calls=lambda: {"calls": [{"call": call, "write": True} for call in next(logs)]},
             get=lambda _query: (200, {"data": [{"volume": "v", "rights": "rw"}]}),
-            content=lambda _name: {"sha256": next(hashes)},
+            fingerprint=lambda _name: next(hashes),
         )
         demo.Tour(sim, "", 0, {}, {}).chapter(demo.Chapter(CHAPTERS / "made_up.yml", "Made up", "for a test"))
         return capsys.readouterr().out

@@ -191,7 +191,7 @@ class Control:
 
     async def fingerprint(self, request: Request) -> Response:
         cluster, document = self._object(request)
-        content = self.world.payload.content(cluster, document["gid"])
+        content = self.world.payload.current(cluster, document["gid"])
         return JSONResponse({"fingerprint": await self._digest(self.world.contents.fingerprint, content, document["size"])})
 
     async def _digest(self, how: Callable[[str | None, int], str], content: str | None, size: int) -> str:

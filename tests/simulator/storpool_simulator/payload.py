@@ -39,21 +39,21 @@ class Payload:
 
     # Reads
 
-    def _current(self, cluster: Cluster, gid: str) -> str | None:
+    def current(self, cluster: Cluster, gid: str) -> str | None:
         self.world.devices.flush(cluster, gid)
         return self.content(cluster, gid)
 
     def read(self, cluster: Cluster, document: Document, offset: int, length: int) -> bytes:
         length = max(0, min(length, document["size"] - offset))
-        return self.files.read(self._current(cluster, document["gid"]), offset, length)
+        return self.files.read(self.current(cluster, document["gid"]), offset, length)
 
     def used(self, cluster: Cluster, document: Document) -> int:
         """Bytes including those of the parents."""
-        return self.files.used(self._current(cluster, document["gid"]), document["size"])
+        return self.files.used(self.current(cluster, document["gid"]), document["size"])
 
     def stored(self, cluster: Cluster, document: Document) -> int:
         """Bytes of the object itself: what differs from its parent."""
-        content = self._current(cluster, document["gid"])
+        content = self.current(cluster, document["gid"])
         parent = self.content(cluster, document["parent"]) if document["parent"] else None
         return self.files.own(content, parent, document["size"])
 
@@ -67,14 +67,14 @@ class Payload:
             return 0
         child = children[0]
         grandparent = self.content(cluster, document["parent"]) if document["parent"] else None
-        merged = self.files.own(self._current(cluster, child["gid"]), grandparent, child["size"])
+        merged = self.files.own(self.current(cluster, child["gid"]), grandparent, child["size"])
         return max(0, own + self.stored(cluster, child) - merged)
 
     # Changes
 
     def share(self, source: Cluster, source_gid: str, target: Cluster, target_gid: str) -> None:
         """The target has the source's bytes of this moment. Nothing is copied unless the source is written from outside."""
-        content = self._current(source, source_gid)
+        content = self.current(source, source_gid)
         if content is not None and self._writable_outside(source, source_gid):
             content = self._taken_copy(content, self._object(source, source_gid)["size"])
         self.assign(target, target_gid, content)
