@@ -226,5 +226,6 @@ def test_the_checker_waits_for_the_recovery(two_zones: Zones) -> None:
     row = on_storpool(sim, storpool_path(sim, made["id"]), "Snapshot", FAR_CLUSTER)
     assert row is not None and row["recoveringFromRemote"]
     sim.background(True)
+    sim.settle()  # the recovery ends; the checker sees it when it looks next
     sim.advance(130)
     wait_until(lambda: not sim.get("ExportsList")[1]["data"]["exports"])
