@@ -21,6 +21,7 @@ from .cloudstack import client
 START_SECONDS = 20.0
 STOP_SECONDS = 10.0
 POLL = 0.005
+IDLE = 60.0  # seconds after which a kept connection is not trusted any more
 
 
 class SimulatorError(Exception):
@@ -38,6 +39,7 @@ class Simulator:
         self._process: subprocess.Popen | None = None
         self._control: http.client.HTTPConnection | None = None
         self._api: dict[str, http.client.HTTPConnection] = {}
+        self._used: dict[int, float] = {}
 
     # Life
 
@@ -167,9 +169,17 @@ class Simulator:
         parts = urlsplit(url)
         return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=120)
 
+    def _refresh(self, connection: http.client.HTTPConnection) -> None:
+        """Let a connection that has been idle be made anew: the server closes it after ten minutes."""
+        now = time.monotonic()
+        if now - self._used.get(id(connection), now) > IDLE:
+            connection.close()
+        self._used[id(connection)] = now
+
     def _send(self, method: str, path: str, body: bytes | None = None) -> bytes:
         if self._control is None:
             self._control = self._connect(self.url)
+        self._refresh(self._control)
         try:
             self._control.request(method, "/_sim" + path, body)
             response = self._control.getresponse()
@@ -293,6 +303,7 @@ class Simulator:
     def _call(self, method: str, path: str, body: Any, cluster: str | None) -> tuple[int, Any]:
         name = cluster or self.first
         connection = self._api.pop(name, None) or self._connect(self.clusters[name]["url"])
+        self._refresh(connection)
         data = None if method == "GET" else b"" if body is None else json.dumps(body).encode()
         try:
             connection.request(method, "/ctrl/1.0/" + path, data, {"Authorization": f"Storpool v1:{self.token}"})
