@@ -50,6 +50,16 @@ def parse_owner(options: Mapping[str, Any]) -> Owner:
     return Owner(**given)
 
 
+def parse_names(options: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return ``name``, ``id`` and ``renamed_from``. :raises OptionError: neither a name nor an id is given, or a former name alone."""
+    texts = {name: options[name] and options[name].strip() for name in ("name", "id", "renamed_from")}
+    if not (texts["name"] or texts["id"]):
+        raise OptionError("name", options["name"], "is needed (or id)")
+    if texts["renamed_from"] and not texts["name"]:
+        raise OptionError("renamed_from", texts["renamed_from"], "needs name, the new one")
+    return texts
+
+
 class Directory:
     """Turns the names of zones, domains, projects and whatever else is listed into ids, reading each listing once.
 

@@ -19,7 +19,7 @@ from .._cloudstack import CloudStack, Command, pick
 from .._errors import ChangeRefused, CollectionError, OptionError
 from .._plan import Change, JointWait, Plan
 from .._units import UNLIMITED, format_size, limit_from_api, parse_size, parse_whole
-from ._cloud import Directory, Owner, alone, one_of, parse_owner, settled, storpool_address
+from ._cloud import Directory, Owner, alone, one_of, parse_names, parse_owner, settled, storpool_address
 from ._shared import fetch_named, named, quiet
 from .offering import GIB, QOS_CLASS, TEMPLATE, known_offerings
 
@@ -111,12 +111,8 @@ class CloudVolumes:
 
     def parse(self, options: Mapping[str, Any], now: float) -> WantedVolume:
         """Return what is wanted of one volume. :raises OptionError: names the option that cannot be meant."""
-        texts = {name: options[name] and options[name].strip() for name in ("name", "id", "renamed_from")}
+        texts = parse_names(options)
         label = texts["name"] or texts["id"]
-        if not label:
-            raise OptionError("name", options["name"], "is needed (or id)")
-        if texts["renamed_from"] and not texts["name"]:
-            raise OptionError("renamed_from", texts["renamed_from"], "needs name, the new one")
         wanted = WantedVolume(label, options["state"], parse_owner(options), **texts)
         if options["size"] is not None:
             wanted.size = parse_size(options["size"])
@@ -363,7 +359,7 @@ class CloudVolumes:
         steps = []
         if wanted.delete_protection:
             self._check_protection(wanted, world)
-            steps.append(_update(wanted, {"id": None, "deleteprotection": True}, after))
+            steps.append(_update(wanted, {"id": None, "deleteprotection": True}))
             after["delete_protection"] = True
         if wanted.vm:
             steps.append(self._attach(wanted, None, after, world))
@@ -374,7 +370,7 @@ class CloudVolumes:
     def _plan_present(self, wanted: WantedVolume, row: Mapping[str, Any], world: World) -> Plan:
         shown = self._shown(row, world)
         after = dict(shown)
-        self._check_origin(wanted, row, world)
+        self._check_not_gone(wanted, row)
         offering = _offering_of(row, world)
         changes: list[Change] = []
         update: dict[str, Any] = {}
@@ -385,7 +381,7 @@ class CloudVolumes:
                 self._check_protection(wanted, world)
             update["deleteprotection"] = after["delete_protection"] = wanted.delete_protection
         if update:
-            changes.append(_update(wanted, {"id": row["id"], **update}, after))
+            changes.append(_update(wanted, {"id": row["id"], **update}))
         moved = wanted.vm is not None and shown["vm"] is not None and not _is_vm(row, wanted.vm)
         if moved:
             changes.append(self._detach(wanted, row, after, world))
@@ -424,8 +420,8 @@ class CloudVolumes:
         return Plan(wanted.label, shown, after, changes, notes, warnings, read_back=bool(changes) and not proof, waits=proof)
 
     @staticmethod
-    def _check_origin(wanted: WantedVolume, row: Mapping[str, Any], world: World) -> None:
-        if wanted.state == "present" and row.get("state") in _GONE:
+    def _check_not_gone(wanted: WantedVolume, row: Mapping[str, Any]) -> None:
+        if row.get("state") in _GONE:
             raise ChangeRefused(
                 f"volume {wanted.label} is destroyed", hint="recoverVolume in CloudStack brings it back, or take another name"
             )
@@ -621,7 +617,7 @@ class CloudVolumes:
                     hint="set delete_protection: false",
                     allow_with="delete_protection: false",
                 )
-            changes.append(_update(wanted, {"id": row["id"], "deleteprotection": False}, {}))
+            changes.append(_update(wanted, {"id": row["id"], "deleteprotection": False}))
         if row.get("virtualmachineid"):
             if wanted.on_attached == "fail":
                 raise ChangeRefused(
@@ -759,7 +755,7 @@ def _has_vm_snapshots(wanted: WantedVolume, machine: str | None, word: str) -> C
     )
 
 
-def _update(wanted: WantedVolume, params: dict[str, Any], after: Mapping[str, Any]) -> Change:
+def _update(wanted: WantedVolume, params: dict[str, Any]) -> Change:
     words = []
     if "name" in params:
         words.append("rename")

@@ -18,7 +18,7 @@ from .._cloudstack import CloudStack, Command
 from .._errors import ChangeRefused, OptionError
 from .._plan import Change, Plan
 from .._units import format_size, parse_size, parse_template_name, parse_whole
-from ._cloud import Directory, alone, one_of
+from ._cloud import Directory, alone, one_of, parse_names
 from ._shared import quiet
 
 GIB = 1 << 30
@@ -128,12 +128,8 @@ class Offerings:
 
     def parse(self, options: Mapping[str, Any], now: float) -> WantedOffering:
         """Return what is wanted of one offering. :raises OptionError: names the option that cannot be meant."""
-        texts = {name: options[name] and options[name].strip() for name in ("name", "id", "renamed_from")}
+        texts = parse_names(options)
         label = texts["name"] or texts["id"]
-        if not label:
-            raise OptionError("name", options["name"], "is needed (or id)")
-        if texts["renamed_from"] and not texts["name"]:
-            raise OptionError("renamed_from", texts["renamed_from"], "needs name, the new one")
         wanted = WantedOffering(label, options["type"], options["state"], **texts)
         wanted.display_text = options["display_text"]
         wanted.encrypt = options["encrypt"]
