@@ -78,6 +78,8 @@ def test_unclear_names_are_refused():
         ("/dev/storpool-byid/sf.b.a1", "~sf.b.a1"),
         ("/dev/storpool/old-name", "old-name"),
         ("sf.b.a1", "~sf.b.a1"),
+        ("0aecb402-a02a-4f41-9fd0-1a24f3818832", None),
+        ("/var/lib/libvirt/images/0aecb402-a02a-4f41-9fd0-1a24f3818832", None),
         ("", None),
         (None, None),
     ],

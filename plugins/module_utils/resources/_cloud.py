@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from typing import Any, Callable, TypeVar
 
 from .._cloudstack import CloudStack, is_id, pick
 from .._errors import OptionError
+
+_GLOBAL_ID = re.compile(r"[a-z0-9]+\.[a-z0-9]+\.[a-z0-9]+")
 
 OWNER_SPEC: dict[str, dict[str, Any]] = dict(
     zone=dict(type="str"),
@@ -147,15 +150,25 @@ def settled(read: Callable[[], Read], busy: Callable[[Read], bool], seconds: flo
     return found
 
 
-def storpool_address(path: str | None) -> str | None:
-    """Return how StorPool's calls name what CloudStack knows by this path; ``None`` while StorPool does not have it.
+def settled_vms(client: CloudStack, read: Callable[[], list[dict[str, Any]]], reverted: Collection[str]) -> list[dict[str, Any]]:
+    """Return VMs as ``read`` lists them, once those of these names or ids have no job: an earlier run may have begun to stop one."""
 
-    ``/dev/storpool-byid/<global id>`` or, from very old releases, ``/dev/storpool/<name>`` (sheet cloudstack-storpool, section 5.1).
+    def busy(rows: list[dict[str, Any]]) -> bool:
+        return any(one.get("jobid") and (one["name"] in reverted or one["id"] in reverted) for one in rows)
+
+    return settled(read, busy, client.connection.job_timeout)
+
+
+def storpool_address(path: str | None) -> str | None:
+    """Return how StorPool's calls name what CloudStack knows by this path; ``None`` when StorPool does not have it (yet).
+
+    ``/dev/storpool-byid/<global id>`` or, from very old releases, ``/dev/storpool/<name>`` (sheet cloudstack-storpool, section 5.1). What
+    lies on other storage has a path of another kind, a file's name for instance.
     """
-    if not path:
-        return None
-    folder, _slash, last = path.rstrip("/").rpartition("/")
-    return last if folder.endswith("/storpool") else f"~{last}"
+    folder, _slash, last = (path or "").rstrip("/").rpartition("/")
+    if folder.endswith("/storpool"):
+        return last
+    return f"~{last}" if _GLOBAL_ID.fullmatch(last) else None
 
 
 def one_of(found: Sequence[Mapping[str, Any]], wanted: str, option: str, kind: str) -> Mapping[str, Any] | None:
