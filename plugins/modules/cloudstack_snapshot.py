@@ -92,7 +92,7 @@ options:
       stop_vm: &stop_vm
         description:
           - Whether O(state=reverted) may stop a VM that runs. It is started again afterwards. CloudStack reverts volumes only of stopped
-            VMs.
+            VMs. Several volumes of one VM in one task stop and start it once.
         type: bool
       verify: &verify
         description:
@@ -107,7 +107,7 @@ options:
       keep_last: &keep_last
         description:
           - Retention - how many of the newest members of the series to keep. The series are the snapshots of the volume whose names O(name)
-            can make, at any time. A member is deleted when no C(keep_) option keeps it.
+            can make, at any time. A member is deleted when no C(keep_) option keeps it, unless the task itself declares it.
         type: int
       keep_hourly: &keep_hourly
         description:
@@ -174,6 +174,8 @@ notes:
     M(storpool.cloudstack.cloudstack_vm_snapshot) takes such.
   - A snapshot that CloudStack could not finish (in state Error) counts as none; the next run removes it and takes another.
   - Snapshots that policies take, and the last snapshots of deleted volumes, are left alone unless they are meant by O(id) or O(name).
+  - A VM that O(stop_vm=true) stops carries the tag C(ansible-start-after-revert) until it runs again. When the task is interrupted
+    in between, the next run starts the VM.
   - After a revert to a snapshot that is smaller than the volume, CloudStack has the smaller size and StorPool keeps the larger one.
 seealso:
   - module: storpool.cloudstack.cloudstack_vm_snapshot

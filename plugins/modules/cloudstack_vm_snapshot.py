@@ -89,7 +89,7 @@ options:
       keep_last: &keep_last
         description:
           - Retention - how many of the newest members of the series to keep. The series are the snapshots of the VM whose names O(name) can
-            make, at any time. A member is deleted when no C(keep_) option keeps it.
+            make, at any time. A member is deleted when no C(keep_) option keeps it, unless the task itself declares it.
         type: int
       keep_hourly: &keep_hourly
         description:

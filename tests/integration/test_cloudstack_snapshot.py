@@ -182,6 +182,45 @@ def test_reverted_by_content(declare, run_module, simulator, calls, db1, root):
     assert simulator.cs("listVirtualMachines", name="db1")[1]["virtualmachine"][0]["state"] == "Running"
 
 
+@pytest.fixture
+def two_disks(simulator, run_module, configure, db1, root):
+    """A running VM whose two volumes were written to since their snapshot `s`: volumes by name, and what they held then."""
+    assert run_module("cloudstack_volume", name="data", zone="sofia", offering="Custom", size="1G", vm="db1")["changed"]
+    assert run_module(MODULE, volumes=[root["name"], "data"], name="s")["summary"]["changed"] == 2
+    volumes = {one["name"]: address(one) for one in simulator.cs("listVolumes", virtualmachineid=db1["id"], listall=True)[1]["volume"]}
+    contents = {name: simulator.content(where)["sha256"] for name, where in volumes.items()}
+    for where in volumes.values():
+        simulator.write(where, b"x" * 4096)
+    simulator.cs_job("startVirtualMachine", id=db1["id"])
+    return volumes, contents
+
+
+def test_several_volumes_of_a_vm_stop_and_start_it_once(declare, run_module, simulator, calls, two_disks):
+    volumes, contents = two_disks
+    calls()
+    result = declare(volumes=list(volumes), name="s", state="reverted", stop_vm=True)
+    assert [one["actions"] for one in result["snapshots"]] == [
+        ["mark the VM", "stop the VM", "revert"],
+        ["revert", "start the VM", "unmark the VM"],
+    ]
+    assert {name: simulator.content(where)["sha256"] for name, where in volumes.items()} == contents
+    machine = simulator.cs("listVirtualMachines", name="db1")[1]["virtualmachine"][0]
+    assert (machine["state"], machine["tags"]) == ("Running", [])
+
+
+def test_a_vm_that_stays_stopped_between_two_volumes_is_started_by_the_next_run(declare, run_module, simulator, two_disks):
+    volumes, contents = two_disks
+    simulator.fault("job_fails", "revertSnapshot", skip=1, code=530, text="the storage said no")
+    failed = run_module(MODULE, volumes=list(volumes), name="s", state="reverted", stop_vm=True, return_objects="all")
+    assert "the storage said no" in failed["msg"]
+    assert [one.get("not_done", []) for one in failed["snapshots"]] == [[], ["revert", "start the VM", "unmark the VM"]]
+    assert simulator.cs("listVirtualMachines", name="db1")[1]["virtualmachine"][0]["state"] == "Stopped"
+    result = declare(volumes=list(volumes), name="s", state="reverted", stop_vm=True)
+    assert [one["actions"] for one in result["snapshots"]] == [["revert", "start the VM", "unmark the VM"]]
+    assert {name: simulator.content(where)["sha256"] for name, where in volumes.items()} == contents
+    assert simulator.cs("listVirtualMachines", name="db1")[1]["virtualmachine"][0]["state"] == "Running"
+
+
 def test_a_size_that_changes_is_told(declare, run_module, simulator, db1):
     assert run_module("cloudstack_volume", name="data", zone="sofia", offering="Custom", size="1G", vm="db1")["changed"]
     declare(volume="data", name="small")

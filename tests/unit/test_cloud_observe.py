@@ -167,6 +167,22 @@ def test_a_vm_that_is_not_there_takes_no_more_reads():
     assert calls(server) == ["listVirtualMachines"]
 
 
+@pytest.mark.parametrize(("state", "vm", "reads"), [("reverted", "db1", 2), ("reverted", "db2", 1), ("present", "db1", 1)])
+def test_a_vm_that_a_job_is_about_is_waited_for_before_it_is_reverted(state, vm, reads, monkeypatch):
+    """An earlier run may have begun to stop it; then what is listed is neither what it was nor what it will be."""
+    idle = [{"id": "m1", "name": "db1"}, {"id": "m2", "name": "db2"}]
+    server = with_two_vms(listVirtualMachines=[{**idle[0], "jobid": "j1"}, idle[1]])
+    server.connection.job_timeout = 60.0
+
+    def pause(_seconds):
+        server.listings["listVirtualMachines"] = idle
+
+    monkeypatch.setattr("ansible_collections.storpool.cloudstack.plugins.module_utils.resources._cloud.time.sleep", pause)
+    world = vm_snapshots(server, {"vm": vm, "state": state})
+    assert calls(server).count("listVirtualMachines") == reads
+    assert [one for one in world.machines[Owner()] if "jobid" in one] == ([] if reads > 1 or vm == "db2" else [{**idle[0], "jobid": "j1"}])
+
+
 @pytest.mark.parametrize(("name", "state", "reads"), [("before", "Creating", 2), ("other", "Creating", 1), ("before", "Ready", 1)])
 def test_a_declared_snapshot_that_is_being_made_is_waited_for(name, state, reads, monkeypatch):
     server = with_two_vms(listVMSnapshot=[{"id": "s1", "displayname": name, "virtualmachineid": "m1", "state": state}])

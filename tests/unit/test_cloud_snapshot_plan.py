@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import ChangeRefused, OptionError
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._cloud import Owner
-from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cloud_series import Standing
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cloud_series import MARK, Standing
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cloud_snapshot import (
     BACKUP,
     BYPASS,
@@ -343,3 +343,89 @@ def test_those_of_one_vm_follow_each_other():
     declared = [wanted(volume=name) for name in ("data", "log", "loose")]
     spread = CLOUD_SNAPSHOTS.spread(declared, world(volumes=volumes))
     assert [one.needs() for one in spread] == [(), (declared[0].names()[0],), ()]
+
+
+def spread(this, *declared):
+    return CLOUD_SNAPSHOTS.spread([wanted(**one) for one in declared], this)
+
+
+def test_what_the_task_declares_is_never_pruned_by_it():
+    """Its name may tell another day than the one on which it was made."""
+    rows = [row(f"n-202611{day}", f"d{day}", created=f"2026-11-{made}T10:00:00+0000") for day, made in ((18, 18), (19, 20), (22, 17))]
+    today = plan(world(*rows), name="n-%Y%m%d", keep_last=1, verify="off")
+    assert [action for action, _call in sent(today)] == ["delete (n-20261118)"]
+    assert today.notes["retention"]["kept"] == {"n-20261119": ["last"], "n-20261122": ["declared"]}
+    this = world(*rows)
+    (pruned, _present, _reverted, elsewhere) = spread(
+        this,
+        {"name": "n-%Y%m%d", "state": "pruned", "keep_last": 1},
+        {"name": "n-20261118"},
+        {"name": None, "id": "d22", "state": "reverted"},
+        {"volume": "log", "name": "n-20261119"},
+    )
+    assert pruned.spared == {"n-20261118", "n-20261122"} and elsewhere.spared == {"n-20261119"}
+    assert CLOUD_SNAPSHOTS.plan(pruned, this).changes == []
+
+
+# -- several volumes of one VM
+
+
+def stopping(*sizes, state="Running", **more):
+    """A world with a VM of as many volumes; each stands on its snapshot, and so many bytes were written to it since."""
+    numbers = range(len(sizes))
+    volumes = [attached(state, id=f"v{number}", name=f"d{number}", path=f"/dev/storpool-byid/sf.a.{number}") for number in numbers]
+    rows = [row("s", f"s{number}", volumeid=f"v{number}", volumename=f"d{number}") for number in numbers]
+    storpool = {f"s{number}": {**there(), "name": f"~sf.b.{number}"} for number in numbers}
+    written = {f"~sf.a.{number}": Standing(f"~sf.b.{number}", size, GIB) for number, size in enumerate(sizes)}
+    machines = {"m1": {"id": "m1", "name": "db1", "state": state, **more}}
+    return world(*rows, volumes=volumes, storpool=storpool, written=written, machines=machines)
+
+
+def together(this, *stop):
+    declared = spread(this, *({"volume": f"d{number}", "state": "reverted", "stop_vm": one} for number, one in enumerate(stop)))
+    return [[change.action for change in CLOUD_SNAPSHOTS.plan(one, this).changes] for one in declared]
+
+
+BEGIN, END = ["mark the VM", "stop the VM", "revert"], ["revert", "start the VM", "unmark the VM"]
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ([512, 512], [BEGIN, END]),
+        ([512, 512, 512], [BEGIN, ["revert"], END]),
+        ([0, 512, 0, 512, 0], [[], BEGIN, [], END, []]),
+        ([0, 512, 0], [[], [*BEGIN, *END[1:]], []]),
+        ([0, 0], [[], []]),
+    ],
+)
+def test_a_vm_is_stopped_and_started_once(written, expected):
+    assert together(stopping(*written), *[True] * len(written)) == expected
+
+
+MARKED = {"tags": [{"key": MARK}]}
+
+
+@pytest.mark.parametrize(
+    ("written", "state", "more", "expected"),
+    [
+        # What an interrupted run has left: stopped before any, after the first, after all; started, and still marked.
+        ([512, 512], "Stopped", MARKED, [["revert"], END]),
+        ([0, 512], "Stopped", MARKED, [[], END]),
+        ([512, 0], "Stopped", MARKED, [END, []]),
+        ([0, 0], "Stopped", MARKED, [[], END[1:]]),
+        ([0, 0], "Running", MARKED, [[], ["unmark the VM"]]),
+        ([512, 512], "Running", MARKED, [["stop the VM", "revert"], END]),
+        # Who stopped it is not us.
+        ([512, 512], "Stopped", {}, [["revert"], ["revert"]]),
+    ],
+)
+def test_what_an_interrupted_run_has_left_is_finished(written, state, more, expected):
+    assert together(stopping(*written, state=state, **more), *[True] * len(written)) == expected
+
+
+def test_those_that_cannot_be_reverted_neither_stop_nor_start_the_vm():
+    this = stopping(512, 512, 512, 512)
+    del this.storpool["s0"], this.storpool["s3"]
+    assert together(this, True, True, True, True) == [[], BEGIN, END, []]
+    assert together(stopping(512, 512), False, True) == [[], [*BEGIN, *END[1:]]], "who did not allow to stop it is refused"

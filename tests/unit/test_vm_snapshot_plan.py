@@ -192,3 +192,15 @@ def test_retention_leaves_alone_what_is_being_made():
     this = world(SERIES[0], {**SERIES[1], "state": "Creating"}, SERIES[2])
     made = plan(this, name="n-%Y%m%d", state="pruned", keep_last=1)
     assert [word for word, _call in sent(made)] == ["delete (n-20251101)"] and "which is Creating" in made.warnings[0]
+
+
+def test_what_the_task_declares_is_never_pruned_by_it():
+    """Its name may tell another day than the one on which it was made."""
+    early = taken("n-20251122", "s0", created="2025-10-01T01:00:00+0000")
+    this = world(*SERIES, early, groups=group("s0"))
+    made = plan(this, name="n-%Y%m%d", keep_last=1)
+    assert [word for word, _call in sent(made)] == ["delete (n-20251101)", "delete (n-20251102)"]
+    assert made.notes["retention"]["kept"] == {"n-20251103": ["last"], "n-20251122": ["declared"]}
+    declared = [wanted(name="n-%Y%m%d", state="pruned", keep_last=1), wanted(name="n-20251101"), wanted(vm="m1", name="n-20251122")]
+    pruned = VM_SNAPSHOTS.spread(declared, this)[0]
+    assert [change.action for change in VM_SNAPSHOTS.plan(pruned, this).changes] == ["delete (n-20251102)"]

@@ -20,6 +20,7 @@ from .retention import RULES, Rules, check_most, kept, parse_rules
 from .series import NamePattern
 
 RUNNING, STOPPED = "Running", "Stopped"
+KEEPING = ("present", "reverted")  # the states that take a snapshot to be there
 # A VM that is stopped to be reverted carries this tag until it runs again, so that a run after an interrupted one starts it.
 MARK = "ansible-start-after-revert"
 _LONGEST_CHAIN = 64  # of snapshots between a volume and the one it is to be reverted to
@@ -66,9 +67,10 @@ def parse_naming(options: Mapping[str, Any], now: float, zone: tzinfo, by_id: Co
 def with_retention(
     wanted: Any, plan: Plan, rows: Sequence[Mapping[str, Any]], ready: str, failed: str, removal: Callable[[Mapping[str, Any], str], Change]
 ) -> Plan:
-    """Return ``plan`` with the deletions that leave of the series only what the rules keep.
+    """Return ``plan`` with the deletions that leave of the series only what the rules keep, and what the task declares itself.
 
-    :param wanted: has ``naming``, the time ``now``, the time zone ``zone`` and a ``label``.
+    :param wanted: has ``naming``, the time ``now``, the time zone ``zone``, ``state``, ``label``, and the names ``spared``
+        (:func:`spared_names`).
     :param rows: what CloudStack lists, with ``name``, ``state`` and ``created``; what is in a state other than ``ready`` and ``failed`` is
         left alone, and what failed goes.
     :param removal: makes the deletion of a row, under this word.
@@ -84,6 +86,9 @@ def with_retention(
         # What is made now is the newest, however the clocks of this machine and of the server differ.
         series.append((naming.name, max(int(wanted.now), newest)))
     reasons = kept(series, naming.rules, wanted.zone)
+    spared = wanted.spared | ({naming.name} if wanted.state == "present" else set())
+    for name in sorted({name for name, _made in series} & spared):
+        reasons.setdefault(name, []).append("declared")
     doomed = sorted((one for one in rows if one["name"] not in reasons and one not in busy), key=lambda one: moment(one["created"]))
     deleted = [one["name"] for one in doomed]
     check_most(wanted.label, deleted, naming.max_deletes)
@@ -96,6 +101,20 @@ def with_retention(
         notes = plan.notes
     changes = [*plan.changes, *(removal(one, f"delete ({one['name']})") for one in doomed)]
     return replace(plan, changes=changes, notes=notes, warnings=warnings, beside=({"series": before}, {"series": after}))
+
+
+def spared_names(declared: Sequence[tuple[str | None, str | None]]) -> list[frozenset[str]]:
+    """Return for each declared object the names that retention spares, because the task declares them of the same volume or VM.
+
+    A name need not fit the time at which its snapshot was made, so the rules alone might delete what was declared.
+
+    :param declared: of each object the id of its volume or VM, and the name of the snapshot that is to be there (``None``: none is).
+    """
+    names: dict[str | None, set[str]] = {}
+    for identity, name in declared:
+        if name:
+            names.setdefault(identity, set()).add(name)
+    return [frozenset(names.get(identity, ())) for identity, _name in declared]
 
 
 def moment(text: str) -> int:
@@ -139,13 +158,16 @@ def changed_since(volume: Mapping[str, Any], names: Collection[str], written: Ma
     return f"{total} bytes were written to volume {volume['name']} since" if total else None
 
 
-def with_vm_stopped(machine: Mapping[str, Any], wanted: Any, because: str | None, revert: Change, what: str) -> list[Change]:
+def with_vm_stopped(
+    machine: Mapping[str, Any], wanted: Any, because: str | None, revert: Change, what: str, stops: bool = True, starts: bool = True
+) -> list[Change]:
     """Return the changes of a revert and, where it takes that, the stopping of the VM before and its start afterwards.
 
     :param machine: as listVirtualMachines has it.
     :param wanted: has ``stop_vm`` and a ``label``.
     :param because: why the revert is needed; when it is not, a VM that an interrupted run has stopped is started.
     :param what: what CloudStack reverts of stopped VMs only.
+    :param stops: it is this one, of all that are reverted of the VM together, that stops it; ``starts`` likewise.
     :raises ChangeRefused: the VM is in the way.
     """
     state, marked = machine.get("state"), any(tag.get("key") == MARK for tag in machine.get("tags") or ())
@@ -159,13 +181,13 @@ def with_vm_stopped(machine: Mapping[str, Any], wanted: Any, because: str | None
         raise ChangeRefused(f"VM {machine['name']} is {state}", hint=LATER)
     about, tag = f"VM {machine['name']}", {"resourceids": machine["id"], "resourcetype": "UserVm", "tags[0].key": MARK}
     changes: list[Change] = []
-    if restart and because and state == RUNNING:
+    if restart and stops and because and state == RUNNING:
         if not marked:
             changes.append(Change("mark the VM", Command("createTags", {**tag, "tags[0].value": wanted.label}, about)))
         changes.append(Change("stop the VM", Command("stopVirtualMachine", {"id": machine["id"]}, about)))
     if because:
         changes.append(revert)
-    if restart:
+    if restart and starts:
         if because or state == STOPPED:
             changes.append(Change("start the VM", Command("startVirtualMachine", {"id": machine["id"]}, about)))
         changes.append(Change("unmark the VM", Command("deleteTags", tag, about)))

@@ -21,14 +21,17 @@ from .._cloudstack import CloudStack, Command, pick
 from .._errors import ChangeRefused, CollectionError, DeadlineExceeded, OptionError
 from .._plan import Change, JointWait, Plan, Wait
 from .._units import format_size, parse_duration
-from ._cloud import Directory, Owner, asked_or_all, one_of, parse_owner, settled, storpool_address
+from ._cloud import Directory, Owner, asked_or_all, one_of, parse_owner, settled, settled_vms, storpool_address
+from ._shared import quiet
 from .cloud_series import (
+    KEEPING,
     LATER,
     STOPPED,
     Naming,
     Standing,
     changed_since,
     parse_naming,
+    spared_names,
     standings,
     with_retention,
     with_vm_stopped,
@@ -60,7 +63,11 @@ _DELETE_HINTS = (
 
 @dataclass
 class WantedSnapshot:
-    """One declared snapshot, or, pruned, a series of them. ``follows`` is that of another volume of the same VM, to be done before."""
+    """One declared snapshot, or, pruned, a series of them.
+
+    What is declared beside it decides the rest: ``follows`` is that of another volume of the same VM, to be done before; of all that are
+    reverted of a VM with ``stop_vm``, one ``stops`` it and one ``starts`` it; ``spared`` are names that retention leaves alone.
+    """
 
     label: str
     state: str
@@ -76,6 +83,9 @@ class WantedSnapshot:
     verify: str = "strict"
     wait: int = 0
     follows: str | None = None
+    stops: bool = True
+    starts: bool = True
+    spared: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str | None:
@@ -165,8 +175,8 @@ class CloudSnapshots:
             self._list(client, directory, owner, [one for one in wanted if one.owner == owner], world)
         found = []
         for one in wanted:
-            volume = _quietly(_volume, one, world)
-            found.append((one, volume, _quietly(_find, one, world)))
+            volume = quiet(_volume, one, world)
+            found.append((one, volume, quiet(_find, one, world)))
         proved = [row["id"] for one, _volume_row, row in found if row and (one.state == "reverted" or _is_proved(one))]
         doomed = [one for one, _volume_row, row in found if (one.state == "absent" and row) or one.naming.rules]
         if doomed:
@@ -178,9 +188,8 @@ class CloudSnapshots:
         if any(one.state == "reverted" for one in wanted):
             world.written = standings(client.storpool, listed)
             for machine in {volume.get("virtualmachineid") for one, volume, _row in found if volume and one.state == "reverted"} - {None}:
-                world.machines.update(
-                    (one["id"], one) for one in client.list("listVirtualMachines", "virtualmachine", id=machine, listall=True)
-                )
+                read = partial(client.list, "listVirtualMachines", "virtualmachine", id=machine, listall=True)
+                world.machines.update((one["id"], one) for one in settled_vms(client, read, {machine}))
                 if client.list("listVMSnapshot", "vmSnapshot", unlimited=True, listall=True, virtualmachineid=machine):
                     world.with_vm_snapshots.add(machine)
         if any(one.state == "present" and volume and row is None for one, volume, row in found):
@@ -195,7 +204,7 @@ class CloudSnapshots:
         world.volumes[owner] = asked_or_all(client, directory, owner, "listVolumes", "volume", names) if names else []
         # A snapshot may lie in other zones than its volume, and may outlive it.
         params = {key: value for key, value in directory.within(owner).items() if key != "zoneid"}
-        volumes = [_quietly(_volume, one, world) for one in wanted]
+        volumes = [quiet(_volume, one, world) for one in wanted]
         only = {volume["id"] for volume in volumes if volume}
         if len(only) == 1 and all(volumes):
             params["volumeid"] = next(iter(only))
@@ -264,16 +273,28 @@ class CloudSnapshots:
                 world.targets.setdefault(pool["zoneid"], []).append({"name": pool["name"], **values})
 
     def spread(self, wanted: Sequence[WantedSnapshot], world: World) -> list[WantedSnapshot]:
-        """Let those of volumes of one VM follow each other: CloudStack takes one at a time, and a VM is stopped and started once each."""
+        """Let those of volumes of one VM follow each other, because CloudStack takes one at a time; and stop and start the VM once."""
+        volumes = [quiet(_volume, one, world) or {} for one in wanted]
+        names = [one.name or (quiet(_find, one, world) or {}).get("name") if one.state in KEEPING else None for one in wanted]
+        spared = spared_names([(volume.get("id"), name) for volume, name in zip(volumes, names)])
         last: dict[str, str] = {}
-        found = []
-        for one in wanted:
-            volume = _quietly(_volume, one, world)
-            machine = volume and volume.get("virtualmachineid")
-            if machine and one.state in ("present", "reverted"):
+        found: list[WantedSnapshot] = []
+        together: dict[str, dict[int, bool]] = {}  # of a VM, the positions of those that may stop it, and whether they have to
+        for position, one in enumerate(wanted):
+            machine = volumes[position].get("virtualmachineid")
+            one = replace(one, spared=spared[position])
+            if machine and one.state in KEEPING:
                 one = replace(one, follows=last.get(machine))
                 last[machine] = one.names()[0]
+                if one.stop_vm:
+                    plan = self.plan(one, world)
+                    if not plan.refused:
+                        together.setdefault(machine, {})[position] = plan.notes["revert"]["needed"]
             found.append(one)
+        for needed in together.values():
+            positions = [position for position, needs in needed.items() if needs] or list(needed)[-1:]
+            for position in needed:
+                found[position] = replace(found[position], stops=position == positions[0], starts=position == positions[-1])
         return found
 
     # -- plan
@@ -552,7 +573,7 @@ class CloudSnapshots:
         revert = Change("revert", Command("revertSnapshot", {"id": present["id"]}, wanted.label))
         changes, warnings, waits = [revert] if because else [], [], []
         if machine:
-            changes = with_vm_stopped(machine, wanted, because, revert, "volumes")
+            changes = with_vm_stopped(machine, wanted, because, revert, "volumes", wanted.stops, wanted.starts)
         if because:
             self._check_revertible(volume, world)
             waits = [self._reverted(wanted, volume, there, size, world)]
@@ -675,7 +696,7 @@ def _volume(wanted: WantedSnapshot, world: World) -> Mapping[str, Any] | None:
 
 def _rows(wanted: WantedSnapshot, world: World) -> list[Mapping[str, Any]]:
     """Return the snapshots of the volume, also of one that is gone."""
-    rows, volume = world.snapshots[wanted.owner], _quietly(_volume, wanted, world)
+    rows, volume = world.snapshots[wanted.owner], quiet(_volume, wanted, world)
     if volume:
         return [one for one in rows if one.get("volumeid") == volume["id"]]
     if wanted.volume is None:
@@ -692,14 +713,6 @@ def _find(wanted: WantedSnapshot, world: World) -> Mapping[str, Any] | None:
     if wanted.id:
         return next((one for one in rows if one["id"] == wanted.id), None)
     return one_of([one for one in rows if one["name"] == wanted.name and one["state"] != ERROR], wanted.name, "name", "snapshot")
-
-
-def _quietly(find: Callable[..., Any], wanted: WantedSnapshot, world: World) -> Any:
-    """Return what is found, or ``None`` also when it is not clear what is meant: the plan says so."""
-    try:
-        return find(wanted, world)
-    except OptionError:
-        return None
 
 
 def _is_proved(wanted: WantedSnapshot) -> bool:

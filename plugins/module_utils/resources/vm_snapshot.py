@@ -11,7 +11,7 @@ StorPool by the tag ``uuid``, which is CloudStack's id, on one snapshot for each
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from functools import partial
 from typing import Any, Callable
@@ -19,9 +19,10 @@ from typing import Any, Callable
 from .._cloudstack import CloudStack, Command
 from .._errors import ChangeRefused, CollectionError, OptionError
 from .._plan import Change, JointWait, Plan
-from ._cloud import Directory, Owner, asked_or_all, one_of, parse_owner, settled
+from ._cloud import Directory, Owner, asked_or_all, one_of, parse_owner, settled, settled_vms, storpool_address
 from ._shared import quiet
 from .cloud_series import (
+    KEEPING,
     LATER,
     RUNNING,
     STOPPED,
@@ -29,6 +30,7 @@ from .cloud_series import (
     Standing,
     changed_since,
     parse_naming,
+    spared_names,
     standings,
     with_retention,
     with_vm_stopped,
@@ -61,6 +63,7 @@ class WantedVmSnapshot:
     description: str | None = None
     stop_vm: bool = False
     verify: str = "strict"
+    spared: frozenset[str] = frozenset()  # names that retention leaves alone
 
     def names(self) -> Sequence[str]:
         return [self.id or f"{self.owner}/{self.vm}/{'the series ' if self.state == 'pruned' else ''}{self.label}"]
@@ -114,8 +117,9 @@ class VmSnapshots:
         directory = Directory(client)
         world = World({}, look=partial(self.observe, wanted=wanted))
         for owner in dict.fromkeys(one.owner for one in wanted):
-            names = {one.vm for one in wanted if one.owner == owner}
-            world.machines[owner] = asked_or_all(client, directory, owner, "listVirtualMachines", "virtualmachine", names)
+            mine = [one for one in wanted if one.owner == owner]
+            read = partial(asked_or_all, client, directory, owner, "listVirtualMachines", "virtualmachine", {one.vm for one in mine})
+            world.machines[owner] = settled_vms(client, read, {one.vm for one in mine if one.state == "reverted"})
         machines = {}
         for one in wanted:
             machine = quiet(_machine, one, world)
@@ -142,6 +146,13 @@ class VmSnapshots:
             if any(one.state == "reverted" for one in wanted):
                 world.written = standings(client.storpool, snapshots)
         return world
+
+    def spread(self, wanted: Sequence[WantedVmSnapshot], world: World) -> list[WantedVmSnapshot]:
+        """Tell each what else is declared of its VM, for retention to spare it."""
+        machines = [quiet(_machine, one, world) or {} for one in wanted]
+        names = [one.name if one.state in KEEPING else None for one in wanted]
+        spared = spared_names([(machine.get("id"), name) for machine, name in zip(machines, names)])
+        return [replace(one, spared=names) for one, names in zip(wanted, spared)]
 
     # -- plan
 
