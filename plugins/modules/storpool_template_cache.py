@@ -44,11 +44,13 @@ options:
         type: str
       id: &id
         description:
-          - CloudStack's id of the template. Needed when several have the same name.
+          - CloudStack's id of the template. Needed when several have the same name. Those that are on no pool are looked at only when the
+            pools do not all have one of that name, so after a template was registered anew under an old name, give the id.
         type: str
       filter: &filter
         description:
-          - All templates of the zone that fit every part of it. Templates for system VMs fit only when O(filter.type) names their type.
+          - All templates of the zone that fit every part of it. Templates for system VMs fit only when O(filter.type) names their type,
+            and templates of projects are found only by O(name) or O(id).
         type: dict
         suboptions:
           name:
@@ -200,7 +202,9 @@ requirements:
   - qemu-img 5.0 or newer where the task runs, for O(image)
 notes:
   - The options of CloudStack's connection are not needed when every entry has O(image).
-  - Everything present costs two calls and one for each pool; a filter one more.
+  - Everything present costs two calls and one for each pool; a filter one more, a template of a project some more.
+  - A cache whose snapshot was deleted on StorPool by hand cannot be told from a copy that failed, until CloudStack is asked to copy it and
+    does nothing for half a minute. Then the task fails and says what helps; check mode does not ask, and predicts a copy.
   - Caches of direct downloads carry no id of their template. They count as verified when StorPool has as many as CloudStack has rows.
 seealso:
   - module: storpool.cloudstack.storpool_snapshot

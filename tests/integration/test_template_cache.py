@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from ansible_collections.storpool.cloudstack.plugins.module_utils import _storpool
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources import cached_template
 from conftest import CLOUDSTACKS, _runner, connection, declared, validated
 from prediction import unlike
 from storpool_simulator.testing import Simulator
@@ -190,8 +192,44 @@ def test_what_it_costs_when_all_is_there(run_module, calls, listed, by):
         result = run_module(MODULE, zone="sofia", check=check, **which)
         spent = calls()
         assert (result["changed"], result["summary"]["unchanged"], spent.writes) == (False, 3, [])
-        expected = ["listStoragePools", "listTemplates", "listTemplates", "SnapshotsList", *(["listTemplates"] if by == "filter" else [])]
+        expected = ["listStoragePools", "SnapshotsList", "listTemplates", "listTemplates", *(["listTemplates"] if by == "filter" else [])]
         assert spent.reads == expected and result["api"]["reads"] == len(expected)
+
+
+def test_what_many_cost_on_many_pools(run_module, calls, simulator, listed, do, tmp_path):
+    """n templates on m pools, everything present: at most 2 + m calls, no write, whatever n and m are."""
+    do("VolumeTemplateCreate", {"name": "spare", "replication": 2, "placeAll": "hdd"})
+    pools = ["storpool-nvme"]
+    for template in ("hybrid", "hdd", "spare"):
+        pools.append(f"storpool-{template}")
+        made = run_module("cloudstack_storage_pool", name=pools[-1], zone="sofia", template=template)
+        assert not made.get("failed"), made
+    image = tmp_path / "small.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "1M"], check=True)
+    zone, system = listed("listZones", "zone")["sofia"]["id"], simulator.cs("listOsTypes")[1]["ostype"][0]["id"]
+    names = [f"small-{number}" for number in range(6)]
+    for name in names:
+        new = {"format": "QCOW2", "hypervisor": "KVM", "ostypeid": system, "zoneid": zone, "url": image.as_uri()}
+        assert simulator.cs("registerTemplate", name=name, displaytext=name, **new)[0] == 200
+    simulator.settle()
+    ids = [one["id"] for name, one in listed("listTemplates", "template", templatefilter="all").items() if name in names]
+    result = run_module(MODULE, zone="sofia", names=names)
+    assert result["summary"]["changed"] == 6, result.get("msg")
+    for n in (1, 2, 6):
+        for m in (1, 3, 4):
+            for which in ({"names": names[:n]}, {"templates": [{"id": one} for one in ids[:n]]}):
+                for check in (False, True):
+                    calls()
+                    result = run_module(MODULE, zone="sofia", pools=pools[:m], check=check, return_objects="all", **which)
+                    spent = calls()
+                    assert (result["changed"], spent.writes, len(spent.entries) <= 2 + m) == (False, [], True), (n, m, spent.reads)
+                    told = [one["verified"] for entry in result["templates"] for one in entry["object"]["pools"]]
+                    assert told == [True] * n * m
+    # Each template on other pools: those that are meant count, not the pairs.
+    each = [{"name": name, "pools": [pools[number % 3]]} for number, name in enumerate(names)]
+    calls()
+    assert run_module(MODULE, zone="sofia", templates=each)["changed"] is False
+    assert len(calls().entries) <= 2 + 3
 
 
 def test_a_filter(declare):
@@ -201,13 +239,16 @@ def test_a_filter(declare):
     assert [(entry["name"], entry["changed"]) for entry in result["templates"]] == [("rocky-9", True), ("debian-12", False)]
 
 
-def test_a_limit_of_its_own(run_module, simulator):
-    """With one at a time, a template is asked for when the one before is there."""
-    simulator.fault("host_slow", "StorPoolDownloadTemplate", seconds=0.3, count=-1)
-    run_module(MODULE, zone="sofia", names=["debian-12", "rocky-9", "small-raw"], parallel=1)
-    order = [one["call"] for one in simulator.calls()["calls"] if one["call"] in ("prepareTemplate", "VolumeDelete", "VolumeFreeze")]
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_a_limit_of_its_own(run_module, simulator, limit):
+    """So many templates are asked for and not there yet, never more; the next one is asked for when one is there."""
+    simulator.fault("host_slow", "StorPoolDownloadTemplate", seconds=1, count=-1)
+    result = run_module(MODULE, zone="sofia", names=["debian-12", "rocky-9", "small-raw"], parallel=limit)
+    assert result["summary"]["changed"] == 3, result.get("msg")
     made = "VolumeFreeze" if simulator.cloudstack["version"].startswith(("4.19", "4.20.0")) else "VolumeDelete"
-    assert order == ["prepareTemplate", made] * 3
+    order = [one["call"] for one in simulator.calls()["calls"] if one["call"] in ("prepareTemplate", made)]
+    under_way = [order[: end + 1].count("prepareTemplate") - order[: end + 1].count(made) for end in range(len(order))]
+    assert max(under_way) == limit and sorted(order) == sorted(["prepareTemplate", made] * 3)
 
 
 # -- keep
@@ -350,6 +391,73 @@ def test_the_orphans_of_one_template(declare, leftovers, simulator):
     assert len(result["templates"][0]["actions"]) == 1
 
 
+@pytest.fixture
+def private(simulator, listed, tmp_path):
+    """A template that only another account sees."""
+    image = tmp_path / "private.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "2M"], check=True)
+    account = next(one for one in simulator.cs("listAccounts", listall=True)[1]["account"] if one["name"] == "ops")
+    status, answer = simulator.cs(
+        "registerTemplate", name="private", displaytext="private", format="QCOW2", hypervisor="KVM", url=image.as_uri(),
+        ostypeid=simulator.cs("listOsTypes")[1]["ostype"][0]["id"], zoneid=listed("listZones", "zone")["sofia"]["id"],
+        account="ops", domainid=account["domainid"],
+    )  # fmt: skip
+    assert status == 200, answer
+    simulator.settle()
+    assert "private" not in listed("listTemplates", "template", templatefilter="all")
+    return answer["template"][0]["id"]
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+def test_what_others_keep_to_themselves_is_no_orphan(declare, private, simulator, deleted):
+    """Templates that CloudStack lists only to those who ask for everything have caches, too."""
+    declare(name="private", zone="sofia")
+    if deleted:
+        job(simulator, "deleteTemplate", id=private)
+    before = everything(simulator)
+    result = declare(zone="sofia", state="absent", evict="storpool_orphans_only")
+    assert result["templates"][0]["actions"] == [] and everything(simulator) == before
+    assert [one["what"] for one in result["templates"][0]["object"]["found"]] == (["waiting"] if deleted else [])
+
+
+def test_a_row_that_appears_meanwhile(ask, simulator, leftovers, listed, monkeypatch):
+    """Between the reading of StorPool and that of CloudStack a copy begins and ends: what it made stays, and so does its volume."""
+    template = listed("listTemplates", "template", templatefilter="all")["rocky-9"]
+    pool = listed("listStoragePools", "storagepool")["storpool-nvme"]["id"]
+    read = _storpool.StorPool.snapshots
+    seen = set()
+
+    def read_late(client):
+        found = read(client)
+        if not seen:
+            seen.update(everything(simulator))
+            simulator.cs("prepareTemplate", templateid=template["id"], zoneid=template["zoneid"], storageid=pool)
+            simulator.settle()
+        return found
+
+    monkeypatch.setattr(_storpool.StorPool, "snapshots", read_late)
+    result = ask(zone="sofia", state="absent", evict="storpool_orphans_only")
+    assert not result.get("failed"), result["msg"]
+    simulator.settle()
+    made = everything(simulator) - seen
+    assert len(made) == 1 and not any(made & set(action.split()) for action in result["templates"][0]["actions"])
+    assert ask(name="rocky-9", zone="sofia", pools=["storpool-nvme"], check=True)["changed"] is False
+
+
+def test_orphans_of_another_cluster_are_not_touched(ask, simulator, leftovers, calls):
+    """CloudStack has caches and none is seen on the StorPool that was given, so it is not that of the pool."""
+    other = simulator.clusters["plovdiv-a"]["url"].rpartition(":")[2]
+    status, answer = simulator.post("VolumeCreate", {"name": "v", "size": MIB, "template": "nvme"}, "plovdiv-a")
+    assert status == 200, answer
+    simulator.post("VolumeSnapshot/v", {"name": "theirs", "tags": {"cs": "template", "uuid": f"{NOBODY}7"}}, "plovdiv-a")
+    calls()
+    for which in ({}, {"id": f"{NOBODY}7"}):
+        for check in (True, False):
+            result = ask(zone="sofia", state="absent", evict="storpool_orphans_only", sp_api_http_port=int(other), check=check, **which)
+            assert result["failed"] and "CloudStack has 1 caches on pool storpool-nvme, and this StorPool cluster has none" in result["msg"]
+    assert calls().writes == []
+
+
 def test_a_leftover_is_no_proof(declare, leftovers, caches):
     """A snapshot of an earlier copy lies there: the row that is new does not make it the cache."""
     result = declare(name="rocky-9", zone="sofia", pools=["storpool-nvme"])
@@ -438,14 +546,65 @@ def test_lost_answers(ask, simulator, kind):
     assert pools_of(result)["storpool-nvme"]["verified"] and simulator.faults()[0]["hits"] == 1
 
 
-def test_a_cache_deleted_by_hand(ask, caches, do, simulator):
+@pytest.fixture
+def soon(monkeypatch):
+    """Whether anything is copied is looked at often, and what is not for a moment counts as never."""
+    monkeypatch.setattr(cached_template, "LOOK", 0.1)
+    monkeypatch.setattr(cached_template, "IDLE", 0.4)
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_cache_deleted_by_hand(ask, caches, do, simulator, listed, declare, cleanup):
+    """CloudStack takes its row for a finished cache for ever. That is told long before the deadline, and what is told to do helps."""
     ask(name="small-raw")
     do(f"SnapshotDelete/{caches('small-raw')['nvme']['name']}")
     simulator.settle()
     found = ask(state="absent")["templates"][0]["object"]["found"]
     assert [(one["kind"], one["what"], one["template"]) for one in found] == [("row", "broken row", "small-raw")]
-    result = ask(name="small-raw", wait_timeout="0")
-    assert result["failed"] and "deleted by hand; no volume is being written" in result["msg"]
+    for wait in ({}, {"wait_timeout": "0"}):
+        result = ask(name="small-raw", **wait)
+        assert result["failed"] and "deleted by hand" in result["msg"]
+        assert result["error"]["type"] == ("deadline" if wait else "refused")
+    result = ask(name="small-raw")
+    assert "asked to copy it CloudStack does nothing" in result["msg"] and "register the template anew" in result["error"]["hint"]
+    told = ask(name="small-raw", state="absent")["templates"][0]["collection"][0]
+    assert told["within"] is None and "there is nothing to collect, and its row stays" in told["because"]
+    for _round in range(3):
+        cleanup()
+    assert pools_of(ask(name="small-raw", state="absent"))["storpool-nvme"]["cached"] is True
+    old = listed("listTemplates", "template", templatefilter="all")["small-raw"]
+    source = next(Path(store["directory"]) / name for store in simulator.control("GET", "/cloudstack/secondary").values()
+                  for name in store["files"] if old["id"] in name or "small-raw" in name)  # fmt: skip
+    new = {key: old[key] for key in ("name", "displaytext", "format", "hypervisor", "ostypeid", "zoneid")}
+    status, answer = simulator.cs("registerTemplate", url=source.as_uri(), **new)
+    assert status == 200, answer
+    simulator.settle()
+    declare(id=answer["template"][0]["id"])
+
+
+@pytest.mark.usefixtures("soon")
+def test_who_waits_for_others_is_not_dead(ask, simulator, do):
+    """A copy that failed is asked for again, and CloudStack copies one at a time: nothing is done about it until the other one ends."""
+    simulator.fault("host_fails", "StorPoolDownloadTemplate", text="no space left on device")
+    assert ask(name="small-raw", wait_timeout="1")["failed"]
+    for one in simulator.get("VolumesList")[1]["data"]:
+        do(f"VolumeDelete/{one['name']}")
+    simulator.cs("updateConfiguration", name="template.preloader.pool.size", value="1")
+    simulator.restart_server()
+    simulator.fault("host_slow", "StorPoolDownloadTemplate", seconds=1.5)
+    identity = simulator.cs("listTemplates", templatefilter="all", name="debian-12")[1]["template"][0]
+    pool = simulator.cs("listStoragePools")[1]["storagepool"][0]["id"]
+    simulator.cs("prepareTemplate", templateid=identity["id"], zoneid=identity["zoneid"], storageid=pool)
+    result = ask(name="small-raw")
+    assert result["changed"] is True and pools_of(result)["storpool-nvme"]["verified"], result
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_copy_that_goes_on_is_not_dead(ask, simulator):
+    simulator.fault("host_slow", "StorPoolDownloadTemplate", seconds=1.5)
+    assert ask(name="debian-12", wait_timeout="0")["error"]["type"] == "deadline"
+    result = ask(name="debian-12")
+    assert result["changed"] is True and pools_of(result)["storpool-nvme"]["verified"], result
 
 
 def test_a_snapshot_that_is_too_small(ask, caches, do, listed, simulator):

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import ChangeRefused, OptionError
 from ansible_collections.storpool.cloudstack.plugins.module_utils._image import Image
@@ -169,6 +171,56 @@ def test_direct_downloads_are_counted():
     assert [call for call, _params in calls(made)] == ["prepareTemplate"]
 
 
+# -- observe
+
+
+class Server:
+    """Lists what belongs to a project only to who asks for projects, and private templates only with listall, as CloudStack does."""
+
+    def __init__(self, pools=(FAST,), rows=(), templates=(), volumes=(), snapshots=(), projects=()):
+        self.pools, self.rows, self.templates, self.volumes, self.projects = pools, rows, templates, volumes, projects
+        self.asked = []
+        self.storpool = SimpleNamespace(
+            snapshots=lambda: list(snapshots), volumes=list, attachments=list, templates=lambda: [raw_template("nvme")]
+        )
+
+    def list(self, call, _key, unlimited=False, **params):
+        assert unlimited
+        self.asked.append(call)
+        if call in ("listStoragePools", "listConfigurations"):
+            return list(self.pools) if call == "listStoragePools" else []
+        assert params["listall"] is True
+        found = self.volumes if call == "listVolumes" else self.rows if "storageid" in params else self.templates
+        return [one for one in found if (one["id"] in self.projects) is (params.get("projectid") == "-1")]
+
+
+def observed(server, **options):
+    return CACHED_TEMPLATES.observe(server, [wanted(**options)])
+
+
+def test_what_belongs_to_a_project_is_found_by_its_name():
+    own = template()
+    server = Server(rows=[own], templates=[own], snapshots=[cache(1)], projects=[DEBIAN])
+    for which in ({"name": "debian"}, {"id": DEBIAN}):
+        made = plan(observed(server, **which), **which)
+        assert (made.refused, list(made.changes), made.before["pools"][0]["verified"]) == (None, [], True)
+    made = plan(observed(Server(templates=[own], projects=[DEBIAN]), name="debian"), name="debian")
+    assert [change.action for change in made.changes] == ["prepare on fast"]
+
+
+def test_what_belongs_to_a_project_is_no_orphan():
+    own = template()
+    evict = {"state": "absent", "evict": "storpool_orphans_only"}
+    for rows in ([own], []):
+        server = Server(rows=rows, templates=[own], snapshots=[cache(1)], projects=[DEBIAN])
+        told = [one["what"] for one in plan(observed(server, **evict), **evict).before["found"]]
+        assert told == ([] if rows else ["orphan"])
+    volume = {"id": "v", "templateid": DEBIAN, "state": "Ready"}
+    server = Server(rows=[own], templates=[own], volumes=[volume], snapshots=[cache(1)], projects=["v"])
+    gone = {"name": "debian", "state": "absent"}
+    assert plan(observed(server, **gone), **gone).notes["collection"][0]["volumes"] == 1
+
+
 # -- plan
 
 
@@ -272,6 +324,28 @@ def test_an_orphan_is_not_what_a_row_may_be_about():
         ("VolumeDelete", "~sf.a.7"),
     ]
     assert list(plan(given, state="absent").changes) == []
+
+
+def test_a_pool_of_the_same_storpool_template_needs_its_caches():
+    """With several clusters to look at, those of a pool in another zone are seen here."""
+    far = pool("far", zone="plovdiv", number=9)
+    given = world(
+        cache(1), cache(2, GONE), cache(3, ROCKY), cache(4, None),
+        rows={"far": [template(), template("gone", GONE, removed="2026-11-22"), template("direct", "d", directdownload=True)]},
+        listed=[template(), template("rocky", ROCKY)], pools=[FAST, far],
+        volumes=[raw_volume("", 7, templateName="nvme", tags={"cs": "template", "uuid": DEBIAN})],
+    )  # fmt: skip
+    made = plan(given, state="absent", zone="sofia", evict="storpool_orphans_only")
+    assert [(one["global_id"], one["what"]) for one in made.before["found"]] == [("sf.a.3", "orphan")]
+    assert [change.write.on for change in made.changes] == ["~sf.a.3"]
+
+
+def test_nothing_is_deleted_where_no_cache_is_seen():
+    given = world(cache(3, GONE), rows={"fast": [template()]}, listed=[template()])
+    for which in ({}, {"id": GONE}):
+        made = plan(given, state="absent", evict="storpool_orphans_only", **which)
+        assert made.changes == () and "this StorPool cluster has none of them" in made.refused.message
+    assert plan(given, state="absent").refused is None
 
 
 def test_a_row_of_a_removed_template_still_counts():

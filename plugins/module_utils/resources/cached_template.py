@@ -10,6 +10,7 @@ the copy fails, so it proves nothing by itself; a snapshot without a row is not 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -26,6 +27,7 @@ from .orphans import Finding, find_orphans
 PROVIDER = "StorPool"
 UP = "Up"
 OWNER, OWNER_ID, OF_TEMPLATE = "cs", "uuid", "template"  # tags of the plugin's objects, and the value of the first on caches
+LOOK, IDLE = 5.0, 30.0  # seconds between looks for the volumes of copies; without any, until a copy counts as one that will never end
 ORPHANS_ONLY = "storpool_orphans_only"
 WAIT = 10800  # seconds; as long as CloudStack gives a copy (primary.storage.download.wait)
 
@@ -40,7 +42,10 @@ FILTER_SPEC: dict[str, dict[str, Any]] = dict(
 
 _SYSTEM_TYPES = frozenset({"SYSTEM", "ROUTING"})
 _CLEANUP = ("storage.cleanup.enabled", "storage.template.cleanup.enabled", "storage.cleanup.interval")
+_THREADS = "template.preloader.pool.size"
 _GONE_STATES = frozenset({"Destroy", "Expunging", "Expunged"})  # of volumes that keep no cache (VolumeDaoImpl)
+_ANY_PROJECT = "-1"
+_EVERYBODY: tuple[dict[str, Any], ...] = ({}, {"projectid": _ANY_PROJECT})  # what belongs to projects is listed only by itself
 _PREPARE_HINTS = (("not ready", "wait until CloudStack has downloaded the template to the zone's secondary storage"),)
 
 
@@ -80,6 +85,7 @@ class Place:
     cache: Mapping[str, Any] | None
     extra: tuple[Mapping[str, Any], ...] = ()
     problem: str | None = None
+    lost: bool = False  # a row without a snapshot: the copy goes on or has failed, or somebody deleted the snapshot by hand
     counted: bool = False  # a direct download: there are enough snapshots, and none says of which template it is
 
     @property
@@ -138,7 +144,7 @@ def find_place(template: Mapping[str, Any], pool: Mapping[str, Any], world: Worl
     if not found and template.get("directdownload"):
         return _direct_place(pool, world)
     if not found:
-        return Place(True, None, (), "CloudStack has a row, StorPool no snapshot: being copied, failed, or deleted by hand")
+        return Place(True, None, (), "CloudStack has a row, StorPool no snapshot: being copied, failed, or deleted by hand", lost=True)
     needed = -(-int(template.get("size") or 0) // SECTOR) * SECTOR
     fitting = [one for one in found if one["size"] >= needed]
     if not fitting:
@@ -203,39 +209,35 @@ class CachedTemplates:
         every = client.list("listStoragePools", "storagepool", unlimited=True)
         world = World([pool for pool in every if pool.get("provider") == PROVIDER])
         asked = [(one, quiet(_pools, one, world) or []) for one in wanted]
-        going = any(one.state == "absent" for one in wanted)
-        if going:
-            # Before the rows: CloudStack makes a row before anything on StorPool, so what has none then is not a copy that began just now.
-            self._observe_storpool(client.storpool, wanted, world)
-        for pool in {pool["id"]: pool for _one, pools in asked for pool in pools}.values():
-            more = {"showremoved": True} if going else {}
-            listed = client.list("listTemplates", "template", unlimited=True, templatefilter="all", storageid=pool["id"], **more)
-            world.rows[pool["id"]] = {one["id"]: one for one in listed}
-        if not going:
-            world.snapshots = client.storpool.snapshots()
-        for one, pools in asked:
-            zone = pools[0]["zoneid"] if pools else None
-            if zone and zone not in world.templates and (one.state == "absent" or not self._is_settled(one, pools, world)):
-                listed = client.list("listTemplates", "template", unlimited=True, templatefilter="all", zoneid=zone)
-                world.templates[zone] = [template for template in listed if template.get("zoneid") in (None, zone)]
-        if going:
-            self._observe_to_go(client, asked, world)
+        meant = {pool["id"]: pool for _one, pools in asked for pool in pools}
+        # StorPool first: CloudStack makes a row before anything on StorPool, so what has none afterwards is not a copy that began just now.
+        world.snapshots = client.storpool.snapshots()
+        if any(one.state == "absent" for one in wanted):
+            self._observe_to_go(client, asked, meant, world)
+        else:
+            for pool in meant:
+                world.rows[pool] = _by_id(_templates(client, storageid=pool))
+            for zone in {pool["zoneid"] for pool in meant.values()}:
+                self._observe_zone(client, zone, [(one, pools) for one, pools in asked if pools and pools[0]["zoneid"] == zone], world)
         if any(self._in_doubt(one, pools, world) for one, pools in asked):
             world.known_templates = frozenset(one["name"] for one in client.storpool.templates())
         return world
 
-    @staticmethod
-    def _observe_storpool(storpool: sp.StorPool, wanted: Sequence[WantedCache], world: World) -> None:
-        """Read what might be left over."""
-        world.snapshots = storpool.snapshots()
-        if any(one.about_orphans or one.evict for one in wanted):
-            world.volumes = storpool.volumes()
-            world.attached = frozenset(one["volume"] for one in storpool.attachments())
+    def _observe_zone(self, client: CloudStack, zone: str, asked: Sequence[tuple[WantedCache, list[dict[str, Any]]]], world: World) -> None:
+        """List a zone's templates when the rows leave something open; those of projects too when one that is meant is not among them."""
+        if all(self._is_settled(one, pools, world) for one, pools in asked):
+            return
+        world.templates[zone] = _of_zone(_templates(client, zoneid=zone), zone)
+        if all(one.filter or _fitting(one, world.templates[zone]) for one, _pools_of in asked):
+            return
+        world.templates[zone] += _of_zone(_templates(client, zoneid=zone, projectid=_ANY_PROJECT), zone)
+        for pool in {pool["id"] for _one, pools in asked for pool in pools}:
+            world.rows[pool].update(_by_id(_templates(client, storageid=pool, projectid=_ANY_PROJECT)))
 
     @staticmethod
     def _is_settled(wanted: WantedCache, pools: Sequence[Mapping[str, Any]], world: World) -> bool:
         """Tell whether the rows alone say which template is meant and that it is on all pools. ``keep`` writes, and so looks closer."""
-        if wanted.filter or wanted.about_orphans:
+        if wanted.filter:
             return False
         found = [_fitting(wanted, world.rows[pool["id"]].values()) for pool in pools]
         same = {tuple(one["id"] for one in fits) for fits in found}
@@ -250,17 +252,36 @@ class CachedTemplates:
         return template is not None and any(find_place(template, pool, world).problem for pool in pools)
 
     @staticmethod
-    def _observe_to_go(client: CloudStack, asked: Sequence[tuple[WantedCache, list[dict[str, Any]]]], world: World) -> None:
-        """Read what keeps caches from being collected, and all that might be left over."""
+    def _observe_to_go(
+        client: CloudStack,
+        asked: Sequence[tuple[WantedCache, list[dict[str, Any]]]],
+        meant: Mapping[str, Mapping[str, Any]],
+        world: World,
+    ) -> None:
+        """Read what keeps caches from being collected, and all that might be left over: here nothing may be overlooked."""
+        if any(one.about_orphans or one.evict for one, _pools_of in asked):
+            world.volumes = client.storpool.volumes()
+            world.attached = frozenset(one["volume"] for one in client.storpool.attachments())
+        # Another zone can have a pool on a StorPool template of the same name, and with several clusters its caches are seen here.
+        shared = {storpool_template(pool) for pool in meant.values()}
+        for pool in world.pools:
+            if storpool_template(pool) in shared:
+                world.rows[pool["id"]] = _by_id(_everybodys(client, storageid=pool["id"], showremoved=True))
+        every = world.templates[""] = _everybodys(client)
+        for zone in {pool["zoneid"] for pool in meant.values()}:
+            world.templates[zone] = _of_zone(every, zone)
         listed = client.list("listConfigurations", "configuration", unlimited=True)
         world.settings = {one["name"]: str(one.get("value")) for one in listed if one["name"] in _CLEANUP}
-        for pool in {pool["id"]: pool for one, pools in asked if one.state == "absent" for pool in pools}.values():
-            for volume in client.list("listVolumes", "volume", unlimited=True, listall=True, storageid=pool["id"]):
+        for pool in meant:
+            listed = [
+                one
+                for more in _EVERYBODY
+                for one in client.list("listVolumes", "volume", unlimited=True, listall=True, storageid=pool, **more)
+            ]
+            for volume in _by_id(listed).values():
                 if volume.get("templateid") and volume.get("state") not in _GONE_STATES:
-                    key = (volume["templateid"], pool["id"])
+                    key = (volume["templateid"], pool)
                     world.users[key] = world.users.get(key, 0) + 1
-        if any(one.about_orphans or one.evict for one, _pools_of in asked):
-            world.templates[""] = client.list("listTemplates", "template", unlimited=True, templatefilter="all")
 
     def spread(self, wanted: Sequence[WantedCache], world: World) -> list[WantedCache]:
         """Return the templates that filters mean. :raises OptionError: one means none."""
@@ -317,7 +338,7 @@ class CachedTemplates:
         if to_do:
             # What lay there before is no proof that the copy which begins now has ended.
             old = {one["globalId"] for one in world.snapshots_of(template["id"])}
-            watch = _Watch(template, [pool for pool, _place in to_do], old)
+            watch = _Watch(template, to_do, old)
             what = f"the copy of template {template['name']} to StorPool"
             waits.append(Wait(what, watch.done, float(wanted.wait_timeout), watch.explain))
         notes = {"kept": [pool["name"] for pool, _place in places]} if wanted.keep else {}
@@ -352,22 +373,36 @@ class CachedTemplates:
     def _plan_absent(
         self, wanted: WantedCache, template: Mapping[str, Any], places: Sequence[tuple[Any, Place]], before: dict[str, Any], world: World
     ) -> Plan:
-        collection = [_collection(template, pool, world) for pool, place in places if place.row]
-        notes = {"collection": collection}
+        notes = {"collection": [_collection(template, pool, place, world) for pool, place in places if place.row]}
         if not wanted.evict:
             return Plan(template["name"], before, before, notes=notes)
         pools = [pool for pool, _place in places]
+        self._check_cluster(pools, world)
         orphans = [one for one in self._orphans(pools, world) if one.template_id == template["id"] and one.removable]
         gone = {one.global_id for one in orphans}
         left = [(pool, replace(place, extra=tuple(one for one in place.extra if one["globalId"] not in gone))) for pool, place in places]
         return Plan(template["name"], before, cache_object(template, left) if gone else before, _deletions(orphans), notes)
 
     def _plan_orphans(self, wanted: WantedCache, pools: Sequence[Mapping[str, Any]], world: World) -> Plan:
+        if wanted.evict:
+            self._check_cluster(pools, world)
         found = self._orphans(pools, world)
         to_go = [one for one in found if one.removable] if wanted.evict else []
         before = {"name": wanted.label, "found": [one.as_dict() for one in found]}
         after = {"name": wanted.label, "found": [one.as_dict() for one in found if one not in to_go]} if to_go else before
         return Plan(wanted.label, before, after, _deletions(to_go))
+
+    @staticmethod
+    def _check_cluster(pools: Sequence[Mapping[str, Any]], world: World) -> None:
+        """:raises ChangeRefused: what lies on this StorPool cluster may well be another CloudStack's."""
+        for pool in pools:
+            places = [find_place(row, pool, world) for row in world.rows[pool["id"]].values() if not row.get("directdownload")]
+            if places and not any(place.cache for place in places):
+                raise ChangeRefused(
+                    f"CloudStack has {len(places)} caches on pool {pool['name']}, and this StorPool cluster has none of them, so it is "
+                    "probably not that of the pool, and what looks like an orphan may be needed",
+                    hint="point sp_api_http_host (or sp_cluster) at the cluster of the pool",
+                )
 
     @staticmethod
     def _orphans(pools: Sequence[Mapping[str, Any]], world: World) -> list[Finding]:
@@ -387,25 +422,72 @@ class CachedTemplates:
 
 
 class _Watch:
-    """Looks whether the copies of a template to several pools have ended."""
+    """Looks whether the copies of a template to several pools have ended, or will never.
 
-    def __init__(self, template: Mapping[str, Any], pools: Sequence[Mapping[str, Any]], old: Collection[str]) -> None:
+    Of a row that was there before it is not visible whether CloudStack takes it for that of a finished cache, of which it copies nothing.
+    What tells is that there is no volume with the template's id on StorPool for a while: with that a copy begins.
+    """
+
+    def __init__(self, template: Mapping[str, Any], places: Sequence[tuple[Mapping[str, Any], Place]], old: Collection[str]) -> None:
         self._template = template
-        self._pools = list(pools)
+        self._pools = [pool for pool, _place in places]
+        self._doubtful = {pool["id"] for pool, place in places if place.lost}
         self._old = old
+        self._next: float | None = None  # when to look for volumes again
+        self._idle: dict[str, float] = {}  # since when nothing is copied, by pool
 
     def done(self, client: CloudStack) -> bool:
-        """Read both layers for the pools that are left."""
-        self._pools = [pool for pool, place in self._look(client) if not place.verified]
+        """Read both layers for the pools that are left. :raises ChangeRefused: CloudStack copies nothing to one of them."""
+        volumes = None
+        now = time.monotonic()
+        if self._next is None:
+            self._next = now + LOOK
+        if self._doubtful and now >= self._next:
+            # Before the snapshots: a copy has its snapshot before it loses its volume.
+            volumes = [one for one in client.storpool.volumes() if is_template_object(one)]
+            self._next = now + LOOK
+        left = [(pool, place) for pool, place in self._look(client) if not place.verified]
+        self._pools = [pool for pool, _place in left]
+        self._doubtful &= {pool["id"] for pool, place in left if place.lost}
+        if volumes is not None:
+            self._refuse_the_dead(client, volumes)
         return not self._pools
+
+    def _refuse_the_dead(self, client: CloudStack, volumes: Sequence[Mapping[str, Any]]) -> None:
+        idle = [pool for pool in self._pools if pool["id"] in self._doubtful and not self._own(volumes, pool)]
+        if idle and volumes and len(volumes) >= self._threads(client):
+            idle = []  # it may have to wait until others have ended
+        now = time.monotonic()
+        self._idle = {pool["id"]: self._idle.get(pool["id"], now) for pool in idle}
+        dead = [str(pool["name"]) for pool in idle if now - self._idle[pool["id"]] >= IDLE]
+        if dead:
+            raise ChangeRefused(
+                f"CloudStack has a row of template {self._template['name']} on {', '.join(dead)}, StorPool has no snapshot, and asked to "
+                "copy it CloudStack does nothing: it takes the row for that of a finished cache, whose snapshot was deleted by hand, "
+                "or the copy has failed again",
+                hint="the management server's log tells of a copy that failed, then run the task again; otherwise register the template "
+                "anew and use that one, or delete the row from the table template_spool_ref of CloudStack's database (no cleanup does)",
+            )
+
+    @staticmethod
+    def _threads(client: CloudStack) -> int:
+        listed = client.list("listConfigurations", "configuration", name=_THREADS)
+        return next((int(one["value"]) for one in listed if one["name"] == _THREADS), 8)
+
+    def _own(self, volumes: Sequence[Mapping[str, Any]], pool: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """Return those of the volumes that can be this template's on a pool; of direct downloads they do not say it."""
+        return [
+            one
+            for one in volumes
+            if one["templateName"] == storpool_template(pool) and one["tags"].get(OWNER_ID, self._template["id"]) == self._template["id"]
+        ]
 
     def _look(self, client: CloudStack) -> list[tuple[Mapping[str, Any], Place]]:
         # Of direct downloads all rows count, of others only this one.
         which = {} if self._template.get("directdownload") else {"id": self._template["id"]}
         world = World()
         for pool in self._pools:
-            listed = client.list("listTemplates", "template", unlimited=True, templatefilter="all", storageid=pool["id"], **which)
-            world.rows[pool["id"]] = {one["id"]: one for one in listed}
+            world.rows[pool["id"]] = _by_id(_templates(client, storageid=pool["id"], **which))
         world.snapshots = [one for one in client.storpool.snapshots() if one["globalId"] not in self._old]
         return [(pool, find_place(world.rows[pool["id"]].get(self._template["id"], self._template), pool, world)) for pool in self._pools]
 
@@ -415,12 +497,7 @@ class _Watch:
         volumes = [one for one in client.storpool.volumes() if is_template_object(one)]
         words = []
         for pool, place in self._look(client):
-            own = [
-                one
-                for one in volumes
-                if one["tags"].get(OWNER_ID, self._template["id"]) == self._template["id"]
-                and one["templateName"] == storpool_template(pool)
-            ]
+            own = self._own(volumes, pool)
             if not place.row:
                 what = "CloudStack has not begun (template.preloader.pool.size copies go on at once)"
             elif any(one["name"] in attached for one in own):
@@ -453,6 +530,24 @@ def cache_object(template: Mapping[str, Any], places: Sequence[tuple[Mapping[str
         shown.append(one)
     zone = places[0][0].get("zonename") if places else None
     return {"name": template["name"], "id": template["id"], "zone": zone, "size": template.get("size"), "pools": shown}
+
+
+def _templates(client: CloudStack, **which: Any) -> list[dict[str, Any]]:
+    """List templates of all accounts, private ones too; one in several zones is listed for each of them."""
+    return client.list("listTemplates", "template", unlimited=True, templatefilter="all", listall=True, **which)
+
+
+def _everybodys(client: CloudStack, **which: Any) -> list[dict[str, Any]]:
+    """List templates of all accounts and projects."""
+    return [one for more in _EVERYBODY for one in _templates(client, **which, **more)]
+
+
+def _by_id(listed: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {one["id"]: one for one in listed}
+
+
+def _of_zone(listed: Sequence[dict[str, Any]], zone: str) -> list[dict[str, Any]]:
+    return [one for one in listed if one.get("zoneid") in (None, zone)]
 
 
 def _word(place: Mapping[str, Any]) -> str:
@@ -529,7 +624,7 @@ def _passes(template: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     return all(tags.get(key) == str(value) for key, value in (wanted.get("tags") or {}).items())
 
 
-def _collection(template: Mapping[str, Any], pool: Mapping[str, Any], world: World) -> dict[str, Any]:
+def _collection(template: Mapping[str, Any], pool: Mapping[str, Any], place: Place, world: World) -> dict[str, Any]:
     """Return when CloudStack's cleanup collects a cache (sheet, section 4.5): marked in one round, evicted in the next."""
     interval = int(world.settings.get(_CLEANUP[2]) or 86400)
     off = next((name for name in _CLEANUP[:2] if world.settings.get(name, "true").lower() != "true"), None)
@@ -541,6 +636,8 @@ def _collection(template: Mapping[str, Any], pool: Mapping[str, Any], world: Wor
         found["because"] = "CloudStack never collects its own templates"
     elif volumes:
         found["because"] = f"{volumes} volumes on this pool were made from it; it is collected when they are gone"
+    elif place.lost:
+        found["because"] = f"{place.problem}: there is nothing to collect, and its row stays"
     else:
         found.update(
             within=2 * interval,

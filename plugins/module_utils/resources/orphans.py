@@ -53,10 +53,15 @@ def find_orphans(
     for pool in pools:
         rows = world.rows.get(pool["id"], {})
         on = pool["id"].partition(";")[0]
+        # A pool of another zone on a StorPool template of the same name: with several clusters both see the caches of each other.
+        others = [listed for other, listed in world.rows.items() if other != pool["id"] and other.partition(";")[0] == on]
+        elsewhere = {identity for listed in others for identity in listed} - rows.keys()
         here = [one for one in world.snapshots if one["templateName"] == on and not one.get("deleted") and not one["name"].startswith("*")]
         volumes = [one for one in world.volumes if one["templateName"] == on]
-        surplus = _untold(here, rows)
+        surplus = _untold(here, [row for listed in (rows, *others) for row in listed.values()])
         for one in sorted((*here, *volumes), key=lambda raw: raw["globalId"]):
+            if _tags(one).get("uuid") in elsewhere:
+                continue
             finding = _judge(one, one in volumes, pool, world, living, rows, place_of, surplus)
             if finding:
                 found.append(finding)
@@ -69,10 +74,10 @@ def find_orphans(
     return found
 
 
-def _untold(here: Sequence[Mapping[str, Any]], rows: Mapping[str, Mapping[str, Any]]) -> str | None:
+def _untold(here: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> str | None:
     """Return what is to be said of snapshots of direct downloads, when there are more of them than rows; they carry no id."""
     there = sum(_tags(one).get("cs") == "template" and not _tags(one).get("uuid") for one in here)
-    needed = sum(bool(row.get("directdownload")) for row in rows.values())
+    needed = sum(bool(row.get("directdownload")) for row in rows)
     return f"{there} snapshots of direct downloads are here, and CloudStack has {needed} rows of such" if there > needed else None
 
 
