@@ -24,7 +24,7 @@ from typing import Any
 from urllib.parse import quote
 
 from . import _storpool as sp
-from ._errors import AnswerLost, ApiError, CollectionError, DeadlineExceeded, OptionError, Unauthorized, Unreachable, redacted
+from ._errors import AnswerLost, ApiError, CollectionError, DeadlineExceeded, OptionError, Unauthorized, Unreachable, plain_text, redacted
 from ._forms import CLOUDSTACK_BEGUN, CLOUDSTACK_CAPABILITIES, CLOUDSTACK_JOB, cloudstack_misfit
 from ._http import Endpoint, Http, Reply, Stats, Transient, loaded
 from ._options import CloudStackConnection
@@ -40,6 +40,8 @@ MOST_OBJECTS = 500_000  # in one listing; a server that finds ever more pages ha
 _TOKENS = re.compile(r"(SP_AUTH_TOKEN\s*=\s*|storpool://)[^;@]+", re.IGNORECASE)
 _SECOND = re.compile(r"^([^=;]*=[^;]*;[^=;]*=)[^;]+")  # KEY=host:port;KEY=token, whatever the keys (sp.cluster.endpoint)
 HIDDEN_TOKEN = "(hidden)"
+# What the jobs of a management server that went down end with (AsyncJobManagerImpl; the wording is not verified, so matched loosely).
+_SERVER_WENT_DOWN = re.compile(r"cancell?ed because of (?:management )?server (?:restart|shutdown)", re.IGNORECASE)
 _FIND_OUT = "whether it took effect is not known; running the task again finds out and finishes"
 _READS = {"listCapabilities": CLOUDSTACK_CAPABILITIES, "queryAsyncJobResult": CLOUDSTACK_JOB}
 _ID = re.compile(r"(?:[^;]+;)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -67,7 +69,7 @@ class Command:
     """One changing call of CloudStack. ``about`` names the object for messages, ``waits`` replaces the job's deadline (seconds).
 
     ``secrets`` are texts among the parameters that no error may repeat. ``hints`` explain refusals: a part of the server's text, and what
-    to do about it.
+    to do about it. ``again`` is a part of a refusal that the first attempt removes the cause of: the command is sent once more then.
     """
 
     call: str
@@ -76,6 +78,7 @@ class Command:
     waits: float | None = None
     secrets: Sequence[str] = ()
     hints: Sequence[tuple[str, str]] = ()
+    again: str = ""
 
 
 def encode(value: str) -> str:
@@ -234,6 +237,14 @@ class CloudStack:
         """
         if isinstance(write, sp.Write):
             return self.storpool.send(write)
+        try:
+            return self._sent(write)
+        except ApiError as exc:
+            if not write.again or write.again.lower() not in exc.description.lower():
+                raise
+        return self._sent(write)
+
+    def _sent(self, write: Command) -> Any:
         params, mine = dict(write.params), None
         if write.call in ASYNCHRONOUS:
             # The job gets an id of ours, so that it can be asked for when the answer that would have told it is lost (sheet, section 6).
@@ -291,6 +302,12 @@ class CloudStack:
             if status in (FAILED, CANCELLED):
                 result = state.get("jobresult") or {}
                 text = self._redacted(str(result.get("errortext", "no reason given" if status == FAILED else "cancelled")))
+                if _SERVER_WENT_DOWN.search(text):
+                    raise AnswerLost(
+                        f"{write.call} on {write.about} was begun (job {job}), then its management server went down: {plain_text(text)}",
+                        hint=_FIND_OUT,
+                        under_way=True,  # a host may still be at it
+                    )
                 raise self._explained(ApiError(str(result.get("errorcode", state.get("jobresultcode", 530))), text), write)
             if time.monotonic() + pause >= deadline:
                 raise DeadlineExceeded(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from functools import partial
 
 import pytest
@@ -252,6 +253,13 @@ def test_snapshots_outlive_their_volume(declare, run_module, simulator, db1, lis
     assert listed() == []
 
 
+def test_what_storpool_lost_is_deleted_in_one_run(declare, run_module, root, do, listed):
+    """Up to 4.20 CloudStack's first attempt fails, and leaves nothing for the second one to stumble over."""
+    made = declare(volume=root["name"], name="s")
+    do(f"SnapshotDelete/~{entry(made)['storpool']['global_id']}")
+    assert entry(declare(volume=root["name"], name="s", state="absent"))["actions"] == ["delete"] and listed() == []
+
+
 def test_retention(declare, run_module, root, listed, simulator):
     volume = root["name"]
     for day in ("20261101", "20261102", "20261103"):
@@ -273,6 +281,23 @@ def test_a_job_that_is_lost_is_found_by_its_effect(run_module, root, simulator, 
     result = run_module(MODULE, volume=root["name"], name="s")
     assert not result.get("failed"), result
     assert entry(result)["actions"] == ["create"] and len(listed()) == 1
+
+
+def test_a_job_that_goes_down_with_its_server_is_not_begun_again(run_module, root, simulator, listed, calls):
+    """The job ends as failed; the snapshot, which is on StorPool already, is no reason to take another."""
+    simulator.fault("host_slow", "StorPoolBackupSnapshot", seconds=30)
+    calls()
+    results = []
+    task = threading.Thread(target=lambda: results.append(run_module(MODULE, volume=root["name"], name="s", wait_timeout="1")))
+    task.start()
+    while [one["state"] for one in listed()] != ["BackingUp"]:
+        time.sleep(0.02)
+    simulator.restart_server(lose_jobs=True)
+    task.join()
+    (result,) = results
+    assert "the backup of snapshot" in result["msg"] and result["error"]["type"] == "deadline", result
+    assert entry(result)["actions"] == ["create"] and entry(result)["object"]["state"] == "BackingUp"
+    assert calls().writes.count("createSnapshot") == 1 and len(listed()) == 1
 
 
 # -- calls

@@ -246,8 +246,37 @@ def test_a_cancelled_job():
 
 def test_a_lost_job_may_have_taken_effect():
     with Api(start(), job(0), refusal("queryAsyncJobResult", 431, "unknown job", params={"jobid": JOB})) as server:
-        with pytest.raises(AnswerLost, match=f"the job {JOB} of enableStorageMaintenance on pool p is not known"):
+        with pytest.raises(AnswerLost, match=f"the job {JOB} of enableStorageMaintenance on pool p is not known") as caught:
             connect(server).send(MAINTAIN)
+    assert caught.value.as_dict()["under_way"] is True  # so it is looked for, and not sent again
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "job cancelled because of management server restart or shutdown",
+        "Execution was cancelled because of server shutdown",
+    ],
+)
+def test_a_job_whose_server_went_down_may_have_taken_effect(text):
+    with Api(start(), job(2, jobresult={"errorcode": 530, "errortext": text})) as server:
+        with pytest.raises(AnswerLost, match=f"was begun \\(job {JOB}\\), then its management server went down: {text}") as caught:
+            connect(server).send(MAINTAIN)
+    assert caught.value.as_dict()["under_way"] is True
+
+
+@pytest.mark.parametrize(
+    ("ends", "comes"), [(["gone already", None], {}), (["gone already", "gone ALREADY"], "gone ALREADY"), (["busy"], "busy")]
+)
+def test_what_the_first_attempt_cleared_away_is_tried_once_more(ends, comes):
+    jobs = [job(1) if end is None else job(2, jobresult={"errorcode": 530, "errortext": f"it is {end}"}) for end in ends]
+    command = cs.Command(MAINTAIN.call, MAINTAIN.params, MAINTAIN.about, again="is gone Already")
+    with Api(*[exchange for end in jobs for exchange in (start(), end)]) as server:
+        if comes == {}:
+            assert connect(server).send(command) == {}
+        else:
+            with pytest.raises(ApiError, match=comes):
+                connect(server).send(command)
 
 
 def test_a_job_that_takes_too_long():

@@ -55,10 +55,9 @@ _CREATE_HINTS = (
     ("active snapshot task", "wait until the other snapshot of this VM is done, and run the task again"),
     ("active vm snapshot", "wait until the VM snapshot of this VM is done, and run the task again"),
 )
-_DELETE_HINTS = (
-    ("was exported", "CloudStack lets go of its copy in the other location within minutes; run the task again then"),
-    ("clean-up Storpool snapshot", "when StorPool does not have it any more, the next run removes CloudStack's record of it"),
-)
+_DELETE_HINTS = (("was exported", "CloudStack lets go of its copy in the other location within minutes; run the task again then"),)
+# Up to 4.20 the deletion of what StorPool does not have any more fails, but leaves no record of it for the next attempt (section 5.5).
+_ALREADY_GONE = "clean-up Storpool snapshot"
 
 
 @dataclass
@@ -769,7 +768,8 @@ def _removal(wanted: WantedSnapshot, world: World, row: Mapping[str, Any], actio
     work = None
     if there and there["globalId"] in world.exports:
         work = partial(_until_let_go, there["globalId"], label, wanted.wait)
-    return Change(action, Command("deleteSnapshot", {"id": row["id"], **zone}, label, hints=_DELETE_HINTS), work=work)
+    delete = Command("deleteSnapshot", {"id": row["id"], **zone}, label, hints=_DELETE_HINTS, again=_ALREADY_GONE)
+    return Change(action, delete, work=work)
 
 
 def _until_let_go(global_id: str, label: str, seconds: int, client: CloudStack, tell: Callable[[str], None]) -> None:
