@@ -25,6 +25,7 @@ from urllib.parse import quote
 
 from . import _storpool as sp
 from ._errors import AnswerLost, ApiError, CollectionError, DeadlineExceeded, OptionError, Unauthorized, Unreachable, plain_text, redacted
+from ._foresight import NOTHING, Foresight, is_made_up
 from ._forms import CLOUDSTACK_BEGUN, CLOUDSTACK_CAPABILITIES, CLOUDSTACK_JOB, cloudstack_misfit
 from ._http import Endpoint, Http, Reply, Stats, Transient, loaded
 from ._options import CloudStackConnection
@@ -44,6 +45,10 @@ HIDDEN_TOKEN = "(hidden)"
 _SERVER_WENT_DOWN = re.compile(r"cancell?ed because of (?:management )?server (?:restart|shutdown)", re.IGNORECASE)
 _FIND_OUT = "whether it took effect is not known; running the task again finds out and finishes"
 _READS = {"listCapabilities": CLOUDSTACK_CAPABILITIES, "queryAsyncJobResult": CLOUDSTACK_JOB}
+COPIES = "snapshot copies"  # the rows of a snapshot, one for each store
+# Parameters of listings that a row has a field of the same name for.
+_ASKED = ("id", "name", "zoneid", "virtualmachineid", "volumeid", "storageid", "account", "domainid", "projectid")
+_SETTING_SCOPES = ("zoneid", "clusterid", "storageid", "accountid", "domainid", "imagestoreuuid")
 _ID = re.compile(r"(?:[^;]+;)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -148,6 +153,11 @@ def _readable(call: str, wrong: str | None) -> None:
         raise Unreachable(f"CloudStack's answer to {call} cannot be read: {wrong}", hint="check what answers at cloudstack_url")
 
 
+def setting_identity(name: str, params: Mapping[str, Any]) -> str:
+    """Return what tells a setting of one scope apart, from the parameters that name the scope."""
+    return next((f"{name} of {scope} {params[scope]}" for scope in _SETTING_SCOPES if params.get(scope)), name)
+
+
 class CloudStack:
     """A CloudStack management server.
 
@@ -167,14 +177,23 @@ class CloudStack:
             verify=connection.verify,
         )
         self._version: tuple[int, ...] | None = None
+        self._foresight = NOTHING
         self._clock = time.time
         self._sleep = time.sleep
 
-    def begin(self, stats: Stats, read_only: bool) -> None:
-        """Start a task: count into ``stats`` and, in check mode, refuse to write (on both systems)."""
-        self.http.stats, self.http.read_only = stats, read_only
+    def begin(self, stats: Stats, read_only: bool, foresight: Foresight = NOTHING) -> None:
+        """Start a task: count into ``stats`` and, in check mode, refuse to write and answer as if earlier tasks had (on both systems)."""
+        self.http.stats, self.http.read_only, self._foresight = stats, read_only, foresight
         if self.storpool:
-            self.storpool.begin(stats, read_only)
+            self.storpool.begin(stats, read_only, foresight)
+
+    def foresee(self, listing: str, identity: str, row: Any) -> None:
+        """Enter what a plan leaves behind: a row of a listing (by the listing's key) with its id, ``None`` when it is gone.
+
+        Of :data:`COPIES`, the list of all rows of that id. Of ``configuration``, the value of a setting; its identity is
+        :func:`setting_identity`.
+        """
+        self._foresight.enter(self.connection.url, listing, identity, row)
 
     @property
     def version(self) -> tuple[int, ...]:
@@ -206,6 +225,31 @@ class CloudStack:
 
         The first call leaves the size to the server (a size above its ``default.page.size`` is an error); further calls ask for as many.
         """
+        if not self._foresight.active:
+            return self._listed(call, key, unlimited, params)
+        # A server knows nothing of ids that were made up.
+        found = [] if any(map(is_made_up, params.values())) else self._listed(call, key, unlimited, params)
+        return self._as_foreseen(key, found, params)
+
+    def _as_foreseen(self, key: str, found: list[dict[str, Any]], params: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return a listing as it would be after the earlier tasks of a check run."""
+        place = self.connection.url
+        if key == "configuration":
+            values = self._foresight.rows(place, key)
+            return [{**one, "value": values.get(setting_identity(one["name"], params), one.get("value"))} for one in found]
+        copies = params.get("showunique") is False
+        if copies:
+            found = self._foresight.each(place, COPIES, found, "id")
+            gone = {identity for identity, row in self._foresight.rows(place, key).items() if row is None}
+            found = [one for one in found if one["id"] not in gone]
+        elif self._foresight.rows(place, key):
+            found = self._foresight.over(place, key, found, "id")
+        # What was laid over may not be what was asked for; a row does not tell all that can be asked for.
+        asked = [(name, params[name]) for name in _ASKED if params.get(name) is not None]
+        laid = self._foresight.rows(place, COPIES if copies else key)
+        return [one for one in found if one["id"] not in laid or all(one.get(name, value) == value for name, value in asked)]
+
+    def _listed(self, call: str, key: str, unlimited: bool, params: dict[str, Any]) -> list[dict[str, Any]]:
         if unlimited:
             params["pagesize"] = -1  # the server's word for no limit
         answer = self._page(call, key, params)

@@ -107,7 +107,9 @@ class Resource(Protocol):
     """How one kind of object is managed. The runner needs nothing else to know of it.
 
     A resource may also have ``spread(wanted, world)``, a pure function from what was declared to the objects that are planned, for what
-    is declared as a whole (the hosts of a cluster). ``observe`` then has to bear both.
+    is declared as a whole (the hosts of a cluster). ``observe`` then has to bear both. And it may have ``foresee(client, wanted, plan,
+    world)``, which lets the client answer the next tasks of a check run as it would after ``plan`` (see :mod:`._foresight`). ``world`` is
+    as it was read; what the client lists is as other plans of the task would leave it.
     """
 
     kind: str

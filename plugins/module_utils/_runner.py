@@ -18,7 +18,7 @@ from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from . import _http
+from . import _foresight, _http
 from ._errors import LONGEST_MESSAGE, AnswerLost, ApiError, CollectionError, DeadlineExceeded, OptionError, plain_text, redacted
 from ._items import bulk_spec, expand
 from ._options import CLOUDSTACK_SPEC, STORPOOL_SPEC, cloudstack_connection, storpool_connection
@@ -60,10 +60,16 @@ class Manages:
         return {**bulk_spec(self.item, self.plural, self.names, self.key), **_connection_spec(self.systems)}
 
     def run(
-        self, client: Any, options: Mapping[str, Any], check: bool, diff: bool, tell: Callable[[str], None] = _tell_nobody
+        self,
+        client: Any,
+        options: Mapping[str, Any],
+        check: bool,
+        diff: bool,
+        tell: Callable[[str], None] = _tell_nobody,
+        foresight: _foresight.Foresight = _foresight.NOTHING,
     ) -> dict[str, Any]:
         """Return the result of a task; see :class:`_Run`."""
-        return _Run(self, client, options, check, diff, tell).result()
+        return _Run(self, client, options, check, diff, tell, foresight).result()
 
 
 @dataclass(frozen=True)
@@ -79,10 +85,16 @@ class Informs:
         return {**self.options, **_connection_spec(self.systems)}
 
     def run(
-        self, client: Any, options: Mapping[str, Any], check: bool, diff: bool, tell: Callable[[str], None] = _tell_nobody
+        self,
+        client: Any,
+        options: Mapping[str, Any],
+        check: bool,
+        diff: bool,
+        tell: Callable[[str], None] = _tell_nobody,
+        foresight: _foresight.Foresight = _foresight.NOTHING,
     ) -> dict[str, Any]:
         """Return the result of a task. Whatever the mode, nothing is written."""
-        client.begin(client.http.stats, read_only=True)
+        client.begin(client.http.stats, read_only=True, foresight=foresight)
         return {"changed": False, **self.query(client, options)}
 
 
@@ -108,12 +120,14 @@ def run_module(declared: Manages | Informs) -> None:
             kwargs.setdefault("invocation", {"module_args": shown_options(declared, getattr(self, "params", {}))})
             secrets = {str(value) for value in self.no_log_values}
             self.no_log_values.clear()
+            msg = msg.replace(f"{_foresight.OPTION}, ", "")  # among the supported parameters; it is no user's
             if "error" not in kwargs:
                 msg = with_option(msg, declared.argument_spec(), getattr(self, "params", {}))
             super().fail_json(**without_secrets({"msg": msg, **kwargs}, secrets))
 
     # no_log keeps the options out of the system log: a token may stand inside an ordinary value.
-    module = Module(argument_spec=declared.argument_spec(), supports_check_mode=True, no_log=True)
+    own = {_foresight.OPTION: dict(type="list", elements="raw")}
+    module = Module(argument_spec={**declared.argument_spec(), **own}, supports_check_mode=True, no_log=True)
     result = execute(declared, module.params, module.check_mode, module._diff)
     module.no_log_values.clear()  # our results are built without secrets
     for warning in result.pop("warnings", []):
@@ -142,9 +156,11 @@ def execute(
         if _http.REQUESTS_ERROR:
             raise CollectionError(missing_required_lib("requests"), hint="install it for the Python that runs the task")
         client = _connect(declared, options, {} if clients is None else clients, secrets)
-        stats = _http.Stats()
-        client.begin(stats, read_only=check)
-        result = declared.run(client, options, check, diff, tell)
+        stats, foresight = _http.Stats(), _foresight.Foresight(options.get(_foresight.OPTION))
+        client.begin(stats, check, foresight)
+        result = declared.run(client, options, check, diff, tell, foresight)
+        if foresight.active:
+            result = {**_foresight.without_made_up(result), _foresight.OPTION: foresight.new}
         result["api"] = stats.as_dict()
     except CollectionError as exc:
         result = _failure(exc)
@@ -210,7 +226,11 @@ def shown_options(declared: Manages | Informs, options: Mapping[str, Any]) -> di
     """Return the options for the result's ``invocation``: secrets hidden, long lists only counted."""
     hide = getattr(declared, "hide", None)
     shown = (hide(options) if hide else options).items()
-    counted = {name: f"<{len(value)} entries>" if isinstance(value, list) and len(value) > _LONG else value for name, value in shown}
+    counted = {
+        name: f"<{len(value)} entries>" if isinstance(value, list) and len(value) > _LONG else value
+        for name, value in shown
+        if name != _foresight.OPTION
+    }
     return _masked(declared.argument_spec(), counted)
 
 
@@ -300,7 +320,14 @@ class _Run:
     REPLANS = 5  # how often one object is looked at again after lost answers or changes by others
 
     def __init__(
-        self, declared: Manages, client: StorPool, options: Mapping[str, Any], check: bool, diff: bool, tell: Callable[[str], None]
+        self,
+        declared: Manages,
+        client: StorPool,
+        options: Mapping[str, Any],
+        check: bool,
+        diff: bool,
+        tell: Callable[[str], None],
+        foresight: _foresight.Foresight,
     ) -> None:
         self.resource = declared.resource
         self.declared = declared
@@ -309,6 +336,7 @@ class _Run:
         self.check = check
         self.diff = diff
         self.tell = tell
+        self.foresight = foresight
         self.warnings: list[str] = []
         self._stopped = threading.Event()
 
@@ -333,6 +361,11 @@ class _Run:
         elif self.check:
             for outcome in outcomes:
                 outcome.done, outcome.not_done = outcome.not_done, []
+            foresee = getattr(self.resource, "foresee", None)
+            if foresee and self.foresight.active:
+                for one, outcome in zip(wanted, outcomes):
+                    if outcome.done and not outcome.error:
+                        foresee(self.client, one, outcome.plan, world)
         else:
             for group in groups:
                 work = [(wanted[position], outcomes[position]) for position in group if _has_work(plans[position])]

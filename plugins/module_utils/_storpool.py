@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ._errors import AnswerLost, ApiError, CollectionError, DeadlineExceeded, Unauthorized, Unreachable, redacted
+from ._foresight import NOTHING, Foresight, is_made_up
 from ._forms import STORPOOL
 from ._http import Endpoint, Http, Reply, Stats, Transient, loaded
 from ._options import StorPoolConnection
@@ -25,6 +26,8 @@ from ._options import StorPoolConnection
 NOT_THERE = "objectDoesNotExist"
 EXISTS = "objectExists"
 IN_CLUSTERS = "(clusters)"  # no field of the API's
+STORED_OF = "(stored of)"  # nor this: the global id of the volume whose own data a foreseen snapshot takes over
+_SHAPE = ("replication", "placeAll", "placeHead", "placeTail")
 _ROOT = "/ctrl/1.0/"
 _ENCODER = json.JSONEncoder(separators=(",", ":"))  # json.dumps makes a new one for each call
 
@@ -218,10 +221,21 @@ class StorPool:
         self._cluster_found = not connection.cluster
         # Why there is no CloudStack to speak to, for modules that can do without.
         self.without_cloudstack: CollectionError | None = None
+        self._foresight = NOTHING
+        self._place = f"StorPool {connection.hosts[0]}/{connection.cluster or ''}"
 
-    def begin(self, stats: Stats, read_only: bool) -> None:
-        """Start a task: count into ``stats`` and, in check mode, refuse to write."""
-        self.http.stats, self.http.read_only = stats, read_only
+    def begin(self, stats: Stats, read_only: bool, foresight: Foresight = NOTHING) -> None:
+        """Start a task: count into ``stats`` and, in check mode, refuse to write and answer as if earlier tasks had written."""
+        self.http.stats, self.http.read_only, self._foresight = stats, read_only, foresight
+
+    def foresee(self, listing: str, identity: str, row: Any) -> None:
+        """Enter what a plan leaves behind: a row of ``volume``, ``snapshot`` (by global id) or ``template`` (by name), ``None`` when it is
+        gone; of ``attachment`` and ``export`` the list of all rows of that global id; of ``called`` what other rows call it then."""
+        self._foresight.enter(self._place, listing, identity, row)
+
+    def as_foreseen(self, listing: str, raw: dict[str, Any]) -> dict[str, Any]:
+        """Return a row that was read, as the plans since would leave it."""
+        return self._foresight.rows(self._place, listing).get(raw["globalId"]) or raw
 
     @property
     def only_reads(self) -> bool:
@@ -270,11 +284,11 @@ class StorPool:
 
     def volumes(self) -> list[dict[str, Any]]:
         """Return all volumes (VolumeSummary)."""
-        return self._get("VolumesList")
+        return self._over("volume", self._get("VolumesList"))
 
     def volume(self, name: str) -> dict[str, Any] | None:
         """Return one volume (VolumeSummary) by name or ``~globalId``, or ``None``."""
-        return self._one("Volume", name)
+        return self._one("Volume", "volume", name)
 
     def volume_snapshots(self, name: str) -> list[dict[str, Any]]:
         """Return the snapshots of a volume (SnapshotSummary): those it stands on. None when there is no such volume."""
@@ -287,7 +301,7 @@ class StorPool:
 
     def volumes_space(self) -> list[dict[str, Any]]:
         """Return all volumes with ``storedSize`` and ``spaceUsed``; slow on large clusters (sheet 6.2)."""
-        return self._get("VolumesSpace")
+        return self._with_space("volume", self._get("VolumesSpace"))
 
     def volumes_status(self) -> dict[str, dict[str, Any]]:
         """Return the quick status of all volumes and snapshots, by name."""
@@ -295,27 +309,40 @@ class StorPool:
 
     def snapshots(self) -> list[dict[str, Any]]:
         """Return all snapshots (SnapshotSummary), also those being deleted."""
-        return self._get("SnapshotsList")
+        return self._over("snapshot", self._get("SnapshotsList"))
 
     def snapshot(self, name: str) -> dict[str, Any] | None:
         """Return one snapshot (SnapshotSummary) by name or ``~globalId``, or ``None``."""
-        return self._one("Snapshot", name)
+        return self._one("Snapshot", "snapshot", name)
 
     def snapshots_space(self) -> list[dict[str, Any]]:
         """Return all snapshots with ``storedSize`` and ``spaceUsed``."""
-        return self._get("SnapshotsSpace")
+        return self._with_space("snapshot", self._get("SnapshotsSpace"))
 
     def attachments(self) -> list[dict[str, Any]]:
         """Return all attachments (AttachmentDesc) of volumes and snapshots."""
-        return self._get("AttachmentsList")
+        found = self._foresight.each(self._place, "attachment", self._get("AttachmentsList"), "globalId")
+        # What is renamed stays attached.
+        names = {row["globalId"]: row["name"] for kind in ("volume", "snapshot") for row in self._foreseen(kind)}
+        return [{**one, "volume": names.get(one["globalId"], one["volume"])} for one in found] if names else found
 
     def templates(self) -> list[dict[str, Any]]:
         """Return all volume templates."""
-        return self._get("VolumeTemplatesList")
+        return self._over("template", self._get("VolumeTemplatesList"), "name")
 
     def templates_status(self) -> list[dict[str, Any]]:
         """Return capacity and use of all volume templates."""
-        return self._get("VolumeTemplatesStatus")
+        found = self._get("VolumeTemplatesStatus")
+        there = {one["name"] for one in found}
+        gone = {name for name, row in self._foresight.rows(self._place, "template").items() if row is None}
+        new = []
+        for row in self._foreseen("template"):
+            # Templates of one placement and replication share their space.
+            shape = [row[key] for key in _SHAPE]
+            like = next((one for one in found if [one.get(key) for key in _SHAPE] == shape), None)
+            if row["name"] not in there:
+                new.append({**(like or {"stored": {"capacity": None}}), **row})
+        return [one for one in found if one["name"] not in gone] + new
 
     def placement_groups(self) -> dict[str, dict[str, Any]]:
         """Return the placement groups by name."""
@@ -359,7 +386,7 @@ class StorPool:
 
     def exports(self) -> list[dict[str, Any]]:
         """Return the exported snapshots."""
-        return self._get("ExportsList")["exports"]
+        return self._foresight.each(self._place, "export", self._get("ExportsList")["exports"], "globalId")
 
     def remote_snapshots(self) -> list[dict[str, Any]]:
         """Return the snapshots that other locations hold for this cluster or export to it."""
@@ -423,8 +450,55 @@ class StorPool:
             self._cluster_found = True
         return True
 
-    def _one(self, call: str, name: str) -> dict[str, Any] | None:
+    def _foreseen(self, listing: str) -> list[dict[str, Any]]:
+        """Return the rows that earlier tasks of a check run would have left."""
+        return [row for row in self._foresight.rows(self._place, listing).values() if row is not None]
+
+    def _over(self, listing: str, found: list[dict[str, Any]], key: str = "globalId") -> list[dict[str, Any]]:
+        return self._as_called(self._foresight.over(self._place, listing, found, key))
+
+    def _as_called(self, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return rows with the name that their parent will have by then and, snapshots, the volume that will stand on them."""
+        volumes, names = self._foreseen("volume"), self._foresight.rows(self._place, "called")
+        if not (volumes or names):
+            return found
+        stand_on = {one["parentName"]: one["name"] for one in reversed(volumes)}
+        elsewhere = {one["name"] for one in volumes} | {name for name in names if name.startswith("volume ")}
+        called = []
+        for row in found:
+            new = {"parentName": names.get(f"snapshot {row['parentName']}", row["parentName"])}
+            if "onVolume" in row:
+                volume = row["onVolume"]
+                new["onVolume"] = stand_on.get(row["name"]) or ("-" if {volume, f"volume {volume}"} & elsewhere else volume)
+            called.append({**row, **new})
+        return called
+
+    def _with_space(self, listing: str, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return a listing with space as it would be: a volume has nothing of its own when it is made, reverted or just snapshotted."""
+        rows = self._foresight.rows(self._place, listing)
+        if not rows:
+            return found
+        stored = {one["globalId"]: {"storedSize": one["storedSize"], "spaceUsed": one["spaceUsed"]} for one in found}
+        if any(row and STORED_OF in row for row in rows.values()):
+            stored.update((one["globalId"], {"storedSize": one["storedSize"]}) for one in self._get("VolumesSpace"))
+        nothing = {"storedSize": 0, "spaceUsed": 0}
+        return [
+            {**nothing, **stored.get(one.get(STORED_OF, one["globalId"]), {}), **one} if one["globalId"] in rows else one
+            for one in self._over(listing, found)
+        ]
+
+    def _one(self, call: str, listing: str, name: str) -> dict[str, Any] | None:
         """Return the only element of the list that ``Volume/{name}`` and ``Snapshot/{name}`` answer with."""
+        foreseen = [row for row in self._foreseen(listing) if name in (row["name"], "~" + row["globalId"])]
+        if foreseen or is_made_up(name):
+            return next(iter(self._as_called(foreseen)), None)
+        found = self._read_one(call, name)
+        rows = self._foresight.rows(self._place, listing)
+        if found and rows and found["globalId"] in rows:
+            return None  # it will be gone, or have the name under which it was not found above
+        return found and self._as_called([found])[0]
+
+    def _read_one(self, call: str, name: str) -> dict[str, Any] | None:
         try:
             found = self._get(call, name)
         except ApiError as exc:

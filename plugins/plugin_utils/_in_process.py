@@ -27,6 +27,7 @@ from ansible.module_utils.errors import UnsupportedError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
+from ..module_utils._foresight import OPTION
 from ..module_utils._runner import execute, shown_options, with_option, without_secrets
 
 # Clients live as long as the worker: all items of a loop share one connection.
@@ -61,6 +62,27 @@ def _working_in(directory: str) -> Iterator[None]:
         os.chdir(before)
 
 
+def _ledger() -> str:
+    """Return the file in which a check run keeps what its tasks would leave behind. The controller removes it with its other files."""
+    return os.path.join(C.DEFAULT_LOCAL_TMP, "storpool-foreseen")
+
+
+def _foreseen() -> list[Any]:
+    """Return what the earlier tasks of this check run have entered."""
+    try:
+        with open(_ledger(), encoding="utf-8") as file:
+            return [entry for line in file for entry in json.loads(line)]
+    except FileNotFoundError:
+        return []
+
+
+def _foresee(entries: list[Any]) -> None:
+    """Enter what a task would leave behind, in one write: tasks of several hosts do so at the same time."""
+    opened = os.open(_ledger(), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with open(opened, "w", encoding="utf-8") as file:
+        file.write(json.dumps(entries) + "\n")
+
+
 @cache
 def _spare_what_was_inherited() -> None:
     """Keep Python's garbage collection away from all that the worker, a fork, got from the controller.
@@ -81,16 +103,33 @@ class InProcessAction(ActionBase):
         """Run the task here when it asks for nothing that only a module has, else run the module."""
         task_vars = task_vars or {}
         result = super().run(tmp, task_vars)
-        if not self._may_run_here(task_vars):
-            result.update(self._execute_module(task_vars=task_vars, wrap_async=self._task.async_val))
-            return result
-        result.update(self._run_here())
-        if not self._shows_invocation(task_vars):
+        # Only a run that is in check mode as a whole has tasks whose effects are missed.
+        checked = self._task.check_mode and boolean(task_vars.get("ansible_check_mode", False), strict=False)
+        own = {OPTION: _foreseen()} if checked else {}
+        here = self._may_run_here(task_vars)
+        if here:
+            result.update(self._run_here(own))
+        else:
+            arguments = {**self._task.args, **own}
+            result.update(self._execute_module(module_args=arguments, task_vars=task_vars, wrap_async=self._task.async_val))
+        new = result.pop(OPTION, None)
+        if new and not self._only_looks():
+            _foresee(new)
+        if here and not self._shows_invocation(task_vars):
             result.pop("invocation", None)
         return result
 
-    def _run_here(self) -> dict[str, Any]:
-        """Return what the module would return, by the same code."""
+    def _only_looks(self) -> bool:
+        """Tell whether the task, or a block around it, is in check mode by its own word: it would change nothing in the real run either."""
+        at = self._task
+        while at is not None:
+            if "check_mode" in (at.get_ds() or ()):
+                return True
+            at = getattr(at, "_parent", None)
+        return False
+
+    def _run_here(self, own: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the module would return, by the same code. ``own`` are options that are no user's."""
         validated = ArgumentSpecValidator(self.DECLARED.argument_spec()).validate(_plain(self._task.args))
         if validated.error_messages:
             # The words of AnsibleModule, so that both ways fail alike.
@@ -106,9 +145,8 @@ class InProcessAction(ActionBase):
             return without_secrets(failure, {str(value) for value in validated._no_log_values})
         _spare_what_was_inherited()
         with _working_in(self._loader.get_basedir()):
-            result = execute(
-                self.DECLARED, validated.validated_parameters, bool(self._task.check_mode), bool(self._task.diff), _CLIENTS, self._tell
-            )
+            options = {**validated.validated_parameters, **own}
+            result = execute(self.DECLARED, options, bool(self._task.check_mode), bool(self._task.diff), _CLIENTS, self._tell)
         if validated._warnings:
             # Before those of the task itself, as AnsibleModule has them.
             twice = [f"Both option {one['option']} and its alias {one['alias']} are set." for one in validated._warnings]

@@ -11,11 +11,14 @@ from typing import Any, Callable
 
 from .. import _storpool as sp
 from .._errors import ChangeRefused, CollectionError, OptionError
+from .._foresight import made_up_id
 from .._plan import Change
-from .._units import limit_from_api, parse_bw, parse_duration, parse_iops, parse_tags, parse_template_name, parse_whole
+from .._units import limit_from_api, limit_to_api, parse_bw, parse_duration, parse_iops, parse_tags, parse_template_name, parse_whole
 
 # name of an attached object -> client id -> rights
 Attachments = dict  # dict[str, dict[int, str]]
+
+NOTHING_STORED = {"storedSize": 0, "spaceUsed": 0}
 
 # Fields of VolumePolicyDesc, by their names in options and results.
 POLICY = {
@@ -184,6 +187,40 @@ def object_fields(raw: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def raw_fields(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the API would tell of a volume or snapshot as results show it: the reverse of :func:`object_fields`."""
+    return {
+        "name": document["name"] or "~" + document["global_id"],
+        "globalId": document["global_id"],
+        "size": document["size"],
+        "templateName": document["template"] or "",
+        "parentName": document["parent"] or "",
+        "tags": document["tags"],
+        **{key: limit_to_api(document[option]) for option, key in POLICY.items()},
+    }
+
+
+def foresee_attachments(client: sp.StorPool, document: Mapping[str, Any], snapshot: bool = False) -> None:
+    """Let the client list an object's attachments as results show them, when they are known."""
+    if document.get("attachments") is not None:
+        about = {"volume": document["name"], "globalId": document["global_id"], "snapshot": snapshot, "pos": 0, "tags": {}}
+        client.foresee("attachment", document["global_id"], [{**one, **about} for one in document["attachments"]])
+
+
+def foresee_snapshot(client: sp.StorPool, volume: Mapping[str, Any], moment: float, **fields: Any) -> None:
+    """Let the client know a snapshot of a volume (the API's rows), which takes over what the volume had of its own."""
+    identity = fields.get("globalId") or made_up_id()
+    row = {
+        **{key: value for key, value in volume.items() if key not in ("storedSize", "spaceUsed")},
+        "name": f"~{identity}", "globalId": identity, "onVolume": volume["name"], "tags": {}, "creationTimestamp": int(moment),
+        "bound": False, "deleted": False, "transient": False, "recoveringFromRemote": False, "targetDeleteDate": 0, **fields,
+        "parentName": volume["parentName"],
+    }  # fmt: skip
+    own = {"storedSize": volume["storedSize"], "spaceUsed": 0} if "storedSize" in volume else {sp.STORED_OF: volume["globalId"]}
+    client.foresee("snapshot", identity, {**row, **own})
+    client.foresee("volume", volume["globalId"], {**volume, "parentName": row["name"], **NOTHING_STORED})
+
+
 def template_object(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Return a template as results, diffs and storpool_cluster_info show it, from the API's VolumeTemplateDesc."""
     return {
@@ -197,6 +234,18 @@ def template_object(raw: Mapping[str, Any]) -> dict[str, Any]:
         "place_head": raw["placeHead"],
         "place_tail": raw["placeTail"],
         "reuse_server": bool(raw.get("reuseServer")),
+    }
+
+
+def raw_template(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the API would tell of a template as results show it: the reverse of :func:`template_object`."""
+    return {
+        "name": document["name"],
+        "size": document["size"] or "-",
+        "parentName": document["parent"] or "",
+        **{key: limit_to_api(document[option]) for option, key in POLICY.items()},
+        "replication": document["replication"] or "-",
+        "reuseServer": document["reuse_server"],
     }
 
 

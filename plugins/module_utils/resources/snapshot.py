@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from .. import _storpool as sp
 from .._errors import ChangeRefused, CollectionError, OptionError
+from .._foresight import made_up_id
 from .._plan import Change, Plan, Wait
 from .._units import (
     format_size,
@@ -33,10 +34,13 @@ from ._shared import (
     check_single,
     detachment,
     fetch_named,
+    foresee_attachments,
+    foresee_snapshot,
     guard_cloudstack,
     index_attachments,
     named,
     object_fields,
+    raw_fields,
     reassignment,
     tag_changes,
     template_gives,
@@ -528,6 +532,30 @@ class Snapshots:
                 world.parents[document["on_volume"]] = document["name"]
         elif plan.after is None and plan.before is not None:
             world.gone.update(document["name"] for document in plan.before.get("snapshots") or [plan.before])
+
+    def foresee(self, client: sp.StorPool, wanted: WantedSnapshot, plan: Plan, world: World) -> None:
+        """Enter the snapshots that will be there, and those that will be gone. Backups are in other locations, which are not foreseen."""
+        if wanted.backup_to:
+            return
+        before, after = (each and (each.get("snapshots") or [each]) for each in (plan.before, plan.after))
+        gone = [raw["globalId"] for raw in map(world.snapshot, plan.notes.get("retention", {}).get("deleted", ())) if raw]
+        for identity in [*gone, *((one["global_id"] for one in before) if before and not after else ())]:
+            client.foresee("snapshot", identity, None)
+            client.foresee("attachment", identity, [])
+            client.foresee("export", identity, [])
+        for document in after or ():
+            identity = document["global_id"] or made_up_id()
+            document = {**document, "global_id": identity}
+            fields = {**raw_fields(document), "bound": document["bound"], "targetDeleteDate": document["delete_at"] or 0}
+            if before:
+                if not wanted.grouped and before[0]["name"] != document["name"]:
+                    client.foresee("called", f"snapshot {before[0]['name']}", document["name"])
+                client.foresee("snapshot", identity, {**world.snapshot("~" + identity), **fields})
+            else:
+                foresee_snapshot(client, client.as_foreseen("volume", world.volumes[document["on_volume"]]), wanted.now, **fields)
+            foresee_attachments(client, document, snapshot=True)
+            if document["exported_to"] is not None:
+                client.foresee("export", identity, [{"globalId": identity, "location": place} for place in document["exported_to"]])
 
     def show(self, document: dict[str, Any]) -> dict[str, Any]:
         """Return a snapshot or a group for the diff."""

@@ -18,7 +18,7 @@ from .. import _storpool as sp
 from .._errors import ChangeRefused, CollectionError, OptionError
 from .._plan import Change, Plan
 from .._units import format_size, limit_from_api, limit_to_api, parse_reference, parse_size, parse_template_name
-from ._shared import POLICY, fetch_named, named, parse_policy, template_object
+from ._shared import POLICY, fetch_named, named, parse_policy, raw_template, template_object
 
 # VolumePolicyDesc as far as a template can be asked for it: its tags are write-only (sheet 3.7), so they cannot be a state.
 CARRIED = {**POLICY, "reuse_server": "reuseServer"}
@@ -273,6 +273,19 @@ class Templates:
 
     def predict(self, world: World, wanted: WantedTemplate, plan: Plan) -> None:
         """Do nothing: no template is planned from another one."""
+
+    def foresee(self, client: sp.StorPool, wanted: WantedTemplate, plan: Plan, world: World) -> None:
+        """Enter the template as it will be, and what it gives to the objects made from it."""
+        before, after = plan.before, plan.after
+        if before and (after is None or after["name"] != before["name"]):
+            client.foresee("template", before["name"], None)
+        if after is None:
+            return
+        client.foresee("template", after["name"], {**world.templates.get((before or after)["name"], {}), **raw_template(after)})
+        if wanted.propagate and before:
+            carried = {option: after[option] for option in CARRIED if after[option] is not None}
+            for one in self._reached(carried, world.used.get(before["name"], ())):
+                client.foresee(one.kind, one.raw["globalId"], {**one.raw, **_to_api(carried)})
 
     def show(self, document: dict[str, Any]) -> dict[str, Any]:
         """Return a template for the diff."""

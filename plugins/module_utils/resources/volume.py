@@ -10,12 +10,14 @@ rule's id stands where it matters.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .. import _storpool as sp
 from .._errors import ChangeRefused, CollectionError, OptionError
+from .._foresight import made_up_id
 from .._plan import Change, Plan
 from .._units import (
     NAME_LENGTH,
@@ -32,6 +34,7 @@ from .._units import (
 )
 from ._shared import (
     CREATION_SOURCES,
+    NOTHING_STORED,
     POLICY,
     Attachments,
     address_of,
@@ -39,6 +42,8 @@ from ._shared import (
     check_single,
     detachment,
     fetch_named,
+    foresee_attachments,
+    foresee_snapshot,
     guard_cloudstack,
     index_attachments,
     named,
@@ -46,6 +51,7 @@ from ._shared import (
     parse_attachments,
     parse_policy,
     parse_wanted_tags,
+    raw_fields,
     reassignment,
     tag_changes,
     template_gives,
@@ -611,6 +617,26 @@ class Volumes:
             world.predicted["~" + plan.before["global_id"]] = plan.after
         if plan.after and plan.after["name"]:
             world.predicted[plan.after["name"]] = plan.after
+
+    def foresee(self, client: sp.StorPool, wanted: WantedVolume, plan: Plan, world: World) -> None:
+        """Enter the volume as it will be, its attachments, and the snapshot that is kept of it."""
+        before, after = plan.before, plan.after
+        present = before and world.volumes[before["name"]]
+        if present and any(change.action == "snapshot" for change in plan.changes):
+            keep = wanted.keep_snapshot
+            expiry = {"targetDeleteDate": int(time.time()) + keep["delete_after"]} if keep["delete_after"] else {}
+            foresee_snapshot(client, present, time.time(), name=plan.notes["kept_snapshot"], tags=keep["tags"], **expiry)
+        if before and (after is None or after["name"] != before["name"]):
+            client.foresee("called", f"volume {before['name']}", after["name"] if after else "-")
+        if after is None:
+            client.foresee("volume", before["global_id"], None)
+            client.foresee("attachment", before["global_id"], [])
+            return
+        document = {**after, "global_id": before["global_id"] if before else made_up_id()}
+        fresh = {"creationTimestamp": int(time.time())} if present is None else {}
+        own = NOTHING_STORED if present is None or plan.notes.get("revert", {}).get("needed") else {}
+        client.foresee("volume", document["global_id"], {**fresh, **(present or {}), **raw_fields(document), **own})
+        foresee_attachments(client, document)
 
     def show(self, document: dict[str, Any]) -> dict[str, Any]:
         """Return a volume for the diff."""

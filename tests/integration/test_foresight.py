@@ -1,0 +1,117 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A play whose tasks build on each other is predicted as a whole: check mode knows what its own earlier tasks would have made.
+
+Every play runs in check mode with diff, for real, and again; each task's prediction is compared with what the task then does.
+"""
+
+from __future__ import annotations
+
+import pytest
+from prediction import differences, not_silent
+
+VOLUME = "storpool.cloudstack.storpool_volume"
+SNAPSHOT = "storpool.cloudstack.storpool_snapshot"
+TEMPLATE = "storpool.cloudstack.storpool_template"
+
+
+def tasks(*modules):
+    """Tasks with numbers for names, of (module, options) pairs."""
+    return [{"name": f"{number}", module: options} for number, (module, options) in enumerate(modules, 1)]
+
+
+@pytest.fixture
+def thrice(playbook, calls):
+    """`thrice(tasks)` predicts, does and does again; returns the prediction and the real run."""
+
+    def run(play, in_process=True, again=True):
+        calls()
+        predicted = playbook(play, check=True, diff=True, in_process=in_process)
+        assert (predicted.rc, calls().writes) == (0, []), predicted.output
+        real = playbook(play, diff=True, in_process=in_process)
+        assert real.rc == 0, real.output
+        assert not (wrong := differences(predicted, real)), "\n".join(wrong)
+        calls()
+        if again:
+            silent = playbook(play, diff=True, in_process=in_process)
+            assert silent.rc == 0 and not_silent(silent, calls().writes) == [], silent.output
+        return predicted, real
+
+    return run
+
+
+LIFE = tasks(
+    (TEMPLATE, {"name": "gold", "replication": 3, "place_all": "hdd", "place_tail": "ssd", "iops": 3000}),
+    (VOLUME, {"name": "a", "size": "1G", "template": "gold", "tags": {"app": "db"}, "attach_to": [11]}),
+    (SNAPSHOT, {"name": "a-1", "volume": "a", "tags": {"app": "db"}}),
+    (VOLUME, {"names": ["b", "c"], "parent": "a-1", "attach_to": ["11:ro"]}),
+    (VOLUME, {"name": "b", "size": "2G", "iops": 500, "attach_to": [12], "exclusive": True}),
+    (SNAPSHOT, {"name": "{volume}-group", "volumes": ["b", "c"], "delete_after": "7d"}),
+    (VOLUME, {"name": "b", "state": "reverted", "revert_to": "a-1", "on_attached": "detach"}),
+    (VOLUME, {"name": "b", "state": "reverted", "revert_to": "b-group"}),
+    (VOLUME, {"name": "d", "renamed_from": "c"}),
+    (VOLUME, {"name": "d", "tags": {"owner": "web"}, "attach_to": ["11:ro"]}),
+    (SNAPSHOT, {"name": "a-1", "bind": True, "tags": {"kept": "yes"}}),
+    (SNAPSHOT, {"name": "a-nightly-%Y", "volume": "a", "keep_last": 1}),
+    (SNAPSHOT, {"name": "a-kept", "renamed_from": "a-1"}),
+    (VOLUME, {"name": "f", "parent": "a-kept"}),
+    (VOLUME, {"name": "g", "renamed_from": "a"}),
+    (SNAPSHOT, {"name": "a-kept", "tags": {"kept": "long"}}),
+    (VOLUME, {"name": "f", "state": "absent", "keep_snapshot": {"name": "f-kept", "delete_after": "7d"}}),
+    (VOLUME, {"name": "f", "parent": "f-kept"}),
+    (TEMPLATE, {"name": "gold", "iops": 4000, "propagate": True}),
+    (VOLUME, {"name": "e", "base_on": "d", "template": "hybrid"}),
+    ("storpool.cloudstack.storpool_volume_info", {"tags": {"app": "db"}, "space": True}),
+)
+
+
+@pytest.mark.parametrize("in_process", [True, False], ids=["in the worker", "as modules"])
+def test_a_life_is_foreseen(thrice, in_process):
+    thrice(LIFE, in_process, again=False)  # what is renamed and deleted on the way would be made anew
+
+
+BUILT = tasks(
+    (TEMPLATE, {"name": "gold", "replication": 3, "place_all": "hdd"}),
+    (VOLUME, {"name": "a", "size": "1G", "template": "gold", "attach_to": [11]}),
+    (SNAPSHOT, {"name": "a-1", "volume": "a", "attach_to": [12]}),
+    (VOLUME, {"names": ["b", "c"], "parent": "a-1", "attach_to": ["11:ro"]}),
+    (SNAPSHOT, {"name": "{volume}-group", "volumes": ["b", "c"]}),
+    (VOLUME, {"name": "d", "parent": "c-group", "size": "2G"}),
+    (VOLUME, {"name": "d", "attach_to": [11, "12:ro"]}),
+)
+REMOVED = tasks(
+    (VOLUME, {"names": ["a", "b", "c", "d"], "state": "absent", "on_attached": "detach"}),
+    (SNAPSHOT, {"names": ["b-group", "c-group"], "state": "absent", "wait": True}),
+    (SNAPSHOT, {"name": "a-1", "state": "absent", "on_attached": "detach", "wait": True}),
+    (TEMPLATE, {"name": "gold", "state": "absent"}),
+)
+
+
+def test_what_is_built_is_there_and_what_is_removed_is_not_in_the_way(thrice):
+    thrice(BUILT)
+    thrice(REMOVED)
+
+
+def test_a_name_that_will_be_taken_is_taken(playbook):
+    run = playbook(tasks((VOLUME, {"name": "a", "size": "1G", "template": "nvme"}), (SNAPSHOT, {"name": "a", "volume": "a"})), check=True)
+    assert run.rc == 2 and "a volume is called a" in run.output
+
+
+@pytest.mark.parametrize("where", ["task", "block"])
+def test_a_task_that_only_looks_is_not_built_upon(playbook, calls, where):
+    """It says check_mode: true itself, so the real run does not make the volume either."""
+    look, use = tasks((VOLUME, {"name": "a", "size": "1G", "template": "nvme"}), (SNAPSHOT, {"name": "s", "volume": "a"}))
+    play = [{**look, "check_mode": True} if where == "task" else {"name": "Look", "block": [look], "check_mode": True}, use]
+    for check in (True, False):
+        run = playbook(play, check=check)
+        assert run.rc == 2 and "is no volume of this cluster" in run.output, run.output
+    assert calls().writes == []
+
+
+def test_a_run_starts_from_what_is_there(playbook):
+    """Nothing of one check run is known to the next, and ids are not made up where a person would see them."""
+    make, use = tasks((VOLUME, {"name": "a", "size": "1G", "template": "nvme"}), (SNAPSHOT, {"name": "s", "volume": "a"}))
+    first = playbook([make, use], check=True, diff=True)
+    assert first.rc == 0 and "foreseen" not in first.output and "foreseen" not in str(first.records)
+    assert playbook([use], check=True).rc == 2
