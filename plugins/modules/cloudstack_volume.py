@@ -120,6 +120,12 @@ options:
           - What to do when CloudStack and StorPool do not hold the same. V(strict) fails, V(warn) warns, V(off) does not look.
         type: str
         choices: [strict, warn, "off"]
+      sp_node_ids: &sp_node_ids
+        description:
+          - "StorPool node ids (C(SP_OURID)) of hosts, by their names, as in C({kvm11: 11}). No call of either system tells them."
+          - With it, a volume of a running VM has to be attached to the client of the VM's host and to no other; without it, to one client,
+            whichever that is.
+        type: dict
       repair: &repair
         description:
           - Whether to have CloudStack send size and limit to StorPool again where they differ, as for the ROOT volumes that CloudStack
@@ -159,6 +165,7 @@ options:
   verify:
     <<: *verify
     default: strict
+  sp_node_ids: *sp_node_ids
   repair:
     <<: *repair
     default: false
@@ -335,6 +342,7 @@ DECLARED = Manages(
         on_attached=dict(type="str", choices=["fail", "detach"], default="fail"),
         verify=dict(type="str", choices=["strict", "warn", "off"], default="strict"),
         repair=dict(type="bool", default=False),
+        sp_node_ids=dict(type="dict"),
     ),
 )
 

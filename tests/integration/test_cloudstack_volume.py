@@ -202,4 +202,4 @@ def test_however_many_the_reads_stay_the_same(declare, run_module, calls, db1):
     calls()
     result = run_module(MODULE, names=names, size="1G")
     assert not result["changed"] and calls().writes == []
-    assert result["api"]["reads"] == 3, "the volumes, the offerings, StorPool's volumes"
+    assert result["api"]["reads"] == 4, "the volumes, the offerings, StorPool's volumes and their attachments"

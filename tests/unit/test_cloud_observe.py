@@ -29,8 +29,9 @@ class Server:
         self.version = (4, 22, 0, 0)
         by_name = {one["name"]: one for one in volumes}
         self.storpool = SimpleNamespace(
-            volume=by_name.get, volumes=lambda: list(volumes), snapshots=lambda: list(snapshots), volumes_space=list, snapshots_space=list
-        )
+            volume=by_name.get, volumes=lambda: list(volumes), snapshots=lambda: list(snapshots), volumes_space=list, snapshots_space=list,
+            attachments=list, connection=SimpleNamespace(multi_cluster=False),
+        )  # fmt: skip
 
     def list(self, call, key, unlimited=False, **params):
         assert call.lower().removeprefix("list").rstrip("s") == key.lower().rstrip("s"), (call, key)
@@ -88,11 +89,11 @@ def test_the_vm_is_looked_for_only_when_it_is_another():
     attached = row(virtualmachineid="m1", vmname="db1")
     server = Server(listVolumes=[attached], volumes=[raw_volume("", 1)], **machines)
     world = volumes(server, {"name": "data", "vm": "db1"})
-    assert "listVirtualMachines" not in calls(server) and not world.found
+    assert "listVirtualMachines" not in calls(server) and not world.vms
     server = Server(listVolumes=[attached], volumes=[raw_volume("", 1)], **machines)
     world = volumes(server, {"name": "data", "vm": "db2"})
     assert ("listVirtualMachines", {"name": "db2", **WITHIN}) in server.asked
-    assert world.get("vm", SOFIA, "db2")["id"] == "m2"
+    assert world.vms[SOFIA, "db2"]["id"] == "m2"
     asked = [params["virtualmachineid"] for call, params in server.asked if call == "listVMSnapshot"]
     assert sorted(asked) == ["m1", "m2"]  # neither may have VM snapshots
 
@@ -153,6 +154,12 @@ def test_what_a_vm_snapshot_takes_to_be_planned(given, reads, asks_storpool):
         assert {key: len(group) for key, group in world.groups.items()} == {"s1": 1, "s2": 1}
 
 
+def test_how_many_a_vm_may_have_is_asked_before_one_is_taken():
+    listed = [{"name": "vmsnapshot.max", "value": "7"}, {"name": "vmsnapshot.max.other", "value": "1"}]
+    server = with_two_vms(listConfigurations=listed)
+    assert vm_snapshots(server, {"vm": "db1", "name": "new"}).most == 7 and calls(server)[-1] == "listConfigurations"
+
+
 def test_several_vms_are_read_with_the_same_few_calls():
     server = with_two_vms()
     world = vm_snapshots(server, {"vm": "db1"}, {"vm": "db2"})
@@ -183,9 +190,18 @@ def test_a_vm_that_a_job_is_about_is_waited_for_before_it_is_reverted(state, vm,
     assert [one for one in world.machines[Owner()] if "jobid" in one] == ([] if reads > 1 or vm == "db2" else [{**idle[0], "jobid": "j1"}])
 
 
-@pytest.mark.parametrize(("name", "state", "reads"), [("before", "Creating", 2), ("other", "Creating", 1), ("before", "Ready", 1)])
-def test_a_declared_snapshot_that_is_being_made_is_waited_for(name, state, reads, monkeypatch):
-    server = with_two_vms(listVMSnapshot=[{"id": "s1", "displayname": name, "virtualmachineid": "m1", "state": state}])
+@pytest.mark.parametrize(
+    ("name", "state", "job", "reads"),
+    [
+        ("before", "Creating", None, 2),
+        ("other", "Creating", None, 1),
+        ("before", "Ready", None, 1),
+        ("before", "Expunging", "j1", 2),
+        ("before", "Expunging", None, 1),  # a deletion that failed: nobody is at it
+    ],
+)
+def test_a_declared_snapshot_that_is_being_made_is_waited_for(name, state, job, reads, monkeypatch):
+    server = with_two_vms(listVMSnapshot=[{"id": "s1", "displayname": name, "virtualmachineid": "m1", "state": state, "jobid": job}])
     server.connection.job_timeout = 60.0
 
     def pause(_seconds):

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import ChangeRefused, OptionError
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._both_layers import LUKS_HEADER
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._cloud import Owner
-from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cloud_volume import CLOUD_VOLUMES, LUKS_HEADER, World, compared
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._shared import index_attachments
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cloud_volume import CLOUD_VOLUMES, World
 from ansible_collections.storpool.cloudstack.plugins.modules.cloudstack_volume import DECLARED
 from things import checked, raw_volume
 
@@ -49,18 +51,23 @@ def there(**more):
     return raw_volume("", 1, **{"size": 20 * GIB, "iops": 5000, "templateName": "nvme", "tags": {**tags, **more.pop("tags", {})}, **more})
 
 
-def world(*rows, storpool=None, vms=(), pools=(), snapshots=(), with_snapshots=(), version=(4, 22, 0, 0)):
+def world(*rows, storpool=None, vms=(), snapshots=(), with_snapshots=(), attached_to=None, **more):
     offerings = {
         identity: {"id": identity, "name": identity, "type": "disk", "encrypt": False, "min_iops": None, "details": {}, **fields}
         for identity, fields in OFFERINGS.items()
     }
-    found = {("vm", SOFIA, one["name"]): one for one in vms}
-    found.update({("storage_pool", None, one["name"]): one for one in pools})
-    found.update({("snapshot", SOFIA, one["name"]): one for one in snapshots})
     volumes = [there()] if storpool is None else storpool
     by_name = {one["name"]: one for one in volumes}
-    belongs = {SOFIA: {"zoneid": "z1"}}
-    return World({SOFIA: list(rows)}, offerings, by_name, found, set(with_snapshots), belongs, version, look=lambda client: None)
+    attachments = (
+        None
+        if attached_to is None
+        else index_attachments([{"volume": "~sf.a.1", "client": client, "rights": "rw"} for client in attached_to])
+    )
+    return World(
+        {SOFIA: list(rows)}, offerings, by_name, attachments, vms={(SOFIA, one["name"]): one for one in vms},
+        snapshots={SOFIA: list(snapshots)}, with_snapshots=set(with_snapshots), belongs={SOFIA: {"zoneid": "z1"}},
+        **{"version": (4, 22, 0, 0), "look": lambda client: None, **more},
+    )  # fmt: skip
 
 
 VM = {"id": "m1", "name": "db1", "state": "Running"}
@@ -257,7 +264,7 @@ def test_migration(volume, pool, outcome):
         (row(), [there(templateName="hdd")], [("template", False)]),
         (row(), [there(tags={"cs": "template", "uuid": "other"})], [("tag cs", False), ("tag uuid", False)]),
         (row(), [there(tags={"qc": "gold"})], [("tag qc", False)]),
-        (row("o-tier", maxiops=None), [there()], [("tag qc", False)]),
+        (row("o-tier", maxiops=None), [there()], [("tag qc", True)]),
         (attached(), [there()], [("tag cvm", False)]),
         (row(), [there(tags={"cvm": "m9"})], [("tag cvm", False)]),
         (attached(), [there(tags={"cvm": "m1", "disk": "4"})], [("tag disk", False)]),
@@ -265,7 +272,7 @@ def test_migration(volume, pool, outcome):
 )
 def test_compared(volume, storpool, fields):
     this = world(volume, storpool=storpool)
-    assert [(one["field"], one["mend"]) for one in compared(volume, this, this.offerings[volume["diskofferingid"]])] == fields
+    assert [(one["field"], one["mend"]) for one in this.differences(volume, this.offerings[volume["diskofferingid"]])] == fields
 
 
 def test_differences_are_an_error_or_a_warning_or_mended():

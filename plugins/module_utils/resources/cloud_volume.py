@@ -15,31 +15,31 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Callable
 
-from .._cloudstack import CloudStack, Command, pick
+from .._cloudstack import CloudStack, Command, is_id, pick
 from .._errors import ChangeRefused, CollectionError, OptionError
 from .._plan import Change, JointWait, Plan
-from .._units import UNLIMITED, format_size, limit_from_api, parse_size, parse_whole
-from ._cloud import Directory, Owner, alone, one_of, parse_names, parse_owner, settled, storpool_address
-from ._shared import fetch_named, named, quiet
-from .offering import GIB, QOS_CLASS, TEMPLATE, known_offerings
+from .._units import format_size, parse_size, parse_whole
+from . import _both_layers
+from ._both_layers import RUNNING, STOPPED, compared, held, on_storpool, origin_of, told, way_out
+from ._cloud import Directory, Owner, alone, asked_or_all, one_of, parse_names, parse_owner, settled, storpool_address
+from ._shared import Attachments, fetch_named, index_attachments, named, quiet
+from .hosts import parse_node_ids
+from .offering import GIB, known_offerings
 
 ALLOCATED, READY = "Allocated", "Ready"
 ROOT = "ROOT"
-LUKS_HEADER = 2097152  # bytes that an encrypted volume has more on StorPool (section 5.9)
+LUKS_HEADER = _both_layers.LUKS_HEADER
 DELETE_PROTECTION_SINCE = (4, 20)
+NO_WORD_OF_RESIZE = (4, 20, 0)
 _GONE = frozenset({"Destroy", "Expunging", "Expunged"})
 # What passes by itself (Volume.java).
 _BUSY = frozenset(
     {"Creating", "Migrating", "Snapshotting", "RevertSnapshotting", "Resizing", "Copying", "Attaching", "Restoring", "Destroying"}
 )
-_ON_STORPOOL = "/dev/storpool"
 _PROOF = 10  # seconds in which both systems have to agree after the last write; they do at once
 _MOST = (1 << 31) - 1
 
-_MIGRATE_HINTS = (
-    ("snapshots only in primary", "its snapshots are on the old pool alone; delete them or back them up first"),
-    ("livemigrate", "the VM has been started meanwhile; run the task again"),
-)
+_MIGRATE_HINTS = (("livemigrate", "the VM has been started meanwhile; run the task again"),)
 _RESIZE_HINTS = (("snapshot", "wait until its snapshots are backed up, and remove the VM's snapshots"),)
 
 
@@ -67,6 +67,7 @@ class WantedVolume:
     on_attached: str = "fail"
     verify: str = "strict"
     repair: bool = False
+    node_ids: dict[str, int] = field(default_factory=dict)
 
     def names(self) -> Sequence[str]:
         known = [self.id] if self.id else []
@@ -80,26 +81,49 @@ class WantedVolume:
 class World:
     """What was read.
 
-    ``volumes`` are CloudStack's by owner; ``storpool`` are StorPool's by address; ``found`` has what was looked up by (option, name), or
-    why it could not be; ``with_snapshots`` are the ids of VMs with VM snapshots. ``belongs`` are the parameters of creation by owner.
-    ``look`` reads all of this once more.
+    CloudStack's ``volumes`` and ``snapshots`` by owner, its ``offerings`` by id, its ``pools``, the volumes that snapshots were taken of by
+    id (``sources``), the snapshots that are on the pool of their volume alone by the volume's id (``lonely``), the ids of VMs
+    ``with_snapshots``. StorPool's volumes by address (``storpool``), their ``attachments`` (``None``: not known), its snapshots by name
+    (``bases``), the client of the host of a VM by the VM's id (``clients``). ``vms`` are VMs by owner and the name given, or why there is
+    none; ``belongs`` the parameters of creation by owner, ``places`` what results will say of them. ``look`` reads all of this once more,
+    ``look_for_deleted`` what StorPool has left of the volumes that are to go.
     """
 
     volumes: dict[Owner, list[dict[str, Any]]]
     offerings: dict[str, dict[str, Any]] = field(default_factory=dict)
     storpool: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    found: dict[tuple[str, Any, str], Mapping[str, Any] | CollectionError] = field(default_factory=dict)
+    attachments: Attachments | None = None
+    clients: dict[str, int] = field(default_factory=dict)
+    snapshots: dict[Owner, list[dict[str, Any]]] = field(default_factory=dict)
+    bases: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    sources: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    vms: dict[tuple[Owner, str], Mapping[str, Any] | CollectionError] = field(default_factory=dict)
+    pools: Sequence[Mapping[str, Any]] = ()
     with_snapshots: set[str] = field(default_factory=set)
+    lonely: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
     belongs: dict[Owner, dict[str, Any] | CollectionError] = field(default_factory=dict)
     version: tuple[int, ...] | None = None
     look: Callable[[CloudStack], World] | None = None
+    look_for_deleted: Callable[[CloudStack], Mapping[str, Any]] | None = None
 
-    def get(self, option: str, owner: Owner | None, name: str) -> Mapping[str, Any]:
-        """Return what was looked up. :raises CollectionError: there is none, or several."""
-        found = self.found[option, owner, name]
+    def vm(self, wanted: WantedVolume) -> Mapping[str, Any]:
+        """Return the VM that a volume is to be attached to. :raises CollectionError: there is none, or several."""
+        found = self.vms[wanted.owner, wanted.vm]
         if isinstance(found, CollectionError):
             raise found
         return found
+
+    def differences(
+        self, row: Mapping[str, Any], offering: Mapping[str, Any] | None, storpool: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> list[dict[str, Any]]:
+        """Return in what the two systems differ, or would if StorPool's volumes were these."""
+        client = self.clients.get(row.get("virtualmachineid") or "")
+        return list(compared(row, offering, self.storpool if storpool is None else storpool, self.attachments, client))
+
+    def origin(self, row: Mapping[str, Any]) -> str | None:
+        """Return the id of the snapshot that a volume was made from, as far as it can be told."""
+        taken_of = {one["id"]: one.get("volumeid") for rows in self.snapshots.values() for one in rows}
+        return origin_of(row, self.storpool, self.bases, taken_of)
 
 
 class CloudVolumes:
@@ -141,12 +165,13 @@ class CloudVolumes:
         wanted.allow_shrink, wanted.repair = bool(options["allow_shrink"]), bool(options["repair"])
         if wanted.repair and wanted.verify == "off":
             raise OptionError("repair", True, "needs verify: strict or warn", item=label)
+        wanted.node_ids = parse_node_ids(options["sp_node_ids"])
         return wanted
 
     # -- observe
 
     def observe(self, client: CloudStack, wanted: Sequence[WantedVolume]) -> World:
-        """List volumes and offerings once and StorPool's volumes once; further reads only for what is to change."""
+        """List volumes and offerings once and StorPool's volumes and attachments once; further reads only for what is to change."""
         directory = Directory(client)
         world = World({}, look=partial(self.observe, wanted=wanted))
         for owner in dict.fromkeys(one.owner for one in wanted):
@@ -157,9 +182,9 @@ class CloudVolumes:
         kept = [(one, row) for one, row in present if one.state == "present"]
         if kept:
             world.offerings = known_offerings(client, compute=any(row and row.get("type") == ROOT for _one, row in kept))
-        addresses = {address for one, row in kept if one.verify != "off" and (address := row and storpool_address(row.get("path")))}
-        if addresses:
-            world.storpool = fetch_named(addresses, client.storpool.volume, client.storpool.volumes)
+        self._look_at_storpool(client, directory, present, world)
+        self._look_at_snapshots(client, directory, [(one, row) for one, row in kept if one.snapshot], world)
+        self._look_at_pools(client, directory, [(one, row) for one, row in kept if one.storage_pool], world)
         for one, row in kept:
             self._look_up(client, directory, one, row, world)
         return world
@@ -176,56 +201,86 @@ class CloudVolumes:
         return client.list("listVolumes", "volume", unlimited=True, **within)
 
     @staticmethod
+    def _look_at_storpool(client: CloudStack, directory: Directory, present: Sequence[_Pair], world: World) -> None:
+        """Read what StorPool holds of the volumes that are compared, and which client is the VM's host."""
+        there = [(one, row) for one, row in present if row and one.verify != "off" and on_storpool(row)]
+        kept = [(one, row) for one, row in there if one.state == "present"]
+        deleted = {storpool_address(row["path"]) for one, row in there if one.state == "absent"}
+        if deleted:
+            world.look_for_deleted = lambda client: fetch_named(deleted, client.storpool.volume, client.storpool.volumes)
+        if not kept:
+            return
+        addresses = {storpool_address(row["path"]) for _one, row in kept}
+        world.storpool = fetch_named(addresses, client.storpool.volume, client.storpool.volumes)
+        if not client.storpool.connection.multi_cluster:  # of several clusters only one would tell
+            world.attachments = index_attachments(client.storpool.attachments())
+        node_ids = {host: number for one, _row in kept for host, number in one.node_ids.items()}
+        for owner in dict.fromkeys(one.owner for one, row in kept if row.get("vmstate") == RUNNING) if node_ids else ():
+            for machine in client.list("listVirtualMachines", "virtualmachine", unlimited=True, **directory.within(owner)):
+                if machine.get("hostname") in node_ids:
+                    world.clients[machine["id"]] = node_ids[machine["hostname"]]
+
+    @staticmethod
+    def _look_at_snapshots(client: CloudStack, directory: Directory, pairs: Sequence[_Pair], world: World) -> None:
+        """Read the snapshots that volumes are made from, and what tells those that volumes were made from."""
+        for owner in dict.fromkeys(one.owner for one, _row in pairs):
+            its = [(one, row) for one, row in pairs if one.owner == owner]
+            names = {one.snapshot for one, row in its if row is None or row.get("snapshotid") != one.snapshot}
+            if any(row and not row.get("snapshotid") for _one, row in its):
+                # What the volume stands on may also be a snapshot of itself, so all are needed to tell.
+                world.snapshots[owner] = client.list("listSnapshots", "snapshot", unlimited=True, **directory.within(owner))
+                world.bases = world.bases or {one["name"]: one for one in client.storpool.snapshots()}
+            elif names:
+                world.snapshots[owner] = asked_or_all(client, directory, owner, "listSnapshots", "snapshot", names)
+        for one, row in pairs:
+            snapshots = _declared_snapshots(one, world)
+            volume = snapshots[0].get("volumeid") if row is None and len(snapshots) == 1 else None
+            if volume and volume not in world.sources:
+                world.sources[volume] = next(iter(client.list("listVolumes", "volume", id=volume, listall=True)), {})
+
+    @staticmethod
+    def _look_at_pools(client: CloudStack, directory: Directory, pairs: Sequence[_Pair], world: World) -> None:
+        """Read the storage pools, and of volumes that are to be moved the snapshots that would forbid it."""
+        pairs = [(one, row) for one, row in pairs if row is None or one.storage_pool not in (row.get("storage"), row.get("storageid"))]
+        if pairs:
+            world.pools = directory.all("listStoragePools", "storagepool")
+        for owner in dict.fromkeys(one.owner for one, _row in pairs):
+            ids = [row["id"] for one, row in pairs if one.owner == owner and row and row.get("state") == READY]
+            only = {"volumeid": ids[0]} if len(ids) == 1 else {}
+            if not ids:
+                continue
+            copies: dict[str, list[dict[str, Any]]] = {}
+            for row in client.list("listSnapshots", "snapshot", unlimited=True, showunique=False, **only, **directory.within(owner)):
+                copies.setdefault(row["id"], []).append(row)
+            for rows in copies.values():
+                if {one.get("datastoretype") for one in rows} == {"Primary"}:
+                    world.lonely.setdefault(rows[0].get("volumeid") or "", []).append(rows[0])
+
+    @staticmethod
     def _look_up(client: CloudStack, directory: Directory, one: WantedVolume, row: Mapping[str, Any] | None, world: World) -> None:
         """Read what only this volume's changes need."""
-
-        def look(option: str, name: str, owner: Owner | None, find: Any) -> None:
-            if (option, owner, name) not in world.found:
-                try:
-                    world.found[option, owner, name] = find()
-                except CollectionError as exc:
-                    world.found[option, owner, name] = exc
-
-        def listed(call: str, key: str, name: str, option: str, **params: Any) -> Any:
-            rows = client.list(call, key, **directory.asked(name), **params)
-            found = one_of(rows, name, option, option)
-            if found is None:
-                raise OptionError(option, name, "does not exist in CloudStack", item=one.label)
-            return found
-
         if row is None:
             try:
                 world.belongs.setdefault(one.owner, directory.belongs(one.owner))
             except CollectionError as exc:
                 world.belongs[one.owner] = exc
-            if one.snapshot:
-                listing = ("listSnapshots", "snapshot", one.snapshot, "snapshot")
-                look("snapshot", one.snapshot, one.owner, lambda: listed(*listing, **directory.within(one.owner)))
-                origin = world.found["snapshot", one.owner, one.snapshot]
-                if isinstance(origin, Mapping) and not one.offering:
-                    # The new volume gets the offering of the one that the snapshot was taken of.
-                    sources = client.list("listVolumes", "volume", id=origin.get("volumeid"), listall=True)
-                    world.found["source", one.owner, one.snapshot] = sources[0] if sources else {}
-        if one.vm and not (row and _is_vm(row, one.vm)):
-            listing = ("listVirtualMachines", "virtualmachine", one.vm, "vm")
-            look("vm", one.vm, one.owner, lambda: listed(*listing, **directory.within(one.owner)))
-        if one.storage_pool and row and one.storage_pool not in (row.get("storage"), row.get("storageid")):
-            pools = directory.all
-            look(
-                "storage_pool",
-                one.storage_pool,
-                None,
-                lambda: pick(pools("listStoragePools", "storagepool"), one.storage_pool, "storage_pool"),
-            )
-        if row is not None or one.vm:
-            machines = {row.get("virtualmachineid")} if row and _disturbs(one, row) else set()
-            target = world.found.get(("vm", one.owner, one.vm))
-            machines |= {target["id"]} if isinstance(target, Mapping) else set()
-            for machine in machines - {None}:
-                if directory.all("listVMSnapshot", "vmSnapshot", virtualmachineid=machine, listall=True):
-                    world.with_snapshots.add(machine)
-        known = row.get("deleteprotection") if row else None
-        if one.delete_protection and known is None and world.version is None:
+        if one.vm and not (row and _is_vm(row, one.vm)) and (one.owner, one.vm) not in world.vms:
+            try:
+                rows = client.list("listVirtualMachines", "virtualmachine", **directory.asked(one.vm), **directory.within(one.owner))
+                found = one_of(rows, one.vm, "vm", "VM")
+                if found is None:
+                    raise OptionError("vm", one.vm, "does not exist in CloudStack", item=one.label)
+                world.vms[one.owner, one.vm] = found
+            except CollectionError as exc:
+                world.vms[one.owner, one.vm] = exc
+        machines = {row.get("virtualmachineid")} if row and _disturbs(one, row) else set()
+        target = world.vms.get((one.owner, one.vm))
+        machines |= {target["id"]} if isinstance(target, Mapping) else set()
+        for machine in machines - {None}:
+            if directory.all("listVMSnapshot", "vmSnapshot", virtualmachineid=machine, listall=True):
+                world.with_snapshots.add(machine)
+        unprotected = one.delete_protection and (row is None or row.get("deleteprotection") is None)
+        if unprotected or (row and row.get("vmstate") == RUNNING and _resizes(one, row)):
             world.version = client.version
 
     # -- plan
@@ -265,7 +320,7 @@ class CloudVolumes:
             "storage_pool": row.get("storage"),
             "encrypted": _encrypted(row, offering),
             "delete_protection": bool(row.get("deleteprotection")),
-            "snapshot_id": row.get("snapshotid"),
+            "snapshot_id": world.origin(row),
             "global_id": address and address.lstrip("~"),
         }
 
@@ -279,56 +334,96 @@ class CloudVolumes:
         belongs = world.belongs[wanted.owner]
         if isinstance(belongs, CollectionError):
             raise belongs
+        if not wanted.offering and not wanted.snapshot:
+            raise OptionError("offering", None, f"is needed: there is no volume {wanted.label}, and it takes that (or snapshot) to make it")
         params: dict[str, Any] = {"name": wanted.name, **belongs}
-        snapshot = world.get("snapshot", wanted.owner, wanted.snapshot) if wanted.snapshot else None
+        snapshot, source = _snapshot(wanted, world) if wanted.snapshot else (None, {})
+        offering = _offering(wanted, world) if wanted.offering else world.offerings.get(source.get("diskofferingid") or "")
+        size = snapshot and snapshot.get("virtualsize")
         if snapshot:
             params["snapshotid"] = snapshot["id"]
-            if snapshot.get("state") != "BackedUp":
-                raise ChangeRefused(f"snapshot {wanted.snapshot} is {snapshot.get('state')}, not BackedUp", hint="wait until it is done")
-        if not wanted.offering and not snapshot:
-            raise OptionError("offering", None, f"is needed: there is no volume {wanted.label}, and it takes that (or snapshot) to make it")
-        offering = _offering(wanted, world) if wanted.offering else None
-        size, low, high = snapshot and snapshot.get("virtualsize"), None, None
-        if offering:
+        if wanted.offering:
             params["diskofferingid"] = offering["id"]
             size, low, high = self._new_limits(wanted, offering, size, params)
-        elif wanted.size and wanted.size != size:
-            params["size"] = wanted.size // GIB
-            size = wanted.size
+        else:
+            low, high = wanted.min_iops, wanted.max_iops
+            if wanted.size and wanted.size != size:
+                params["size"] = wanted.size // GIB
+                size = wanted.size
         if snapshot and size is not None and snapshot.get("virtualsize") and size < snapshot["virtualsize"]:
             least = format_size(snapshot["virtualsize"])
             raise OptionError(
                 "size", format_size(wanted.size), f"is less than the snapshot's ({least}); give at least that", item=wanted.label
             )
-        if wanted.storage_pool and not wanted.vm and not snapshot:
-            raise OptionError(
-                "storage_pool", wanted.storage_pool, "is for a volume that is there; a new one gets its pool, by the tags of its "
-                "offering, when it is attached first", item=wanted.label
-            )  # fmt: skip
         after = self._shown({"id": None, "name": wanted.name, "state": READY if snapshot else ALLOCATED, "type": "DATADISK"}, world)
         after.update(zone=wanted.owner.zone, account=wanted.owner.account, domain=wanted.owner.domain, project=wanted.owner.project)
-        source = world.found.get(("source", wanted.owner, wanted.snapshot), {})
-        if not offering and isinstance(source, Mapping):
-            low, high = source.get("miniops"), source.get("maxiops")
-        name = offering["name"] if offering else (source.get("diskofferingname") if isinstance(source, Mapping) else None)
+        name = offering["name"] if offering else source.get("diskofferingname")
         after.update(offering=name, size=size, min_iops=low, max_iops=high)
         after.update(encrypted=bool(offering and offering["encrypt"]), snapshot_id=snapshot and snapshot["id"])
         self._check_encryption(wanted, after["encrypted"], after["offering"])
-        steps = self._after_creation(wanted, after, world)
+        self._check_pool_of_new(wanted, offering, belongs["zoneid"], bool(snapshot), after, world)
+        warnings: list[str] = []
+        steps = self._limits_of_source(wanted, source, offering, after, warnings) if snapshot else []
+        steps += self._after_creation(wanted, after, world)
 
         def learn(document: dict[str, Any], made: Mapping[str, Any]) -> None:
-            found = self._shown(made, world)
-            document.update(
-                {key: value for key, value in found.items() if value is not None and key not in ("delete_protection", "encrypted")}
-            )
+            document["id"] = made["id"]
             for step in steps:
                 step.write.params["id"] = made["id"]
 
         create = Change("create", Command("createVolume", params, wanted.label), {"volume": learn})
         notes: dict[str, Any] = {"storpool": None, "differences": []}
-        warnings: list[str] = []
         proof = self._proof(wanted, after, notes, warnings, world)
         return Plan(wanted.label, None, after, [create, *steps], notes, warnings, read_back=not proof, waits=proof)
+
+    @staticmethod
+    def _check_pool_of_new(
+        wanted: WantedVolume, offering: Mapping[str, Any] | None, zone: str, born: bool, after: dict[str, Any], world: World
+    ) -> None:
+        """Enter the pool that a volume gets when it comes to StorPool (at once when it is ``born`` with data, else at its first attach).
+
+        :raises CollectionError: it may not be the declared one. CloudStack chooses by the storage tags of the offering.
+        """
+        if not wanted.storage_pool:
+            return
+        if not (wanted.vm or born):
+            raise OptionError(
+                "storage_pool", wanted.storage_pool, "is for a volume that is there; a new one gets its pool, by the tags of its "
+                "offering, when it is attached first", item=wanted.label
+            )  # fmt: skip
+        pool, tags = _pool(wanted, zone, world), set((offering or {}).get("storage_tags", ()))
+        up = [one for one in world.pools if one.get("zoneid") == zone and one.get("state") == "Up"]
+        fits = [one for one in up if tags <= set(str(one.get("tags") or "").split(","))]
+        if [one["id"] for one in fits] != [pool["id"]]:
+            names = ", ".join(sorted(one["name"] for one in fits)) or "none"
+            raise OptionError(
+                "storage_pool", wanted.storage_pool, "cannot be promised to a volume that is on no pool yet: CloudStack chooses among "
+                f"those with the storage tags of its offering ({', '.join(sorted(tags)) or 'none'}): {names}; choose an offering that "
+                "leaves that pool alone, or leave storage_pool out now and move the volume afterwards", item=wanted.label
+            )  # fmt: skip
+        after["storage_pool"] = pool["name"]
+
+    @staticmethod
+    def _limits_of_source(
+        wanted: WantedVolume, source: Mapping[str, Any], offering: Mapping[str, Any] | None, after: dict[str, Any], warnings: list[str]
+    ) -> list[Change]:
+        """Return the change that gives a volume from a snapshot the declared limit: it is made with that of the snapshot's volume (5.7)."""
+        low, high = after["min_iops"], after["max_iops"]
+        after.update(min_iops=source.get("miniops"), max_iops=source.get("maxiops"))
+        if high == source.get("maxiops") or (high is None and not wanted.offering):
+            return []
+        if offering and offering["custom_iops"]:
+            low = high if low is None else low
+            after.update(min_iops=low, max_iops=high)
+            return [Change("limit", Command("resizeVolume", {"id": None, "miniops": low, "maxiops": high}, wanted.label))]
+        if wanted.max_iops is not None and not wanted.offering:
+            raise _fixed(wanted, "max_iops", wanted.max_iops, source.get("maxiops"), {"name": after["offering"]})
+        warnings.append(
+            f"volume {wanted.label}: CloudStack gives volumes from snapshots the IOPS limit of the snapshot's volume "
+            f"({source.get('maxiops') or 'unlimited'}), not that of offering {after['offering']} ({high or 'unlimited'}); "
+            "changing its offering to another and back sets it"
+        )
+        return []
 
     @staticmethod
     def _new_limits(
@@ -371,6 +466,7 @@ class CloudVolumes:
         shown = self._shown(row, world)
         after = dict(shown)
         self._check_not_gone(wanted, row)
+        self._check_origin(wanted, row, world)
         offering = _offering_of(row, world)
         changes: list[Change] = []
         update: dict[str, Any] = {}
@@ -385,18 +481,14 @@ class CloudVolumes:
         moved = wanted.vm is not None and shown["vm"] is not None and not _is_vm(row, wanted.vm)
         if moved:
             changes.append(self._detach(wanted, row, after, world))
-        resize = self._resize(wanted, row, offering, after, world)
-        differences = list(compared(row, world, offering)) if wanted.verify != "off" else []
-        mended = {"size", "max_iops"} if resize and resize.write.call == "resizeVolume" else set()
-        if wanted.repair and not resize:
-            mended = {one["field"] for one in differences if one["mend"]}
-            if mended:
-                # A resize to what CloudStack has already sends size and limit to StorPool once more.
-                resize = Change(f"repair {' and '.join(sorted(mended))}", Command("resizeVolume", {"id": row["id"]}, wanted.label))
-        if resize:
-            changes.append(resize)
-        migrate = self._migrate(wanted, row, after, world)
-        changes += [migrate] if migrate else []
+        resize = self._resize(wanted, row, offering, after, world) or self._repair(wanted, row, offering, world)
+        goal = world.offerings.get(resize.write.params.get("diskofferingid", "")) if resize else None
+        if row.get("state") == ALLOCATED and wanted.vm:
+            self._check_pool_of_new(wanted, goal or offering, row["zoneid"], False, after, world)
+            migrate = None
+        else:
+            migrate = self._migrate(wanted, row, moved, after, world)
+        changes += [one for one in (resize, migrate) if one]
         if wanted.vm and (moved or shown["vm"] is None):
             changes.append(self._attach(wanted, row, after, world))
         elif wanted.vm and wanted.device_id not in (None, shown["device_id"]):
@@ -405,17 +497,15 @@ class CloudVolumes:
                 hint='detach it first (vm: ""), then attach it as that device',
             )
         self._check_encryption(wanted, after["encrypted"], after["offering"])
-        left = [one for one in differences if one["field"] not in mended and not (one["field"] == "template" and (migrate or resize))]
-        warnings = []
+        left = self._left(row, after, goal or offering, resize, migrate, world) if wanted.verify != "off" else []
+        warnings = list(_untold(wanted, row, after, world))
         if left:
+            be = "would not be" if resize or migrate else "is not"
+            text = f"volume {wanted.label} {be} the same in CloudStack and on StorPool: {told(left)}"
             if wanted.verify == "strict":
-                raise ChangeRefused(
-                    f"volume {wanted.label} is not the same in CloudStack and on StorPool: {_told(left)}",
-                    hint=_way_out(left),
-                    differences=left,
-                )
-            warnings.append(f"volume {wanted.label} is not the same in CloudStack and on StorPool: {_told(left)}; {_way_out(left)}")
-        notes = {"storpool": _on_storpool(row, world), "differences": left}
+                raise ChangeRefused(text, hint=way_out(left), differences=left)
+            warnings.append(f"{text}; {way_out(left)}")
+        notes = {"storpool": held(row, world.storpool, world.attachments), "differences": left}
         proof = self._proof(wanted, after, notes, warnings, world) if changes else []
         return Plan(wanted.label, shown, after, changes, notes, warnings, read_back=bool(changes) and not proof, waits=proof)
 
@@ -425,6 +515,59 @@ class CloudVolumes:
             raise ChangeRefused(
                 f"volume {wanted.label} is destroyed", hint="recoverVolume in CloudStack brings it back, or take another name"
             )
+
+    @staticmethod
+    def _check_origin(wanted: WantedVolume, row: Mapping[str, Any], world: World) -> None:
+        """:raises ChangeRefused: it was not made from the declared snapshot. A snapshot that is gone is not compared."""
+        if not wanted.snapshot:
+            return
+        meant = {wanted.snapshot} if is_id(wanted.snapshot) else {one["id"] for one in _declared_snapshots(wanted, world)}
+        origin = world.origin(row)
+        if not meant or origin in meant or (origin is None and row.get("state") != ALLOCATED):
+            return
+        known = {one["id"]: one["name"] for one in world.snapshots.get(wanted.owner, ())}
+        made = f"from snapshot {known.get(origin, origin)}" if origin else "empty"
+        raise ChangeRefused(
+            f"volume {wanted.label} was made {made}, declared is snapshot {wanted.snapshot}",
+            hint="make one from it under another name, or delete this one first (state: absent)",
+        )
+
+    @staticmethod
+    def _repair(wanted: WantedVolume, row: Mapping[str, Any], offering: Mapping[str, Any] | None, world: World) -> Change | None:
+        """Return the call that has CloudStack send to StorPool once more what it has of the volume."""
+        fields = {one["field"] for one in world.differences(row, offering) if one["mend"]} if wanted.repair else set()
+        if not fields:
+            return None
+        params, call = {"id": row["id"]}, "resizeVolume"
+        if fields & {"template", "tag qc"}:
+            # A resize sends size and limit; the tier goes with an offering.
+            call, params["diskofferingid"] = "changeOfferingForVolume", offering["id"]
+            if offering["custom_size"]:
+                params["size"] = -(-row["size"] // GIB)
+            if offering["custom_iops"]:
+                params.update(miniops=row.get("miniops"), maxiops=row.get("maxiops"))
+        return Change(f"repair {' and '.join(sorted(fields))}", Command(call, params, wanted.label, hints=_RESIZE_HINTS))
+
+    @staticmethod
+    def _left(
+        row: Mapping[str, Any],
+        after: Mapping[str, Any],
+        offering: Mapping[str, Any] | None,
+        resize: Change | None,
+        migrate: Change | None,
+        world: World,
+    ) -> list[dict[str, Any]]:
+        """Return in what the two systems will differ after the changes, or differ if nothing changes."""
+        there = named(world.storpool, storpool_address(row.get("path")))
+        if there is None or not (resize or migrate):
+            return world.differences(row, offering)
+        becomes, then = {**row, "size": after["size"], "maxiops": after["max_iops"]}, dict(there)
+        if resize:
+            then.update(_both_layers.sent(row, becomes, there, offering, "diskofferingid" in resize.write.params))
+        if migrate:
+            becomes["storageid"] = migrate.write.params["storageid"]
+            then["templateName"] = becomes["storageid"].partition(";")[0]
+        return world.differences(becomes, offering, {there["name"]: then})
 
     def _resize(
         self, wanted: WantedVolume, row: Mapping[str, Any], offering: Mapping[str, Any] | None, after: dict[str, Any], world: World
@@ -489,18 +632,21 @@ class CloudVolumes:
                 hint="set allow_shrink: true once file systems and partitions on it are smaller",
                 allow_with="allow_shrink: true",
             )
-        if size < row["size"] and row.get("type") == ROOT and row.get("vmstate") != "Stopped":
+        if size < row["size"] and row.get("type") == ROOT and row.get("vmstate") != STOPPED:
             raise ChangeRefused(
                 f"volume {wanted.label} is the ROOT volume of VM {row.get('vmname')}, which runs", hint="stop it to shrink it"
             )
         if row.get("virtualmachineid") in world.with_snapshots:
             raise _has_vm_snapshots(wanted, row.get("vmname"), "resized")
 
-    def _migrate(self, wanted: WantedVolume, row: Mapping[str, Any], after: dict[str, Any], world: World) -> Change | None:
-        """Return the move to another pool, by the table of section 5.8. :raises ChangeRefused: it would not be allowed."""
+    def _migrate(self, wanted: WantedVolume, row: Mapping[str, Any], detached: bool, after: dict[str, Any], world: World) -> Change | None:
+        """Return the move to another pool, by the table of section 5.8. :raises ChangeRefused: it would not be allowed.
+
+        :param detached: it is detached before.
+        """
         if not wanted.storage_pool or wanted.storage_pool in (row.get("storage"), row.get("storageid")):
             return None
-        pool = world.get("storage_pool", None, wanted.storage_pool)
+        pool = _pool(wanted, row.get("zoneid"), world)
         about = f"volume {wanted.label} cannot be moved to storage pool {pool['name']}"
         if row.get("state") == ALLOCATED:
             raise ChangeRefused(
@@ -510,30 +656,45 @@ class CloudVolumes:
             raise ChangeRefused(f"{about}: it is {row.get('state')}", hint=_LATER)
         if pool.get("state") != "Up":
             raise ChangeRefused(f"{about}: the pool is {pool.get('state')}", hint="choose one that is Up, or end its maintenance")
-        both = str(row.get("path", "")).startswith(_ON_STORPOOL) and pool.get("provider") == "StorPool"
-        running = row.get("vmstate") == "Running"
-        if after["encrypted"] and not (running and both):
+        machine = None if detached else row.get("virtualmachineid")
+        running = bool(machine) and row.get("vmstate") == RUNNING
+        source, target = on_storpool(row), pool.get("provider") == "StorPool"
+        if after["encrypted"] and not (running and source and target):
+            start = f"; start the VM (startVirtualMachine id={machine})" if machine and not running else ""
             raise ChangeRefused(
-                f"{about}: it is encrypted", hint="CloudStack moves encrypted volumes of running VMs between StorPool pools, and no others"
+                f"{about}: it is encrypted",
+                hint=f"CloudStack moves encrypted volumes between StorPool pools alone, and only while their VM runs{start}",
             )
-        if running and not both:
+        if running and not (source and target):
+            stop = f"stop the VM (stopVirtualMachine id={machine}) and run the task again"
+            to_host = (
+                f"migrateVirtualMachineWithVolume virtualmachineid={machine} hostid=... migrateto[0].volume={row['id']} "
+                f"migrateto[0].pool={pool['id']} moves it with its VM to another host; or "
+            )
             raise ChangeRefused(
                 f"{about} while VM {row.get('vmname')} runs: one of the two pools is not on StorPool",
-                hint="stop the VM, or move it with its volumes to another host (migrateVirtualMachineWithVolume)",
+                hint=stop if source else f"{to_host}{stop}",
             )
-        if row.get("virtualmachineid") in world.with_snapshots:
+        if machine in world.with_snapshots:
             raise _has_vm_snapshots(wanted, row.get("vmname"), "moved")
+        lonely = world.lonely.get(row["id"], [])
+        if lonely:
+            names = ", ".join(f"{one['name']} ({one['id']})" for one in lonely[:20])
+            raise ChangeRefused(
+                f"{about}: its old pool alone has its snapshots {names}",
+                hint="archiveSnapshot id=... moves one to secondary storage; or delete them (cloudstack_snapshot, state: absent)",
+            )
         after["storage_pool"] = pool["name"]
         params = {"volumeid": row["id"], "storageid": pool["id"], **({"livemigrate": True} if running else {})}
         return Change("migrate", Command("migrateVolume", params, wanted.label, hints=_MIGRATE_HINTS))
 
     def _attach(self, wanted: WantedVolume, row: Mapping[str, Any] | None, after: dict[str, Any], world: World) -> Change:
-        machine = world.get("vm", wanted.owner, wanted.vm)
+        machine = world.vm(wanted)
         if row is not None and row.get("type") == ROOT:
             raise ChangeRefused(f"volume {wanted.label} is a ROOT volume; it is attached only by hand", hint="leave vm out")
         if machine["id"] in world.with_snapshots:
             raise _has_vm_snapshots(wanted, machine["name"], "attached to it")
-        if machine.get("state") not in ("Running", "Stopped"):
+        if machine.get("state") not in (RUNNING, STOPPED):
             raise ChangeRefused(f"VM {machine['name']} is {machine.get('state')}; nothing can be attached to it now", hint=_LATER)
         after.update(vm=machine["name"], device_id=wanted.device_id, state=READY)
         params: dict[str, Any] = {"id": row and row["id"], "virtualmachineid": machine["id"]}
@@ -576,7 +737,7 @@ class CloudVolumes:
     def _proof(
         self, wanted: WantedVolume, after: dict[str, Any], notes: dict[str, Any], warnings: list[str], world: World
     ) -> list[JointWait]:
-        """Return the comparison of both systems that follows the writes; what differs then is an error, or a warning.
+        """Return the look at both systems that follows the writes: what is not as declared then is an error, or a warning.
 
         It also completes ``after`` and ``notes`` with what is there now.
         """
@@ -584,20 +745,20 @@ class CloudVolumes:
             return []
 
         def missing(now: World) -> str | None:
-            row = next((one for one in now.volumes[wanted.owner] if one["id"] == after["id"]), None)
-            if row is None:
-                return f"volume {wanted.label} is not listed"
-            after.update(self._shown(row, now))
-            notes.update(storpool=_on_storpool(row, now), differences=list(compared(row, now, _offering_of(row, now))))
-            if not notes["differences"]:
-                return None
-            text = f"volume {wanted.label} is not the same in CloudStack and on StorPool: {_told(notes['differences'])}"
-            if wanted.verify == "strict":
+            again = self.plan(wanted, now)
+            if again.before is not None:
+                after.update(again.before, snapshot_id=again.before["snapshot_id"] or after["snapshot_id"])
+                notes.update(again.notes)
+            text = again.refused.message if again.refused else None
+            if again.changes:
+                words = ", ".join(change.action for change in again.changes)
+                text = f"volume {wanted.label} is not as this task left it, somebody else changes it: it takes {words} again"
+            if text is None or wanted.verify == "strict":
                 return text
-            warnings.append(f"{text}; {_way_out(notes['differences'])}")
+            warnings.append(text)
             return None
 
-        return [JointWait(world.look, missing, _PROOF, "repair: true mends what CloudStack can mend")]
+        return [JointWait(world.look, missing, _PROOF, "run the task again; repair: true mends what CloudStack can mend")]
 
     # absent
 
@@ -626,7 +787,22 @@ class CloudVolumes:
                 )  # fmt: skip
             changes.append(self._detach(wanted, row, {}, world))
         changes.append(Change("delete", Command("deleteVolume", {"id": row["id"]}, wanted.label)))
-        return Plan(wanted.label, shown, None, changes)
+        warnings: list[str] = []
+        waits = [] if wanted.verify == "off" or not on_storpool(row) else [self._proof_of_deletion(wanted, row, warnings, world)]
+        return Plan(wanted.label, shown, None, changes, warnings=warnings, waits=waits)
+
+    @staticmethod
+    def _proof_of_deletion(wanted: WantedVolume, row: Mapping[str, Any], warnings: list[str], world: World) -> JointWait:
+        def missing(there: Mapping[str, Any]) -> str | None:
+            text = f"volume {wanted.label} is still on StorPool ({storpool_address(row['path'])})"
+            if named(there, storpool_address(row["path"])) is None:
+                return None
+            if wanted.verify == "strict":
+                return text
+            warnings.append(text)
+            return None
+
+        return JointWait(world.look_for_deleted, missing, _PROOF, "CloudStack has it no more; delete it there (storpool_volume)")
 
     # -- after
 
@@ -642,57 +818,7 @@ class CloudVolumes:
 _LATER = "wait until CloudStack is done with it and run the task again"
 
 
-def compared(row: Mapping[str, Any], world: World, offering: Mapping[str, Any] | None) -> Iterator[dict[str, Any]]:
-    """Yield what CloudStack and StorPool say differently of a volume: the field, both values, and whether ``repair`` can mend it.
-
-    Sections 5.1, 5.3 and 5.7. The tag ``uuid`` is the StorPool address instead of CloudStack's id once 4.21 has attached a volume;
-    ``cvm`` is there only while the VM runs.
-    """
-    address = storpool_address(row.get("path"))
-    if address is None or not str(row["path"]).startswith(_ON_STORPOOL):
-        return
-    there = named(world.storpool, address)
-    if there is None:
-        yield _difference("existence", row["state"], "does not exist")
-        return
-    expected = row["size"] + (LUKS_HEADER if row.get("encryptformat") == "LUKS" else 0)
-    if there["size"] != expected:
-        # A volume that is larger on StorPool may hold data there: making it smaller is nobody's repair.
-        yield _difference("size", expected, there["size"], mend=there["size"] < expected)
-    details = (offering or {}).get("details", {})
-    tier, template = details.get(QOS_CLASS), details.get(TEMPLATE)
-    limit = row.get("maxiops") or UNLIMITED
-    if not (tier or template) and limit_from_api(there["iops"]) != limit:
-        yield _difference("max_iops", limit, limit_from_api(there["iops"]), mend=True)
-    expected = template if template and not tier else str(row.get("storageid", "")).partition(";")[0]
-    if expected and there["templateName"] != expected:
-        yield _difference("template", expected, there["templateName"])
-    tags = there["tags"]
-    if tags.get("cs") != "volume":
-        yield _difference("tag cs", "volume", tags.get("cs") or None)
-    if tags.get("uuid") not in (row["id"], address):
-        yield _difference("tag uuid", row["id"], tags.get("uuid") or None)
-    if (tags.get("qc") or None) != tier:
-        yield _difference("tag qc", tier, tags.get("qc") or None)
-    machine = row.get("virtualmachineid") or None
-    if (tags.get("cvm") or None) not in ((machine,) if row.get("vmstate") == "Running" else (machine, None)):
-        yield _difference("tag cvm", machine, tags.get("cvm") or None)
-    if machine and tags.get("disk") and tags["disk"] != str(row.get("deviceid")):
-        yield _difference("tag disk", str(row.get("deviceid")), tags["disk"])
-
-
-def _difference(name: str, cloudstack: Any, storpool: Any, mend: bool = False) -> dict[str, Any]:
-    return {"field": name, "cloudstack": cloudstack, "storpool": storpool, "mend": mend}
-
-
-def _told(differences: Sequence[Mapping[str, Any]]) -> str:
-    return ", ".join(f"{one['field']} is {one['cloudstack']} in CloudStack and {one['storpool']} on StorPool" for one in differences)
-
-
-def _way_out(differences: Sequence[Mapping[str, Any]]) -> str:
-    if all(one["mend"] for one in differences):
-        return "repair: true has CloudStack set StorPool right; verify: warn goes on without"
-    return "find out who changed it and set it right there; verify: warn goes on without"
+_Pair = tuple  # tuple[WantedVolume, Mapping[str, Any] | None]: what is declared, and the volume that is there
 
 
 def _find(wanted: WantedVolume, world: World) -> Mapping[str, Any] | None:
@@ -720,16 +846,33 @@ def _offering_of(row: Mapping[str, Any], world: World) -> Mapping[str, Any] | No
     return world.offerings.get(row.get("diskofferingid") or "") or world.offerings.get(row.get("serviceofferingid") or "")
 
 
-def _on_storpool(row: Mapping[str, Any], world: World) -> dict[str, Any] | None:
-    """Return what StorPool holds of a volume, ``None`` when it has none or was not asked."""
-    there = named(world.storpool, storpool_address(row.get("path")))
-    return there and {
-        "global_id": there["globalId"],
-        "size": there["size"],
-        "iops": limit_from_api(there["iops"]),
-        "template": there["templateName"],
-        "tags": there["tags"],
-    }
+def _declared_snapshots(wanted: WantedVolume, world: World) -> list[Mapping[str, Any]]:
+    """Return the snapshots that the declared name or id may mean."""
+    return [one for one in world.snapshots.get(wanted.owner, ()) if wanted.snapshot in (one["id"], one["name"])]
+
+
+def _snapshot(wanted: WantedVolume, world: World) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Return the snapshot that a volume is to be made from, and the volume that it was taken of (empty when that is gone).
+
+    :raises CollectionError: there is none or several, or nothing can be made from it.
+    """
+    found = one_of(_declared_snapshots(wanted, world), wanted.snapshot, "snapshot", "snapshot")
+    if found is None:
+        raise OptionError("snapshot", wanted.snapshot, "does not exist in CloudStack", item=wanted.label)
+    if found.get("state") != "BackedUp":
+        raise ChangeRefused(f"snapshot {wanted.snapshot} is {found.get('state')}, not BackedUp", hint="wait until it is done")
+    source = world.sources.get(found.get("volumeid") or "", {})
+    if source.get("encryptformat"):
+        raise ChangeRefused(
+            f"volume {wanted.label} cannot be made from snapshot {wanted.snapshot}, which is of an encrypted volume",
+            hint="CloudStack makes no volumes from encrypted snapshots; revert the volume itself (cloudstack_snapshot, state: reverted)",
+        )
+    return found, source
+
+
+def _pool(wanted: WantedVolume, zone: str | None, world: World) -> Mapping[str, Any]:
+    """Return the declared storage pool. :raises OptionError: the zone of the volume has none of that name or id, or several."""
+    return pick([one for one in world.pools if zone in (None, one.get("zoneid"))], wanted.storage_pool, "storage_pool")
 
 
 def _offering(wanted: WantedVolume, world: World) -> Mapping[str, Any]:
@@ -774,13 +917,24 @@ def _is_vm(row: Mapping[str, Any], vm: str) -> bool:
     return bool(row.get("virtualmachineid")) and vm in (row["virtualmachineid"], row.get("vmname"), row.get("vmdisplayname"))
 
 
+def _resizes(wanted: WantedVolume, row: Mapping[str, Any]) -> bool:
+    """Tell whether another size or offering is declared."""
+    other_offering = wanted.offering and wanted.offering not in (row.get("diskofferingid"), row.get("diskofferingname"))
+    return bool(wanted.size not in (None, row.get("size")) or other_offering)
+
+
 def _disturbs(wanted: WantedVolume, row: Mapping[str, Any]) -> bool:
     """Tell whether something is declared that VM snapshots may forbid."""
     other_vm = wanted.vm is not None and not _is_vm(row, wanted.vm)
     other_pool = wanted.storage_pool and wanted.storage_pool not in (row.get("storage"), row.get("storageid"))
-    other_size = wanted.size not in (None, row.get("size"))
-    other_offering = wanted.offering and wanted.offering not in (row.get("diskofferingid"), row.get("diskofferingname"))
-    return bool(other_vm or other_pool or other_size or other_offering)
+    return bool(other_vm or other_pool or _resizes(wanted, row))
+
+
+def _untold(wanted: WantedVolume, row: Mapping[str, Any], after: Mapping[str, Any], world: World) -> Iterator[str]:
+    """Yield what a running VM does not learn of a resize: one release does not tell its host (#10775, table 0.3)."""
+    if after["size"] != row["size"] and row.get("vmstate") == RUNNING and (world.version or ())[:3] == NO_WORD_OF_RESIZE:
+        machine = row.get("vmname")
+        yield f"volume {wanted.label}: CloudStack 4.20.0 does not tell VM {machine} of the new size; it sees it when it is started again"
 
 
 def _encrypted(row: Mapping[str, Any], offering: Mapping[str, Any] | None) -> bool:
