@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from ansible_collections.storpool.cloudstack.plugins.module_utils import _cloudstack
 from simulator_tests.conftest import restore
 from storpool_simulator.testing import Simulator
 from storpool_simulator.topology import BUILT_IN
@@ -23,6 +24,8 @@ TOPOLOGIES: dict[str, dict[str, Any]] = {
     # KVM clusters on two StorPool clusters of one location
     "clusters": {"clusters": 2, "hosts_per_cluster": 3},
 }
+# A job is done when it is first asked for: how it is waited for is tested elsewhere
+AT_ONCE = {"job_polls": 0}
 Clouds = Callable[..., World]
 
 
@@ -31,21 +34,24 @@ def clouds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clouds]:
     """A world as at first start; the simulator behind it is started once for the run."""
     running: dict[tuple[str, str], Simulator] = {}
 
-    def of(version: str, topology: str = "plain", zone: str = "sofia") -> World:
+    def of(version: str, topology: str = "plain", zone: str = "sofia", hosts: tuple[str, ...] = ()) -> World:
         key = (version, topology)
         if key not in running:
             place = tmp_path_factory.mktemp(f"{topology}-{version}")
             file = place / "topology.json"
             file.write_text(json.dumps({**BUILT_IN, "cloudstack": TOPOLOGIES[topology]} if topology != "plain" else BUILT_IN))
-            running[key] = Simulator(place / "state", devices="none", cloudstack=version, topology=file)
+            running[key] = Simulator(place / "state", devices="none", cloudstack=version, topology=file, assume=AT_ONCE)
             running[key].__enter__()
         else:
             restore(running[key])
-        return World(running[key], zone)
+        return World(running[key], zone, hosts)
 
+    patch = pytest.MonkeyPatch()
+    patch.setattr(_cloudstack, "POLL_FIRST", 0.01)  # what hosts convert takes a little while
     yield of
+    patch.undo()
     for sim in running.values():
-        sim.__exit__(None, None, None)
+        sim.kill()
 
 
 @pytest.fixture(scope="module", params=VERSIONS)

@@ -11,8 +11,8 @@ FILE = b"encrypted or not"
 
 
 def _encrypted_vm(world: World) -> dict:
-    vm = world.deploy(serviceofferingid=world.service_offering(encryptroot=True))
-    world.disk(vm, diskofferingid=world.disk_offering(encrypt=True))
+    vm = world.deploy(serviceofferingid=world.service_offering(encrypt=True))
+    world.disk(vm, offering=world.disk_offering(encrypt=True))
     for disk in world.volumes(vm):
         assert world.read(disk, 4) == b"LUKS" and disk["encryptformat"] == "LUKS"
         world.same(disk)
@@ -42,14 +42,14 @@ def test_03_revert_vm_snapshots(world: World) -> None:
     world.stop(vm)
     for disk in world.volumes(vm):
         world.write(disk, bytes(len(FILE)), BEHIND_THE_HEADER)
-    world.job("revertToVMSnapshot", vmsnapshotid=group["id"])
+    world.revert_group(group)
     world.start(vm)
     assert _content(world, vm) == [FILE, FILE]
 
 
 def test_04_delete_vm_snapshots(world: World) -> None:
     group = world.group(_encrypted_vm(world))
-    world.job("deleteVMSnapshot", vmsnapshotid=group["id"])
+    world.drop_group(group)
     assert not world.tagged(group["id"])
 
 
@@ -80,7 +80,7 @@ def test_07_revert_volume_snapshot(world: World) -> None:
     disk = world.root(vm)
     snapshot = world.snapshot(disk)
     world.write(disk, bytes(len(FILE)), BEHIND_THE_HEADER)
-    world.job("revertSnapshot", id=snapshot["id"])
+    world.revert(snapshot)
     world.start(vm)
     assert _content(world, vm) == [FILE, FILE]
 
@@ -91,13 +91,13 @@ def test_08_delete_volume_snapshot(world: World) -> None:
     world.stop(vm)
     snapshot = world.snapshot(world.root(vm))
     path = world.snapshot_path(snapshot)
-    world.job("deleteSnapshot", id=snapshot["id"])
+    world.drop_snapshot(snapshot)
     assert world.sp(path, "Snapshot") is None
 
 
 def test_09_live_migrate_volume(world: World) -> None:
     pool, vm = world.second_pool(), _encrypted_vm(world)
     for disk in world.volumes(vm):
-        moved = world.job("migrateVolume", volumeid=disk["id"], storageid=pool, livemigrate=True)["volume"]
+        moved = world.move(disk, pool)
         assert moved["path"] == disk["path"] and world.there(moved)["templateName"] == "hybrid"
     assert _content(world, vm) == [FILE, FILE]

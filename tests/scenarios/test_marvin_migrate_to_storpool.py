@@ -22,18 +22,24 @@ def _nfs(world: World) -> tuple[str, str, str]:
     if not known:
         wanted = {"name": "nfs-primary", "zoneid": world.zone_id, "scope": "zone", "hypervisor": "KVM", "tags": "nfs"}
         known = [world.ok("createStoragePool", **wanted, url="nfs://192.0.2.9/export/primary")["storagepool"]]
-    return known[0]["id"], world.service_offering(tags="nfs"), world.disk_offering(tags="nfs")
+    return known[0]["id"], world.service_offering(storage_tags=["nfs"]), world.disk_offering(storage_tags=["nfs"])
 
 
 def _file(world: World, disk: dict) -> Path:
     return world.sim.state_dir / "primary" / disk["storageid"] / disk["path"]
 
 
+def _read(path: Path, length: int = len(FILE)) -> bytes:
+    """The beginning: the whole file is a gibibyte of holes."""
+    with open(path, "rb") as file:
+        return file.read(length)
+
+
 def _vm_on_nfs(world: World, disks: int = 0) -> dict:
     _unused, service, offering = _nfs(world)
     vm = world.deploy(serviceofferingid=service)
     for _number in range(disks):
-        world.disk(vm, diskofferingid=offering)
+        world.disk(vm, offering=offering)
     for disk in world.volumes(vm):
         with open(_file(world, disk), "r+b") as file:
             file.write(FILE)
@@ -51,7 +57,7 @@ def _live(world: World, vm: dict, disks: list[dict], host: str | None = None) ->
 
 def _offline(world: World, disk: dict) -> dict:
     pool = world.named("listStoragePools", "storagepool", world.pool)
-    return world.job("migrateVolume", volumeid=disk["id"], storageid=pool)["volume"]
+    return world.move(disk, pool)
 
 
 def _on_storpool(world: World, vm: dict) -> None:
@@ -79,7 +85,7 @@ def test_2_migrate_volume_from_nfs_to_storpool(world: World) -> None:
 def test_3_migrate_volume_from_nfs_to_storpool_with_data(world: World) -> None:
     vm = _vm_on_nfs(world, 1)
     disk = world.detach(world.volumes(vm)[1])
-    content = _file(world, disk).read_bytes()[: 1 << 20]
+    content = _read(_file(world, disk), 1 << 20)
     moved = world.attach(_offline(world, disk), vm)
     assert world.read(moved, 1 << 20) == content and world.clients(moved) == [world.client_of(vm)]
 
@@ -126,8 +132,8 @@ def test_migration_from_nfs_05_back_again(world: World) -> None:
     pool, _service, _offering = _nfs(world)
     disk = world.detached()
     world.write(disk, FILE)
-    moved = world.job("migrateVolume", volumeid=disk["id"], storageid=pool)["volume"]
-    assert _file(world, moved).read_bytes()[: len(FILE)] == FILE and world.sp(disk) is None
+    moved = world.move(disk, pool)
+    assert _read(_file(world, moved)) == FILE and world.sp(disk) is None
 
 
 # migrate_vm_with_volumes
@@ -144,7 +150,7 @@ def test_migrate_vm_with_volumes_02_some_live(world: World) -> None:
     root, disk = world.volumes(vm)
     _live(world, vm, [root])
     assert [one["storage"] for one in world.volumes(vm)] == [world.pool, "nfs-primary"]
-    assert _file(world, world.volume(disk["id"])).read_bytes()[: len(FILE)] == FILE
+    assert _read(_file(world, world.volume(disk["id"]))) == FILE
 
 
 def test_migrate_vm_with_volumes_03_offline(world: World) -> None:

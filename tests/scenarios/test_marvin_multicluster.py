@@ -38,7 +38,7 @@ def _there(world: World, disk: dict) -> dict:
 
 
 def _limited(world: World) -> str:
-    return world.disk_offering(customizediops=True)
+    return world.disk_offering(custom_iops=True)
 
 
 # multicluster_bypass_secondary_storage: 01 to 09 as TestStorPoolVolumes
@@ -47,13 +47,13 @@ def _limited(world: World) -> str:
 def test_10_bypassed_template_of_a_snapshot_on_secondary(world: World) -> None:
     snapshot = world.snapshot(world.root(_vm(world)))
     world.bypass(True)
-    assert world.tagged(world.template(snapshotid=snapshot["id"])["id"])
+    assert world.tagged(world.template(snapshot=snapshot["id"])["id"])
 
 
 def test_11_volume_from_primary_only_snapshot(world: World) -> None:
     world.bypass(True)
     disk = world.root(_vm(world))
-    volume = world.job("createVolume", snapshotid=world.snapshot(disk)["id"], name=world.name("copy"))["volume"]
+    volume = world.copy_of(world.snapshot(disk))
     assert world.digest(volume) == world.digest(disk)
 
 
@@ -69,7 +69,7 @@ def test_13_volume_from_snapshot_on_secondary_alone(world: World) -> None:
     disk = world.root(_vm(world))
     snapshot = world.snapshot(disk)
     assert world.sim.post(f"SnapshotDelete/{gid(world.snapshot_path(snapshot))}")[0] == 200
-    volume = world.job("createVolume", snapshotid=snapshot["id"], name=world.name("back"))["volume"]
+    volume = world.copy_of(snapshot)
     assert world.digest(volume) == world.digest(disk)
 
 
@@ -77,21 +77,21 @@ def test_13_volume_from_snapshot_on_secondary_alone(world: World) -> None:
 
 
 def test_max_iops_01_resize_attached_volume(world: World) -> None:
-    disk = world.disk(_vm(world), diskofferingid=_limited(world), miniops=10, maxiops=1000)
+    disk = world.disk(_vm(world), offering=_limited(world), max_iops=1000)
     assert _there(world, disk)["iops"] == 1000
-    world.resize(disk, 2, miniops=10, maxiops=2000)
+    world.resize(disk, 2, max_iops=2000)
     assert _there(world, disk)["iops"] == 2000
 
 
 def test_max_iops_02_resize_detached_volume(world: World) -> None:
-    disk = world.detached(diskofferingid=_limited(world), miniops=10, maxiops=1000)
-    world.resize(disk, 2, miniops=10, maxiops=3000)
+    disk = world.detached(offering=_limited(world), max_iops=1000)
+    world.resize(disk, 2, max_iops=3000)
     assert _there(world, disk)["iops"] == 3000
 
 
 def test_max_iops_03_resize_root_volume(world: World) -> None:
     """From 4.21 on a ROOT volume from a template has no limit before such a change (plugin sheet 0.3)."""
-    disk = world.root(_vm(world, serviceofferingid=world.service_offering(miniops=10, maxiops=700)))
+    disk = world.root(_vm(world, serviceofferingid=world.service_offering(max_iops=700)))
     assert _there(world, disk)["iops"] == (700 if world.version < "4.21" else "-")
     world.resize(disk, 2)
     assert _there(world, disk)["iops"] == 700
@@ -99,10 +99,10 @@ def test_max_iops_03_resize_root_volume(world: World) -> None:
 
 def test_max_iops_04_after_revert(world: World) -> None:
     vm = _vm(world)
-    disk = world.disk(vm, diskofferingid=_limited(world), miniops=10, maxiops=900)
+    disk = world.disk(vm, offering=_limited(world), max_iops=900)
     snapshot = world.snapshot(disk)
     world.stop(vm)
-    world.job("revertSnapshot", id=snapshot["id"])
+    world.revert(snapshot)
     assert _there(world, disk)["iops"] == 900
 
 
@@ -110,19 +110,19 @@ def test_max_iops_04_after_revert(world: World) -> None:
 @pytest.mark.parametrize("what", ["plain", "new-disk", "snapshots", "resized", "restored"])
 def test_max_iops_05_to_14_after_live_migration(world: World, target: tuple[str, ...], what: str) -> None:
     vm = _vm(world)
-    disk = world.disk(vm, diskofferingid=_limited(world), miniops=10, maxiops=800)
+    disk = world.disk(vm, offering=_limited(world), max_iops=800)
     expected = 800
     if what == "new-disk":
         world.disk(vm)
     elif what == "snapshots":
         world.snapshot(disk)
     elif what == "resized":
-        world.resize(disk, 2, miniops=10, maxiops=850)
+        world.resize(disk, 2, max_iops=850)
         expected = 850
     elif what == "restored":
         snapshot = world.snapshot(disk)
         world.stop(vm)
-        world.job("revertSnapshot", id=snapshot["id"])
+        world.revert(snapshot)
         world.job("startVirtualMachine", id=vm["id"], hostid=_host(world, LOCAL[0]))
     world.migrate(vm, _host(world, target[1]))
     assert _there(world, disk)["iops"] == expected
@@ -185,7 +185,7 @@ def test_on_cluster_resize(world: World, hosts: tuple[str, ...]) -> None:
     disk = world.disk(vm)
     world.resize(disk, 2)
     assert _there(world, disk)["size"] == 2 * GIB
-    world.resize(world.detach(disk), 1, shrinkok=True)
+    world.resize(world.detach(disk), 1, allow_shrink=True)
     assert _there(world, disk)["size"] == GIB
 
 
@@ -193,11 +193,11 @@ def test_on_cluster_resize(world: World, hosts: tuple[str, ...]) -> None:
 def test_on_cluster_snapshot_volume_and_template(world: World, hosts: tuple[str, ...]) -> None:
     disk = world.root(_vm(world, hosts))
     snapshot = world.snapshot(disk)
-    volume = world.job("createVolume", snapshotid=snapshot["id"], name=world.name("copy"))["volume"]
+    volume = world.copy_of(snapshot)
     assert _read(world, volume) == _read(world, disk)
-    template = world.template(snapshotid=snapshot["id"])
+    template = world.template(snapshot=snapshot["id"])
     assert _read(world, world.root(_vm(world, hosts, templateid=template["id"]))) == _read(world, disk)
-    world.job("deleteSnapshot", id=snapshot["id"])
+    world.drop_snapshot(snapshot)
 
 
 @pytest.mark.parametrize("hosts", [LOCAL, REMOTE], ids=["local", "remote"])
@@ -210,9 +210,9 @@ def test_on_cluster_vm_snapshot(world: World, hosts: tuple[str, ...]) -> None:
     group = world.group(vm)
     world.sim.write(gid(disk), bytes(len(CONTENT)), 0, cluster)
     world.stop(vm)
-    world.job("revertToVMSnapshot", vmsnapshotid=group["id"])
+    world.revert_group(group)
     assert _read(world, disk) == CONTENT
-    world.job("deleteVMSnapshot", vmsnapshotid=group["id"])
+    world.drop_group(group)
 
 
 def test_14_vm_on_second_cluster_with_a_template_cached_in_the_first(world: World) -> None:
@@ -226,45 +226,42 @@ def test_14_vm_on_second_cluster_with_a_template_cached_in_the_first(world: Worl
 
 
 def _fresh_pool(world: World) -> tuple[str, str]:
-    """A pool on a StorPool template of its own, and offerings that lead there."""
+    """A pool on a StorPool template of its own, and the name of both; offerings lead there by it."""
     template = world.name("tier").replace("-", "_")
     row = {"name": template, "replication": 2, "placeAll": "ssd", "placeTail": "ssd"}
     assert world.sim.post("VolumeTemplateCreate", row)[0] == 200
-    address = world.sim.clusters["sofia-a"]["url"].removeprefix("http://")
-    url = f"SP_API_HTTP={address};SP_AUTH_TOKEN={world.sim.token};SP_TEMPLATE={template}"
-    wanted = {"name": template, "zoneid": world.zone_id, "provider": "StorPool", "scope": "zone", "hypervisor": "KVM", "url": url}
-    return world.ok("createStoragePool", **wanted, capacitybytes=1 << 40)["storagepool"]["id"], template
+    return world.new_pool(template, template), template
 
 
 def test_primary_storage_01_vm_on_a_new_pool(world: World) -> None:
     pool, template = _fresh_pool(world)
-    vm = _vm(world, serviceofferingid=world.service_offering(tags=template))
+    vm = _vm(world, serviceofferingid=world.service_offering(storage_tags=[template]))
     assert world.root(vm)["storageid"] == pool and _there(world, world.root(vm))["templateName"] == template
 
 
 def test_primary_storage_02_volume_on_a_new_pool(world: World) -> None:
     pool, template = _fresh_pool(world)
-    disk = world.disk(_vm(world), diskofferingid=world.disk_offering(tags=template))
+    disk = world.disk(_vm(world), offering=world.disk_offering(storage_tags=[template]))
     assert disk["storageid"] == pool and _there(world, disk)["templateName"] == template
 
 
 def test_primary_storage_03_delete_pool_with_snapshots(world: World) -> None:
     pool, template = _fresh_pool(world)
-    disk = world.detached(diskofferingid=world.disk_offering(tags=template))
+    disk = world.detached(offering=world.disk_offering(storage_tags=[template]))
     snapshot = world.snapshot(disk)
-    world.ok("deleteVolume", id=disk["id"])
+    world.drop(disk)
     world.job("enableStorageMaintenance", id=pool)
     assert "contains one or more snapshots" in world.refused("deleteStoragePool", id=pool)
     world.job("cancelStorageMaintenance", id=pool)
-    world.job("deleteSnapshot", id=snapshot["id"])
+    world.drop_snapshot(snapshot)
     world.job("enableStorageMaintenance", id=pool)
     assert world.ok("deleteStoragePool", id=pool) == {"success": True}
 
 
 def test_primary_storage_04_delete_pool_with_templates(world: World) -> None:
     pool, template = _fresh_pool(world)
-    disk = world.detached(diskofferingid=world.disk_offering(tags=template))
-    world.template(volumeid=disk["id"])
-    world.ok("deleteVolume", id=disk["id"])
+    disk = world.detached(offering=world.disk_offering(storage_tags=[template]))
+    world.template(volume=disk["id"])
+    world.drop(disk)
     world.job("enableStorageMaintenance", id=pool)
     assert "template snapshots" in world.refused("deleteStoragePool", id=pool)

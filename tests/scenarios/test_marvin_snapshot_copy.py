@@ -28,7 +28,12 @@ def _far(world: World) -> str:
 
 def _in_both(world: World) -> dict:
     """Straight to two zones."""
-    return world.snapshot(world.root(world.deploy()), zoneids=_far(world), usestoragereplication=True)
+    return world.snapshot(world.root(world.deploy()), zones=[FAR])
+
+
+def _copy(world: World, snapshot: dict) -> None:
+    entry = world.declare("snapshot", id=snapshot["id"], volume=snapshot["volumeid"], zones=[FAR])
+    assert entry["actions"] == [f"copy to {FAR} by StorPool"]
 
 
 def _zones(world: World, snapshot: dict) -> set[str]:
@@ -48,35 +53,34 @@ def test_01_take_snapshot_multi_zone(world: World) -> None:
 
 def test_02_copy_snapshot_multi_pools(world: World) -> None:
     snapshot = world.snapshot(world.root(world.deploy()))
-    params = {"destzoneids": _far(world), "sourcezoneid": world.zone_id, "usestoragereplication": True}
-    world.job("copySnapshot", id=snapshot["id"], **params)
+    _copy(world, snapshot)
     assert _zones(world, snapshot) == {"sofia", FAR}
 
 
 def test_03_take_snapshot_multi_pools_delete_single_zone(world: World) -> None:
     snapshot = _in_both(world)
     _wait(world)
-    world.job("deleteSnapshot", id=snapshot["id"], zoneid=world.zone_id)
+    world.drop_snapshot(snapshot, zones=[world.zone])
     assert _zones(world, snapshot) == {FAR}
 
 
 def test_04_copy_snapshot_multi_zone_delete_all(world: World) -> None:
     snapshot = world.snapshot(world.root(world.deploy()))
-    world.job("copySnapshot", id=snapshot["id"], destzoneids=_far(world), usestoragereplication=True)
+    _copy(world, snapshot)
     assert "was exported to another cluster" in world.failed("deleteSnapshot", id=snapshot["id"])
     _wait(world)
-    world.job("deleteSnapshot", id=snapshot["id"])
+    world.drop_snapshot(snapshot)
     assert "snapshot" not in world.ok("listSnapshots", id=snapshot["id"])
 
 
 def test_05_take_snapshot_multi_zone_create_volume_additional_zone(world: World) -> None:
     snapshot = _in_both(world)
-    volume = world.job("createVolume", snapshotid=snapshot["id"], name=world.name("far"), zoneid=_far(world))["volume"]
+    volume = world.copy_of(snapshot, zone=FAR)
     assert volume["zonename"] == FAR and world.sim.content("~" + volume["path"].rpartition("/")[2], CLUSTERS[FAR])["stored"] > 0
 
 
 def test_06_take_snapshot_multi_zone_create_template_additional_zone(world: World) -> None:
-    template = world.template(snapshotid=_in_both(world)["id"], zoneid=_far(world))
+    template = world.template(snapshot=_in_both(world)["id"], zone=FAR)
     assert template["zonename"] == FAR
 
 
@@ -87,6 +91,6 @@ def test_07_take_snapshot_multi_zone_deploy_vm_additional_zone(world: World) -> 
 
 def test_08_take_snapshot_multi_zone_create_volume_additional_zone_deploy_vm(world: World) -> None:
     snapshot = _in_both(world)
-    volume = world.job("createVolume", snapshotid=snapshot["id"], name=world.name("far"), zoneid=_far(world))["volume"]
+    volume = world.copy_of(snapshot, zone=FAR)
     vm = world.deploy(zoneid=_far(world), volumeid=volume["id"])
     assert vm["zonename"] == FAR and vm["state"] == "Running"

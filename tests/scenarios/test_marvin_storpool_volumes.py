@@ -28,7 +28,7 @@ def test_01_snapshot_to_template(world: World) -> None:
     disk = world.root(world.deploy())
     snapshot = world.snapshot(disk)
     world.there(world.snapshot_path(snapshot), "Snapshot")
-    template = world.template(snapshotid=snapshot["id"])
+    template = world.template(snapshot=snapshot["id"])
     vm = _from_template(world, template)
     assert world.digest(world.root(vm)) == world.digest(disk)
 
@@ -38,7 +38,7 @@ def test_02_snapshot_to_template_bypass_secondary(world: World) -> None:
     disk = world.root(world.deploy())
     snapshot = world.snapshot(disk)
     world.there(world.snapshot_path(snapshot), "Snapshot")
-    template = world.template(snapshotid=snapshot["id"])
+    template = world.template(snapshot=snapshot["id"])
     assert world.tagged(template["id"]), "the template exists on StorPool too"
     assert world.digest(world.root(_from_template(world, template))) == world.digest(disk)
 
@@ -61,9 +61,9 @@ def test_04_snapshot_volume_bypass_secondary(world: World) -> None:
 def test_05_delete_template_bypassed_secondary(world: World) -> None:
     """Nothing deletes the base snapshot of such a template: it stays as an orphan (plugin sheet 4.6)."""
     world.bypass(True)
-    template = world.template(snapshotid=world.snapshot(world.root(world.deploy()))["id"])
+    template = world.template(snapshot=world.snapshot(world.root(world.deploy()))["id"])
     (base,) = world.tagged(template["id"])
-    world.job("deleteTemplate", id=template["id"])
+    world.drop_template(template)
     assert world.sp(base["globalId"], "Snapshot") is not None
     assert "template" not in world.ok("listTemplates", templatefilter="all", id=template["id"])
 
@@ -72,7 +72,7 @@ def test_06_template_from_snapshot(world: World) -> None:
     """The snapshot was made with a backup, the template with bypass: StorPool is used all the same."""
     snapshot = world.snapshot(world.root(world.deploy()))
     world.bypass(True)
-    template = world.template(snapshotid=snapshot["id"])
+    template = world.template(snapshot=snapshot["id"])
     assert world.tagged(template["id"])
     _from_template(world, template)
 
@@ -92,17 +92,17 @@ def _snapshot_of_deleted_volume(world: World, bypass: bool) -> None:
     disk = world.detached()
     snapshot = world.snapshot(disk)
     path = world.snapshot_path(snapshot)
-    template = world.template(snapshotid=snapshot["id"])
-    world.ok("deleteVolume", id=disk["id"])
+    template = world.template(snapshot=snapshot["id"])
+    world.drop(disk)
     assert world.sp(disk) is None
-    world.job("deleteSnapshot", id=snapshot["id"])
+    world.drop_snapshot(snapshot)
     assert world.sp(path, "Snapshot") is None and "snapshot" not in world.ok("listSnapshots", id=snapshot["id"])
-    world.job("deleteTemplate", id=template["id"])
+    world.drop_template(template)
 
 
 def test_09_vm_from_bypassed_template(world: World) -> None:
     world.bypass(True)
-    template = world.template(snapshotid=world.snapshot(world.root(world.deploy()))["id"])
+    template = world.template(snapshot=world.snapshot(world.root(world.deploy()))["id"])
     world.bypass(False)
     _from_template(world, template)
 
@@ -121,7 +121,7 @@ def test_11_revert_vm_snapshots(world: World) -> None:
     group = world.group(vm)
     world.write(disk, bytes(len(CONTENT)))
     world.stop(vm)
-    world.job("revertToVMSnapshot", vmsnapshotid=group["id"])
+    world.revert_group(group)
     world.start(vm)
     assert world.read(disk, len(CONTENT)) == CONTENT
 
@@ -129,7 +129,7 @@ def test_11_revert_vm_snapshots(world: World) -> None:
 def test_12_delete_vm_snapshots(world: World) -> None:
     vm = world.deploy()
     group = world.group(vm)
-    world.job("deleteVMSnapshot", vmsnapshotid=group["id"])
+    world.drop_group(group)
     assert "vmSnapshot" not in world.ok("listVMSnapshot", virtualmachineid=vm["id"]) and not world.tagged(group["id"])
 
 
@@ -158,7 +158,7 @@ def test_16_resize_attached_volume_on_working_vm(world: World) -> None:
     disk = world.disk(world.deploy())
     world.resize(disk, 3)
     assert world.same(disk)["size"] == 3 * GIB
-    world.resize(disk, 1, shrinkok=True)
+    world.resize(disk, 1, allow_shrink=True)
     assert world.same(disk)["size"] == GIB
 
 
@@ -177,7 +177,7 @@ def test_18_resize_attached_volume(world: World) -> None:
     disk = world.disk(world.stopped())
     world.resize(disk, 2)
     assert world.same(disk)["size"] == 2 * GIB
-    world.resize(disk, 1, shrinkok=True)
+    world.resize(disk, 1, allow_shrink=True)
     world.same(disk)
 
 
@@ -186,14 +186,14 @@ def test_19_resize_detached_volume(world: World) -> None:
     world.resize(disk, 2)
     assert world.same(disk)["size"] == 2 * GIB
     assert "would shrink the volume" in world.failed("resizeVolume", id=disk["id"], size=1)
-    world.resize(disk, 1, shrinkok=True)
+    world.resize(disk, 1, allow_shrink=True)
     world.same(disk)
 
 
 def test_20_snapshot_to_volume(world: World) -> None:
     disk = world.disk(world.deploy())
     world.write(disk, CONTENT)
-    volume = world.job("createVolume", snapshotid=world.snapshot(disk)["id"], name=world.name("copy"))["volume"]
+    volume = world.copy_of(world.snapshot(disk))
     assert world.read(volume, len(CONTENT)) == CONTENT and world.there(volume)["size"] == disk["size"]
 
 
@@ -209,7 +209,7 @@ def test_22_snapshot_root_disk(world: World) -> None:
 
 def test_23_volume_to_template(world: World) -> None:
     vm = world.stopped()
-    template = world.template(volumeid=world.root(vm)["id"])
+    template = world.template(volume=world.root(vm)["id"])
     assert world.tagged(template["id"])
     assert world.digest(world.root(_from_template(world, template))) == world.digest(world.root(vm))
 
@@ -224,19 +224,19 @@ def test_24_migrate_vm_to_another_storage(world: World) -> None:
 
 def test_25_migrate_volume_to_another_storage(world: World) -> None:
     pool, disk = world.second_pool(), world.detached()
-    moved = world.job("migrateVolume", volumeid=disk["id"], storageid=pool)["volume"]
+    moved = world.move(disk, pool)
     assert moved["storageid"] == pool and world.there(moved)["templateName"] == "hybrid" and world.sp(disk) is None
 
 
 def test_26_create_vm_on_another_storpool_storage(world: World) -> None:
     pool = world.second_pool()
-    vm = world.deploy(serviceofferingid=world.service_offering(tags="storpool-hybrid"))
+    vm = world.deploy(serviceofferingid=world.service_offering(storage_tags=["storpool-hybrid"]))
     assert world.root(vm)["storageid"] == pool and world.there(world.root(vm))["templateName"] == "hybrid"
 
 
 def test_27_snapshot_to_volume_of_root_disk(world: World) -> None:
     disk = world.root(world.deploy())
-    volume = world.job("createVolume", snapshotid=world.snapshot(disk)["id"], name=world.name("copy"))["volume"]
+    volume = world.copy_of(world.snapshot(disk))
     assert volume["type"] == "DATADISK" and world.digest(volume) == world.digest(disk)
 
 
@@ -248,7 +248,7 @@ def test_28_download_volume(world: World) -> None:
 
 def test_29_create_vm_from_template_not_on_storpool(world: World) -> None:
     """A snapshot with the template's uuid is deleted by hand, the first that StorPool lists: the base of a template made from a volume."""
-    template = world.template(volumeid=world.root(world.stopped())["id"])
+    template = world.template(volume=world.root(world.stopped())["id"])
     (base,) = world.tagged(template["id"])
     _from_template(world, template)
     assert world.sim.post(f"SnapshotDelete/~{base['globalId']}", cluster=world.cluster)[0] == 200

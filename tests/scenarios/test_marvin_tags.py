@@ -42,14 +42,14 @@ def test_04_revert_vm_snapshots_vc_policy_tag(world: World) -> None:
     vm = _tagged_vm(world)
     group = world.group(vm)
     world.stop(vm)
-    world.job("revertToVMSnapshot", vmsnapshotid=group["id"])
+    world.revert_group(group)
     assert _policies(world, vm) == {"gold"}
 
 
 def test_05_delete_vm_snapshots(world: World) -> None:
     vm = _tagged_vm(world)
     group = world.group(vm)
-    world.job("deleteVMSnapshot", vmsnapshotid=group["id"])
+    world.drop_group(group)
     assert not world.tagged(group["id"]) and _policies(world, vm) == {"gold"}
 
 
@@ -72,7 +72,7 @@ def test_08_vcpolicy_tag_to_reverted_disk(world: World) -> None:
     vm = _tagged_vm(world)
     snapshot = world.snapshot(world.root(vm))
     world.stop(vm)
-    world.job("revertSnapshot", id=snapshot["id"])
+    world.revert(snapshot)
     assert _policies(world, vm) == {"gold"}
 
 
@@ -85,7 +85,7 @@ def test_09_remove_vm_tags_on_datadisks_attached_to_destroyed_vm(world: World) -
 
 def test_10_cvm_and_disk_on_vm_deployed_with_a_data_disk(world: World) -> None:
     world.only_since("4.21")
-    vm = world.deploy(diskofferingid=world.disk_offering(disksize=1))
+    vm = world.deploy(diskofferingid=world.disk_offering(size="1G"))
     root, disk = world.volumes(vm)
     assert (world.tags(root)["cvm"], world.tags(disk)["cvm"]) == (vm["id"], vm["id"])
     assert (world.tags(root)["disk"], world.tags(disk)["disk"]) == ("0", "1")

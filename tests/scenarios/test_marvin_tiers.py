@@ -19,16 +19,14 @@ def world(request: pytest.FixtureRequest, clouds: Clouds) -> World:
 
 def _tier(world: World, qos: str | None = None, template: str | None = None, **more: object) -> str:
     """A disk offering that asks for it."""
-    offering = world.disk_offering(**more)
-    wanted = {"SP_QOSCLASS": qos, "SP_TEMPLATE": template}
-    world.details("DiskOffering", offering, **{key: value for key, value in wanted.items() if value})
-    return offering
+    wanted = {"qos_class": qos, "template": template, **more}
+    return world.disk_offering(**{key: value for key, value in wanted.items() if value})
 
 
 def _vm(world: World, offering: str) -> dict:
     """ROOT and data disk of that offering."""
     vm = world.deploy(overridediskofferingid=offering, rootdisksize=1)
-    world.disk(vm, diskofferingid=offering)
+    world.disk(vm, offering=offering)
     return vm
 
 
@@ -37,8 +35,7 @@ def _classes(world: World, vm: dict) -> set[str | None]:
 
 
 def _change(world: World, disk: dict, offering: str, **more: object) -> dict:
-    wanted = {"id": disk["id"], "diskofferingid": offering, "size": disk["size"] // GIB or 1, **more}
-    return world.job("changeOfferingForVolume", **wanted)["volume"]
+    return world.change(disk, **{"offering": offering, "size": f"{disk['size'] // GIB or 1}G", **more})
 
 
 def test_01_check_tags_on_deployed_vm_and_datadisk(world: World) -> None:
@@ -70,13 +67,13 @@ def test_05_check_templates_on_deployed_vm_and_datadisk_tier2_template(world: Wo
 
 
 def test_06_change_offering_on_detached_volume(world: World) -> None:
-    disk = world.detached(diskofferingid=_tier(world, TIER1))
+    disk = world.detached(offering=_tier(world, TIER1))
     _change(world, disk, _tier(world, TIER2))
     assert world.tags(disk)["qc"] == TIER2
 
 
 def test_07_change_template_on_detached_volume(world: World) -> None:
-    disk = world.detached(diskofferingid=_tier(world, template="hybrid"))
+    disk = world.detached(offering=_tier(world, template="hybrid"))
     _change(world, disk, _tier(world, template="hdd"))
     assert world.there(disk)["templateName"] == "hdd"
 
@@ -111,23 +108,23 @@ def test_12_shrink_data_volume(world: World, number: int) -> None:
 def _grow(world: World, number: int) -> None:
     """Marvin's own step is too small to change anything; here it is a whole GiB."""
     disk = world.volumes(_vm(world, _tier(world, TIER1)))[number]
-    _change(world, disk, _tier(world, TIER2), size=2)
+    _change(world, disk, _tier(world, TIER2), size="2G")
     assert world.there(disk)["size"] == 2 * GIB and world.tags(disk)["qc"] == TIER2
 
 
 def _shrink(world: World, number: int) -> None:
     vm = _vm(world, _tier(world, TIER1))
     disk = world.volumes(vm)[number]
-    _change(world, disk, _tier(world, TIER2), size=3)
+    _change(world, disk, _tier(world, TIER2), size="3G")
     world.stop(vm)
-    _change(world, world.volume(disk["id"]), _tier(world, TIER1), size=1, shrinkok=True)
+    _change(world, world.volume(disk["id"]), _tier(world, TIER1), size="1G", allow_shrink=True)
     assert world.there(disk)["size"] == GIB and world.tags(disk)["qc"] == TIER1
 
 
 def test_13_deploy_vm_from_volume(world: World) -> None:
     world.only_since("4.21")
     vm = world.stopped(overridediskofferingid=_tier(world, TIER1), rootdisksize=1)
-    copy = world.job("createVolume", snapshotid=world.snapshot(world.root(vm))["id"], name=world.name("copy"))["volume"]
+    copy = world.copy_of(world.snapshot(world.root(vm)))
     other = world.deploy(volumeid=copy["id"])
     assert world.root(other)["path"] == copy["path"] and world.tags(world.root(other))["cvm"] == other["id"]
 

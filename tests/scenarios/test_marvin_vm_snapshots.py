@@ -30,12 +30,12 @@ def test_02_revert_vm_snapshots(world: World) -> None:
         world.write(disk, bytes(len(FILE)))
     assert "is not allowed for running VMs" in world.failed("revertToVMSnapshot", vmsnapshotid=group["id"])
     world.stop(vm)
-    world.job("revertToVMSnapshot", vmsnapshotid=group["id"])
+    world.revert_group(group)
     world.start(vm)
     assert [world.read(disk, len(FILE)) for disk in world.volumes(vm)] == [FILE, FILE]
 
 
 def test_03_delete_vm_snapshots(world: World) -> None:
     _unused, group = _with_files(world)
-    world.job("deleteVMSnapshot", vmsnapshotid=group["id"])
+    world.drop_group(group)
     assert not world.tagged(group["id"]) and "vmSnapshot" not in world.ok("listVMSnapshot", vmsnapshotid=group["id"])

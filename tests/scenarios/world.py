@@ -1,6 +1,10 @@
 # Copyright (c) 2026, the storpool.cloudstack authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the scenarios do again and again, and how they compare both layers, as Marvin's sp_util does."""
+"""What the scenarios do again and again, and how they compare both layers, as Marvin's sp_util does.
+
+What a playbook can declare with this collection (volumes, snapshots, templates, VM snapshots, offerings, pools, settings) is declared, each
+time by three runs (declared.py); machines, their tags and what the server refuses go through CloudStack's API itself.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +14,25 @@ from typing import Any
 import pytest
 from simulator_tests import plugin_support as support
 from simulator_tests.cloudstack_support import failed_job, job, named, ok, refused
-from simulator_tests.test_cloudstack_pools import url_of
 from storpool_simulator.testing import Simulator
+
+from . import declared
 
 GIB = 1 << 30
 CLUSTERS = {"sofia": "sofia-a", "plovdiv": "plovdiv-a"}
+EVERYWHERE = "MultiCluster/"
 Row = dict[str, Any]
 
 
 class World:
-    def __init__(self, sim: Simulator, zone: str = "sofia") -> None:
+    """`hosts`: where its machines run, the first by preference; otherwise CloudStack chooses."""
+
+    def __init__(self, sim: Simulator, zone: str = "sofia", hosts: tuple[str, ...] = ()) -> None:
         self.sim = sim
         self.version: str = sim.cloudstack["version"]
         self.zone = zone
         self.zone_id = support.zone_id(sim, zone)
+        self.hosts = hosts
         self.cluster = CLUSTERS[zone]
         self.pool = "storpool-nvme" if zone == "sofia" else f"storpool-nvme-{zone}"
         self.store = "nfs-secondary" if zone == "sofia" else f"nfs-secondary-{zone}"
@@ -52,14 +61,38 @@ class World:
     def name(self, what: str) -> str:
         return f"{what}-{next(self._numbers)}"
 
+    # Tasks
+
+    def run(self, module: str, **options: Any) -> Row:
+        """The result of one run."""
+        return declared.task(self.sim, f"cloudstack_{module}", self.cluster, **options)
+
+    def declare(self, module: str, **options: Any) -> Row:
+        """The entry of the one object that the task is about."""
+        result = declared.three_runs(self.sim, f"cloudstack_{module}", self.cluster, **options)
+        (entry,) = next(value for value in result.values() if isinstance(value, list))
+        return entry
+
+    def declined(self, module: str, **options: Any) -> str:
+        """Why a task is refused, in check mode and in a real run alike, and before anything is written."""
+        self.sim.reset_calls()
+        first, second = (declared.task(self.sim, f"cloudstack_{module}", self.cluster, check=check, **options) for check in (True, False))
+        assert first.get("failed") and first["msg"] == second.get("msg"), (first, second)
+        assert self.sim.calls(summary=True)["writes"] == 0
+        return first["msg"]
+
     # Switches
 
     def bypass(self, on: bool) -> None:
         """Snapshots on StorPool alone, by what the release has for it: from 4.21 on Marvin's own switch does nothing."""
-        self.ok("updateConfiguration", name="sp.bypass.secondary.storage", value=str(on).lower())
+        self._set("sp.bypass.secondary.storage", on)
         if self.version >= "4.21" and on != self._bypassing:
-            support.configure(self.sim, "snapshot.backup.to.secondary", str(not on).lower())
+            self._set("snapshot.backup.to.secondary", not on)
+            self.sim.restart_server()
         self._bypassing = on
+
+    def _set(self, name: str, value: bool) -> None:
+        self.declare("settings", name=name, value=value)
 
     def put_back(self) -> None:
         self.sim.clear_faults()
@@ -71,21 +104,46 @@ class World:
         if self.version < version:
             pytest.skip(f"since {version}")
 
-    # Instances and volumes
+    # Machines
+
+    def _on_host(self) -> Row:
+        return {"hostid": self.host(self.hosts[0])} if self.hosts else {}
+
+    def host(self, name: str) -> str:
+        return self.named("listHosts", "host", name)
 
     def deploy(self, **more: Any) -> Row:
-        return support.deploy(self.sim, self.name("vm"), **{"zoneid": self.zone_id, **more})
+        return support.deploy(self.sim, self.name("vm"), **{"zoneid": self.zone_id, **self._on_host(), **more})
 
     def stop(self, vm: Row) -> None:
         support.stop(self.sim, vm)
 
-    def start(self, vm: Row) -> None:
-        self.job("startVirtualMachine", id=vm["id"])
+    def start(self, vm: Row, **more: Any) -> None:
+        self.job("startVirtualMachine", id=vm["id"], **{**self._on_host(), **more})
 
     def stopped(self, **more: Any) -> Row:
         vm = self.deploy(**more)
         self.stop(vm)
         return vm
+
+    def machine(self, vm: Row) -> Row:
+        return self.ok("listVirtualMachines", id=vm["id"])["virtualmachine"][0]
+
+    def other_host(self, vm: Row) -> str:
+        known = self.machine(vm)["hostname"]
+        rows = self.ok("listHosts", type="Routing", zoneid=self.zone_id)["host"]
+        return next(row["id"] for row in rows if row["name"] != known and (not self.hosts or row["name"] in self.hosts))
+
+    def migrate(self, vm: Row, host: str | None = None) -> None:
+        self.job("migrateVirtualMachine", virtualmachineid=vm["id"], hostid=host or self.other_host(vm))
+
+    def tag(self, vm: Row, value: str = "gold") -> None:
+        self.job("createTags", resourceids=vm["id"], resourcetype="UserVm", **{"tags[0].key": "vc-policy", "tags[0].value": value})
+
+    def untag(self, vm: Row) -> None:
+        self.job("deleteTags", resourceids=vm["id"], resourcetype="UserVm", **{"tags[0].key": "vc-policy"})
+
+    # Volumes
 
     def root(self, vm: Row) -> Row:
         return support.root(self.sim, vm)
@@ -96,31 +154,50 @@ class World:
     def volume(self, id: str) -> Row:
         return support.volume(self.sim, id)
 
-    def disk(self, vm: Row | None = None, **more: Any) -> Row:
-        return support.data_disk(self.sim, vm, self.name("disk"), **{"zoneid": self.zone_id, **more})
-
-    def detached(self, **more: Any) -> Row:
-        """A volume that was attached once, so it is on StorPool."""
-        disk = self.disk(self.stopped(), **more)
-        self.job("detachVolume", id=disk["id"])
+    def change(self, disk: Row, **wanted: Any) -> Row:
+        """A volume that is there, as it is to be; as CloudStack lists it afterwards."""
+        self.declare("volume", id=disk["id"], **wanted)
         return self.volume(disk["id"])
+
+    def new_volume(self, **wanted: Any) -> Row:
+        entry = self.declare("volume", **{"name": self.name("disk"), "zone": self.zone, **wanted})
+        return self.volume(entry["object"]["id"])
+
+    def disk(self, vm: Row | None = None, gib: int = 1, **wanted: Any) -> Row:
+        """A data volume; attached, so on StorPool, when there is a machine."""
+        place = {"vm": vm["id"]} if vm is not None else {}
+        return self.new_volume(**{"offering": "Custom", "size": f"{gib}G", **place, **wanted})
+
+    def detached(self, **wanted: Any) -> Row:
+        """A volume that was attached once, so it is on StorPool."""
+        return self.detach(self.disk(self.stopped(), **wanted))
 
     def attach(self, disk: Row, vm: Row) -> Row:
-        self.job("attachVolume", id=disk["id"], virtualmachineid=vm["id"])
-        return self.volume(disk["id"])
+        return self.change(disk, vm=vm["id"])
 
     def detach(self, disk: Row) -> Row:
-        self.job("detachVolume", id=disk["id"])
-        return self.volume(disk["id"])
+        return self.change(disk, vm="")
 
     def resize(self, disk: Row, gib: int, **more: Any) -> Row:
-        return self.job("resizeVolume", id=disk["id"], size=gib, **more)["volume"]
+        return self.change(disk, size=f"{gib}G", **more)
+
+    def move(self, disk: Row, pool: str) -> Row:
+        """To another pool, live or offline as it has to be."""
+        return self.change(disk, storage_pool=pool)
+
+    def copy_of(self, snapshot: Row, **wanted: Any) -> Row:
+        """A volume from a snapshot."""
+        far = {"sp_cluster": CLUSTERS[wanted["zone"]]} if "zone" in wanted else {}
+        return self.new_volume(**{"name": self.name("copy"), "snapshot": snapshot["id"], **far, **wanted})
+
+    def drop(self, disk: Row) -> None:
+        self.declare("volume", id=disk["id"], state="absent")
 
     # StorPool
 
     def sp(self, what: Any, kind: str = "Volume") -> Row | None:
-        """As StorPool has it, looked for as Marvin does: the last part of the path after "~"."""
-        return support.on_storpool(self.sim, what, kind, self.cluster)
+        """As StorPool has it, looked for as Marvin does (the last part of the path after "~"), in all clusters of the location."""
+        return support.on_storpool(self.sim, what, EVERYWHERE + kind, self.cluster)
 
     def there(self, what: Any, kind: str = "Volume") -> Row:
         row = self.sp(what, kind)
@@ -138,29 +215,39 @@ class World:
         return self.there(disk)["tags"]
 
     def clients(self, disk: Row) -> list[int]:
-        rows = self.sim.get("AttachmentsList", self.cluster)[1]["data"]
+        """On which clients it is attached, by the cluster that has it now."""
+        rows = self.sim.get("AttachmentsList", self._home(disk))[1]["data"]
         return [row["client"] for row in rows if "~" + row["globalId"] == support.gid(disk)]
 
     def client_of(self, vm: Row) -> int:
-        host = self.ok("listVirtualMachines", id=vm["id"])["virtualmachine"][0]["hostname"]
-        return self.sim.hosts()[host]["storpool"]["client"]
+        return self.sim.hosts()[self.machine(vm)["hostname"]]["storpool"]["client"]
+
+    def _home(self, what: Any) -> str:
+        """The cluster that has it: the pool's, unless a host of another one took it over."""
+        if not self.hosts:
+            return self.cluster
+        names = [name for name, known in self.sim.clusters.items() if known["location"] == self.sim.clusters[self.cluster]["location"]]
+        kinds = [f"{kind}/{support.gid(what)}" for kind in ("Volume", "Snapshot")]
+        return next(name for name in names for path in kinds if self.sim.get(path, name)[0] == 200)
 
     def write(self, disk: Row, data: bytes, offset: int = 0) -> None:
-        self.sim.write(support.gid(disk), data, offset, self.cluster)
+        self.sim.write(support.gid(disk), data, offset, self._home(disk))
 
     def read(self, disk: Row, length: int, offset: int = 0) -> bytes:
-        return self.sim.read(support.gid(disk), offset, length, self.cluster)
+        return self.sim.read(support.gid(disk), offset, length, self._home(disk))
 
     def digest(self, what: Any) -> str:
-        return support.digest(self.sim, what, self.cluster)
+        """Equal for equal size and content."""
+        return self.sim.fingerprint(support.gid(what), self._home(what))
 
     def tagged(self, uuid: str, kind: str = "SnapshotsList") -> list[Row]:
-        return support.tagged(self.sim, uuid, kind, self.cluster)
+        return support.tagged(self.sim, uuid, EVERYWHERE + kind, self.cluster)
 
     # Snapshots, templates, VM snapshots
 
-    def snapshot(self, disk: Row, **more: Any) -> Row:
-        return support.snapshot(self.sim, disk["id"], self.name("snapshot"), **more)
+    def snapshot(self, disk: Row, **wanted: Any) -> Row:
+        entry = self.declare("snapshot", volume=disk["id"], name=self.name("snapshot"), **wanted)
+        return self.ok("listSnapshots", id=entry["object"]["id"])["snapshot"][0]
 
     def snapshot_path(self, snapshot: Row) -> str:
         """Of getVolumeSnapshotDetails, as all Marvin tests look for it."""
@@ -168,48 +255,46 @@ class World:
         assert path is not None
         return path
 
-    def template(self, **source: str) -> Row:
-        wanted = {"name": self.name("template"), "displaytext": "made", "ostypeid": self.os_type, **source}
-        return self.job("createTemplate", **wanted)["template"]
+    def revert(self, snapshot: Row) -> None:
+        self.declare("snapshot", id=snapshot["id"], volume=snapshot["volumeid"], state="reverted")
 
-    def group(self, vm: Row, **more: Any) -> Row:
-        return self.job("createVMSnapshot", virtualmachineid=vm["id"], name=self.name("group"), **more)["vmsnapshot"]
+    def drop_snapshot(self, snapshot: Row, **wanted: Any) -> None:
+        self.declare("snapshot", id=snapshot["id"], state="absent", **wanted)
+
+    def template(self, **wanted: Any) -> Row:
+        """Of a snapshot or a volume."""
+        entry = self.declare("template", **{"name": self.name("template"), "zone": self.zone, "os_type": self.os_type, **wanted})
+        return self.ok("listTemplates", templatefilter="all", id=entry["object"]["id"])["template"][0]
+
+    def drop_template(self, template: Row) -> None:
+        self.declare("template", name=template["name"], state="absent")
+
+    def group(self, vm: Row) -> Row:
+        entry = self.declare("vm_snapshot", vm=vm["id"], name=self.name("group"))
+        return self.ok("listVMSnapshot", vmsnapshotid=entry["object"]["id"])["vmSnapshot"][0]
+
+    def revert_group(self, group: Row) -> None:
+        self.declare("vm_snapshot", vm=group["virtualmachineid"], name=group["displayname"], state="reverted")
+
+    def drop_group(self, group: Row) -> None:
+        self.declare("vm_snapshot", vm=group["virtualmachineid"], name=group["displayname"], state="absent")
 
     # More of everything
+
+    def new_pool(self, name: str, template: str) -> str:
+        """A pool on that StorPool template, once."""
+        address = self.sim.clusters[self.cluster]["url"].removeprefix("http://")
+        wanted = {"zone": self.zone, "template": template, "capacity": "1T", "pool_api_http": address, "pool_auth_token": self.sim.token}
+        return self.declare("storage_pool", name=name, **wanted)["object"]["id"]
 
     def second_pool(self) -> str:
         """A pool on another StorPool template, once."""
         known = self.ok("listStoragePools", name="storpool-hybrid").get("storagepool")
-        if known:
-            return known[0]["id"]
-        wanted = {"name": "storpool-hybrid", "zoneid": self.zone_id, "provider": "StorPool", "scope": "zone", "hypervisor": "KVM"}
-        url = url_of(self.sim, "hybrid", cluster=self.cluster)
-        return self.ok("createStoragePool", **wanted, url=url, capacitybytes=1 << 40)["storagepool"]["id"]
+        return known[0]["id"] if known else self.new_pool("storpool-hybrid", "hybrid")
 
-    def disk_offering(self, **more: Any) -> str:
-        name = self.name("offering")
-        wanted = {"name": name, "displaytext": name, "customized": "disksize" not in more, **more}
-        return self.ok("createDiskOffering", **wanted)["diskoffering"]["id"]
+    def disk_offering(self, **wanted: Any) -> str:
+        return self.declare("offering", name=self.name("offering"), **wanted)["object"]["id"]
 
-    def service_offering(self, **more: Any) -> str:
-        name = self.name("service")
-        wanted = {"name": name, "displaytext": name, "cpunumber": 1, "cpuspeed": 500, "memory": 512, **more}
-        return self.ok("createServiceOffering", **wanted)["serviceoffering"]["id"]
-
-    def details(self, kind: str, id: str, **wanted: str) -> None:
-        for key, value in wanted.items():
-            self.job("addResourceDetail", resourceid=id, resourcetype=kind, **{"details[0].key": key, "details[0].value": value})
-
-    def other_host(self, vm: Row, prefix: str = "") -> str:
-        host = self.ok("listVirtualMachines", id=vm["id"])["virtualmachine"][0]["hostname"]
-        rows = self.ok("listHosts", type="Routing", zoneid=self.zone_id)["host"]
-        return next(row["id"] for row in rows if row["name"] != host and row["name"].startswith(prefix))
-
-    def migrate(self, vm: Row, host: str | None = None) -> None:
-        self.job("migrateVirtualMachine", virtualmachineid=vm["id"], hostid=host or self.other_host(vm))
-
-    def tag(self, vm: Row, value: str = "gold") -> None:
-        self.job("createTags", resourceids=vm["id"], resourcetype="UserVm", **{"tags[0].key": "vc-policy", "tags[0].value": value})
-
-    def untag(self, vm: Row) -> None:
-        self.job("deleteTags", resourceids=vm["id"], resourcetype="UserVm", **{"tags[0].key": "vc-policy"})
+    def service_offering(self, **wanted: Any) -> str:
+        machine = {"type": "compute", "cpu_number": 1, "cpu_speed": 500, "memory": 512}
+        return self.declare("offering", name=self.name("service"), **machine, **wanted)["object"]["id"]

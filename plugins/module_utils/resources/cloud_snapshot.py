@@ -358,7 +358,7 @@ class CloudSnapshots:
         if volume.get("state") != READY:
             born = "attach it once; it is on StorPool only then" if volume.get("state") == "Allocated" else LATER
             raise ChangeRefused(f"{about}: it is {volume.get('state')}", hint=born)
-        if not str(volume.get("path") or "").startswith("/dev/storpool"):
+        if volume.get("storage") and storpool_address(volume.get("path")) is None:  # only root admins see where it lies
             raise ChangeRefused(
                 f"{about}: it is not on StorPool but on {volume.get('storage')}",
                 hint="move it to a StorPool pool first (cloudstack_volume, storage_pool)",
@@ -476,7 +476,8 @@ class CloudSnapshots:
             row = next((one for one in now.snapshots[wanted.owner] if one["id"] == after["id"]), None)
             if row is None:
                 return f"snapshot {wanted.label} is not listed"
-            after.update(_shown(row, now))
+            # What a caller is not told stays as planned.
+            after.update({key: value for key, value in _shown(row, now).items() if key != "backup" or value is not None})
             found = self._compared(wanted, volume, row, now)
             kept = _has_backup(row, now)
             if planned and kept is not None and kept != planned["done"]:
@@ -725,12 +726,13 @@ def _going(names: set[str], others: Sequence[WantedSnapshot], rows: Sequence[Map
 
 
 def _has_backup(row: Mapping[str, Any], world: World) -> bool | None:
-    """Tell whether a copy is on secondary storage; ``None`` when that was not asked.
+    """Tell whether a copy is on secondary storage; ``None`` when that was not asked, or not told: only root admins see the kind of a store.
 
     Up to 4.20 a snapshot that was bypassed has a row there, too, which only points at StorPool and has the size of the volume; a file has
     any other (section 1.1).
     """
-    if world.copies is None:
+    rows = world.rows(row["id"])
+    if world.copies is None or (rows and not any("datastoretype" in one for one in rows)):
         return None
     return any(one.get("physicalsize") != row.get("virtualsize") for one in world.rows(row["id"], IMAGE))
 

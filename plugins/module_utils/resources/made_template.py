@@ -179,10 +179,10 @@ class MadeTemplates:
             "isfeatured": wanted.featured, **belongs,
         }  # fmt: skip
         size = source.get("virtualsize") if kind == "snapshot" else source.get("size")
-        zone = wanted.owner.zone and source.get("zonename")
+        zone = source.get("zonename") if belongs.get("zoneid") in (None, source.get("zoneid")) else wanted.owner.zone
         after: dict[str, Any] = {
             "id": None, "name": wanted.label, "display_text": text, "ready": True, "size": size, "origin": origin, "account": None,
-            "public": wanted.public, "featured": wanted.featured, "zones": [zone or source.get("zonename")],
+            "public": wanted.public, "featured": wanted.featured, "zones": [zone],
         }  # fmt: skip
         if kind == "volume":
             base, because = True, "it is made from a volume"
