@@ -39,7 +39,8 @@ class Model:
     connection = SimpleNamespace(multi_cluster=False)
     only_reads = True  # so that names of snapshots count, which a model without a server cannot refuse later
 
-    def __init__(self, volumes, snapshots, attachments):
+    def __init__(self, volumes, snapshots, attachments, templates=TEMPLATES):
+        self.all_templates = templates
         self.by_name = {one["name"]: copy.deepcopy(one) for one in volumes}
         self.snaps = {one["name"]: copy.deepcopy(one) for one in snapshots}
         self.attached = {name: dict(clients) for name, clients in attachments.items() if clients}
@@ -62,7 +63,7 @@ class Model:
         ]
 
     def templates(self):
-        return list(TEMPLATES.values())
+        return list(self.all_templates.values())
 
     def snapshots(self):
         return list(self.snaps.values())
@@ -92,7 +93,7 @@ class Model:
         one["tags"] = {key: value for key, value in tags.items() if value}
 
     def _from_template(self, one, name):
-        template = TEMPLATES[name]
+        template = self.all_templates[name]
         one["templateName"] = name
         one.update({key: template[key] for key in ("iops", "bw", "placeAll", "placeHead", "placeTail")})
         if template["replication"] != "-":
@@ -112,8 +113,8 @@ class Model:
         template = body.get("template") or one["templateName"]
         if template:
             self._from_template(one, template)
-            if one["size"] is None and TEMPLATES[template]["size"] != "-":
-                one["size"] = TEMPLATES[template]["size"]
+            if one["size"] is None and self.all_templates[template]["size"] != "-":
+                one["size"] = self.all_templates[template]["size"]
         if "placeAll" in body and not template:
             one["placeHead"] = one["placeTail"] = ""
         self._policy(one, body)

@@ -42,12 +42,22 @@ FITTING = {
     "_http.py": ["unit/test_http.py", "unit/test_storpool_client.py", "unit/test_cloudstack_client.py", "hostile/test_tls.py"],
     "_cloudstack.py": ["unit/test_cloudstack_client.py", "unit/test_settings_plan.py", "unit/test_cloud.py"],
     "_storpool.py": ["unit/test_storpool_client.py", "unit/test_runner.py", "unit/test_volume_plan.py"],
+    "_units.py": ["unit/test_units.py", "unit/test_volume_plan.py", "properties/test_volume_properties.py"],
     "resources/volume.py": ["unit/test_volume_plan.py", "properties/test_volume_properties.py"],
     "resources/snapshot.py": ["unit/test_snapshot_plan.py", "unit/test_snapshot_retention.py", "properties/test_snapshot_properties.py"],
+    "resources/retention.py": ["unit/test_snapshot_retention.py", "properties/test_snapshot_properties.py"],
+    "resources/template.py": ["unit/test_template_plan.py", "properties/test_template_properties.py"],
     "resources/settings.py": ["unit/test_settings_plan.py", "properties/test_settings_properties.py"],
-    "resources/cloud_volume.py": ["unit/test_cloud_volume_plan.py", "unit/test_cloud_observe.py", "properties/test_cloud_properties.py"],
+    "resources/storage_pool.py": ["unit/test_storage_pool_plan.py"],
+    "resources/cached_template.py": ["unit/test_template_cache_plan.py"],
+    "resources/cloud_volume.py": ["unit/test_cloud_volume_plan.py", "unit/test_cloud_observe.py"],
+    "resources/cloud_snapshot.py": ["unit/test_cloud_snapshot_plan.py", "unit/test_cloud_observe.py"],
+    "resources/snapshot_policy.py": ["unit/test_snapshot_policy_plan.py"],
+    "resources/made_template.py": ["unit/test_made_template_plan.py"],
     "resources/vm_snapshot.py": ["unit/test_vm_snapshot_plan.py", "unit/test_cloud_observe.py", "properties/test_cloud_properties.py"],
+    "resources/offering.py": ["unit/test_offering_plan.py", "properties/test_cloud_properties.py"],
     "resources/ha.py": ["unit/test_ha_plan.py", "properties/test_ha_properties.py"],
+    "resources/ha_verdict.py": ["unit/test_ha_verdict.py", "properties/test_ha_verdict_properties.py"],
 }
 
 TURNED: dict[type, type] = {

@@ -53,9 +53,45 @@ def parse_owner(options: Mapping[str, Any]) -> Owner:
     return Owner(**given)
 
 
+MOST_CHARACTERS = 255  # of a text that CloudStack takes, where it says nothing else (BaseCmd)
+MOST_OF_A_DESCRIPTION = 4096  # where it says something else
+
+
+def short_enough(text: str | None, option: str, most: int = MOST_CHARACTERS) -> str | None:
+    """Return ``text``. :raises OptionError: it has more characters than CloudStack takes."""
+    if text and len(text) > most:
+        raise OptionError(option, text, f"has {len(text)} characters; CloudStack takes {most}")
+    return text
+
+
+def parse_text(options: Mapping[str, Any], name: str) -> str | None:
+    """Return a text option without the blanks around it. :raises OptionError: it is empty, or too long for CloudStack."""
+    value = options[name]
+    text = None if value is None else str(value).strip()
+    if text == "":
+        raise OptionError(name, value, "is empty")
+    return short_enough(text, name)
+
+
+def parse_tags(given: Sequence[Any], option: str, label: str) -> list[str]:
+    """Return CloudStack's kind of storage or host tags, sorted, each once.
+
+    :raises OptionError: one has a comma in it, or all are too long together: CloudStack takes them as one text.
+    """
+    tags = sorted({str(tag).strip() for tag in given if str(tag).strip()})
+    bad = [tag for tag in tags if "," in tag]
+    if bad:
+        raise OptionError(option, bad[0], "has a comma, which separates tags; make it two", item=label)
+    short_enough(",".join(tags), option)
+    return tags
+
+
 def parse_names(options: Mapping[str, Any]) -> dict[str, str | None]:
-    """Return ``name``, ``id`` and ``renamed_from``. :raises OptionError: neither a name nor an id is given, or a former name alone."""
-    texts = {name: options[name] and options[name].strip() for name in ("name", "id", "renamed_from")}
+    """Return ``name``, ``id`` and ``renamed_from``.
+
+    :raises OptionError: neither a name nor an id is given, a former name alone, or one is too long for CloudStack.
+    """
+    texts = {name: short_enough(options[name] and options[name].strip(), name) for name in ("name", "id", "renamed_from")}
     if not (texts["name"] or texts["id"]):
         raise OptionError("name", options["name"], "is needed (or id)")
     if texts["renamed_from"] and not texts["name"]:

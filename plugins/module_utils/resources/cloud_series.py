@@ -15,7 +15,7 @@ from .. import _storpool as sp
 from .._cloudstack import Command
 from .._errors import ChangeRefused, OptionError
 from .._plan import Change, Plan
-from ._cloud import storpool_address
+from ._cloud import short_enough, storpool_address
 from .retention import RULES, Rules, check_most, kept, parse_rules
 from .series import NamePattern
 
@@ -53,6 +53,7 @@ def parse_naming(options: Mapping[str, Any], now: float, zone: tzinfo, by_id: Co
         raise OptionError("name", text, f"has {{volume}} in it; {about_volume}")
     rules, most = parse_rules(options), options["max_deletes"]
     name = pattern and (pattern.text if state == "pruned" else pattern.render(datetime.fromtimestamp(now, zone)))
+    short_enough(name, "name")
     if rules is None and state == "pruned":
         raise OptionError("state", state, "needs at least one of " + ", ".join(f"keep_{rule}" for rule in RULES))
     if rules is not None and state not in ("present", "pruned"):

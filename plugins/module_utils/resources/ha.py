@@ -29,6 +29,7 @@ from .._errors import ChangeRefused, CollectionError, OptionError
 from .._plan import Change, JointWait, Plan, Wait
 from .._units import parse_duration, parse_whole
 from . import hosts
+from ._cloud import parse_text
 from .ha_verdict import AVAILABLE, MAINTENANCE, judge
 from .hosts import ENABLED, UP, Cluster, Host, Observation, Zone
 
@@ -136,7 +137,7 @@ class HostHas:
 
     def parse(self, options: Mapping[str, Any], now: float) -> WantedHa:
         """Return what is wanted. :raises OptionError: names the option that cannot be meant."""
-        given = {name: _text(options, name) for name in ("host", "cluster", "zone", *(f"oobm_{field}" for field in FIELDS))}
+        given = {name: parse_text(options, name) for name in ("host", "cluster", "zone", *(f"oobm_{field}" for field in FIELDS))}
         kind = next((kind for kind in ("host", "cluster", "zone") if given[kind] is not None), None)
         if kind is None:
             raise OptionError("host", None, "is needed, or cluster or zone for all KVM hosts of one")
@@ -154,7 +155,7 @@ class HostHas:
         wanted.password_always = options["update_password"] == "always"
         if wanted.password_always and wanted.password is None and wanted.state == "enabled":
             raise OptionError("update_password", "always", "needs oobm_password", item=wanted.label)
-        wanted.provider = str(_text(options, "ha_provider"))
+        wanted.provider = str(parse_text(options, "ha_provider"))
         for name in ("allow_hyperconverged", "allow_single_host_cluster", "recover", "wait"):
             setattr(wanted, name, bool(options[name]))
         wanted.wait_timeout = parse_duration(options["wait_timeout"], "wait_timeout")
@@ -572,15 +573,6 @@ def _missing(identity: str, seen: Observation) -> str | None:
 
 def _kind(wanted: WantedHa) -> str:
     return "host" if wanted.host is not None else "cluster" if wanted.cluster is not None else "zone"
-
-
-def _text(options: Mapping[str, Any], name: str) -> str | None:
-    """Return a text option. :raises OptionError: it is empty."""
-    value = options[name]
-    text = None if value is None else str(value).strip()
-    if text == "":
-        raise OptionError(name, value, "is empty")
-    return text
 
 
 HOST_HAS = HostHas()

@@ -20,7 +20,7 @@ from .._cloudstack import CloudStack, Command
 from .._errors import ChangeRefused, CollectionError, OptionError
 from .._plan import Change, JointWait, Plan, Wait
 from .._units import format_size, parse_duration
-from ._cloud import Directory, Owner, one_of, parse_owner
+from ._cloud import MOST_OF_A_DESCRIPTION, Directory, Owner, one_of, parse_owner, short_enough
 from .cached_template import OWNER_ID, is_template_object
 from .cloud_series import LATER, STOPPED
 from .cloud_snapshot import BACKED_UP, backs_up, read_settings
@@ -88,11 +88,12 @@ class MadeTemplates:
     def parse(self, options: Mapping[str, Any], now: float) -> WantedTemplate:
         """Return what is wanted of one template. :raises OptionError: names the option that cannot be meant."""
         texts = {name: options[name] and options[name].strip() for name in ("name", "snapshot", "volume", "os_type", "display_text")}
-        name = texts.pop("name")
+        name = short_enough(texts.pop("name"), "name")
         if not name:
             raise OptionError("name", options["name"], "is needed")
         if options["state"] == "present" and not (texts["snapshot"] or texts["volume"]):
             raise OptionError("snapshot", options["snapshot"], "is needed (or volume): what the template is made of", item=name)
+        short_enough(texts["display_text"], "display_text", MOST_OF_A_DESCRIPTION)
         wanted = WantedTemplate(name, options["state"], parse_owner(options), **texts)
         wanted.public, wanted.featured, wanted.verify = bool(options["public"]), bool(options["featured"]), options["verify"]
         wanted.wait = parse_duration(options["wait_timeout"], "wait_timeout")

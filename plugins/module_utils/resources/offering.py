@@ -18,7 +18,7 @@ from .._cloudstack import CloudStack, Command
 from .._errors import ChangeRefused, OptionError
 from .._plan import Change, Plan
 from .._units import format_size, parse_size, parse_template_name, parse_whole
-from ._cloud import Directory, alone, one_of, parse_names
+from ._cloud import Directory, alone, one_of, parse_names, parse_tags, short_enough
 from ._shared import quiet
 
 GIB = 1 << 30
@@ -131,12 +131,12 @@ class Offerings:
         texts = parse_names(options)
         label = texts["name"] or texts["id"]
         wanted = WantedOffering(label, options["type"], options["state"], **texts)
-        wanted.display_text = options["display_text"]
+        wanted.display_text = short_enough(options["display_text"], "display_text")
         wanted.encrypt = options["encrypt"]
         self._parse_fixed(options, wanted)
         for name in ("storage_tags", "host_tags"):
             if options[name] is not None:
-                setattr(wanted, name, _tags(options[name], name, label))
+                setattr(wanted, name, parse_tags(options[name], name, label))
         if wanted.host_tags is not None and wanted.kind == "disk":
             raise OptionError("host_tags", options["host_tags"], "is an option of compute offerings", item=label)
         self._parse_details(options, wanted)
@@ -422,14 +422,6 @@ def _listing(client: CloudStack, kind: str) -> list[dict[str, Any]]:
     how = KINDS[kind]
     # Without ``state`` only active ones are listed (4.19.3 and newer).
     return client.list(how.call("list"), how.key, unlimited=True, listall=True, state="all")
-
-
-def _tags(given: Sequence[Any], option: str, label: str) -> list[str]:
-    tags = sorted({str(tag).strip() for tag in given if str(tag).strip()})
-    bad = [tag for tag in tags if "," in tag]
-    if bad:
-        raise OptionError(option, bad[0], "has a comma, which separates tags; make it two", item=label)
-    return tags
 
 
 def _listed(text: Any) -> list[str]:

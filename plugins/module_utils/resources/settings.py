@@ -19,6 +19,7 @@ from typing import Any
 from .._cloudstack import CloudStack, Command, hide_tokens, is_id, pick, tokens_in
 from .._errors import ChangeRefused, CollectionError, OptionError
 from .._plan import Change, Plan
+from ._cloud import MOST_OF_A_DESCRIPTION
 
 _HIDDEN = "(hidden)"
 
@@ -143,6 +144,8 @@ class Settings:
             whole = isinstance(value, float) and value.is_integer()
             text = ("true" if value else "false") if isinstance(value, bool) else str(int(value) if whole else value).strip()
             text = "" if text == "null" else text  # the API's own word for clearing a setting
+            if len(text) > MOST_OF_A_DESCRIPTION:
+                raise OptionError("value", _HIDDEN, f"has {len(text)} characters; CloudStack takes {MOST_OF_A_DESCRIPTION}", item=name)
         return WantedSetting(_label(name, scope), name, scope, text, bool(options["secret"]), options["update_encrypted"])
 
     @staticmethod

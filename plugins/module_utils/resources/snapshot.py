@@ -281,7 +281,6 @@ class Snapshots:
                 )
             if seen.setdefault(volume["globalId"], member) is not member:
                 raise OptionError("volumes", member.volume, f"is the same volume as {seen[volume['globalId']].volume}")
-            _check_free(member.name, world)
             parse_volume_name(member.name)  # a new name has no "@" (VolumeSnapshotDesc)
             about = {"name": volume["name"], "tags": volume.get("tags") or {}}
             guard_cloudstack("snapshot", about, ["create"], wanted.allow_cloudstack_objects, about="volume")
@@ -293,6 +292,9 @@ class Snapshots:
             made, changed = self._bring(wanted, document, world, fresh=True)
             changes += self._of(wanted, document, made)
             after.append(changed)
+        # Last, because the real run leaves this to the server: all else is said first, as there.
+        for member in wanted.members:
+            _check_free(member.name, world)
         return Plan(wanted.label, None, self._whole(wanted, after), changes)
 
     @staticmethod

@@ -21,6 +21,7 @@ from .._options import DEFAULT_PORT, StorPoolConnection
 from .._plan import Change, Plan, Wait
 from .._storpool import StorPool
 from .._units import format_size, parse_size, parse_template_name, parse_whole
+from ._cloud import parse_tags, parse_text
 from ._shared import quiet
 
 PROVIDER = "StorPool"
@@ -124,10 +125,11 @@ class StoragePools:
 
     def parse(self, options: Mapping[str, Any], now: float) -> WantedPool:
         """Return what is wanted of one pool. :raises OptionError: names the option that cannot be meant."""
-        name, identity = _given(options, "name"), _given(options, "id")
+        name, identity = parse_text(options, "name"), parse_text(options, "id")
         if not (name or identity):
             raise OptionError("name", options["name"], "is needed (or id)")
-        wanted = WantedPool(name or identity, name, options["state"], identity, _given(options, "renamed_from"), _given(options, "zone"))
+        renamed_from, zone = parse_text(options, "renamed_from"), parse_text(options, "zone")
+        wanted = WantedPool(name or identity, name, options["state"], identity, renamed_from, zone)
         if wanted.renamed_from and not name:
             raise OptionError("renamed_from", wanted.renamed_from, "needs name, the new one")
         if options["template"] is not None:
@@ -143,10 +145,7 @@ class StoragePools:
         if options["capacity"] is not None:
             wanted.capacity = parse_size(options["capacity"], "capacity")
         if options["tags"] is not None:
-            wanted.tags = sorted({str(tag).strip() for tag in options["tags"] if str(tag).strip()})
-            bad = [tag for tag in wanted.tags if "," in tag]
-            if bad:
-                raise OptionError("tags", bad[0], "has a comma, which separates tags; make it two", item=wanted.label)
+            wanted.tags = parse_tags(options["tags"], "tags", wanted.label)
         wanted.maintenance_first, wanted.forced = bool(options["maintenance_first"]), bool(options["forced"])
         return wanted
 
@@ -481,14 +480,6 @@ def parse_address(value: str) -> str:
     if not port:
         raise OptionError("pool_api_http", value, "is not the address of a StorPool API, as in 10.0.0.1:81")
     return f"{match.group(1)}:{port}"
-
-
-def _given(options: Mapping[str, Any], name: str) -> str | None:
-    """Return a text option. :raises OptionError: it is empty."""
-    value = options[name]
-    if value is not None and not value.strip():
-        raise OptionError(name, value, "is empty")
-    return value and value.strip()
 
 
 def _tags(pool: Mapping[str, Any]) -> list[str]:

@@ -19,7 +19,7 @@ from typing import Any, Callable
 from .._cloudstack import CloudStack, Command
 from .._errors import ChangeRefused, CollectionError, OptionError
 from .._plan import Change, JointWait, Plan
-from ._cloud import Directory, Owner, asked_or_all, one_of, parse_owner, settled, storpool_address, settled_vms, storpool_address
+from ._cloud import Directory, Owner, asked_or_all, one_of, parse_owner, settled, settled_vms, short_enough, storpool_address
 from ._shared import quiet
 from .cloud_series import (
     KEEPING,
@@ -105,7 +105,8 @@ class VmSnapshots:
         naming = parse_naming(options, now, zone, ("absent", "reverted"), "a VM snapshot is one of all volumes")
         label = f"{machine}/{naming.name or identity}"
         wanted = WantedVmSnapshot(label, state, parse_owner(options), machine, naming.name, identity, now, zone, naming)
-        wanted.description, wanted.stop_vm, wanted.verify = options["description"], bool(options["stop_vm"]), options["verify"]
+        wanted.description = short_enough(options["description"], "description")
+        wanted.stop_vm, wanted.verify = bool(options["stop_vm"]), options["verify"]
         if wanted.stop_vm and state != "reverted":
             raise OptionError("stop_vm", True, "is for state: reverted; CloudStack takes VM snapshots of running VMs")
         return wanted

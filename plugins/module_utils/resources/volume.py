@@ -336,14 +336,15 @@ class Volumes:
                 plan = self._plan_absent(wanted, volume, world)
             elif wanted.state == "reverted":
                 plan = self._plan_reverted(wanted, volume, world)
-            elif wanted.name in world.taken and self._takes_a_name(wanted, world):
-                raise ChangeRefused(f"a snapshot is called {wanted.name}; volumes and snapshots share their names")  # rule names-shared
             elif volume is None:
                 plan = self._plan_create(wanted, world)
             else:
                 plan = self._plan_update(wanted, volume, world)
             if plan.changes and volume is not None:
                 guard_cloudstack("volume", volume, [change.action for change in plan.changes], wanted.allow_cloudstack_objects)
+            # Last, because the real run leaves this to the server (rule names-shared): all else is said first, as there.
+            if wanted.state == "present" and wanted.name in world.taken and self._takes_a_name(wanted, world):
+                raise ChangeRefused(f"a snapshot is called {wanted.name}; volumes and snapshots share their names")
             return plan
         except CollectionError as exc:
             return Plan(wanted.label, volume, volume, refused=exc)

@@ -1,0 +1,222 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The same properties for every module, with both simulated systems in place of models, and everything done that a task does.
+
+Tasks follow each other in one world, so that each finds what the earlier ones left behind. Nothing is known here of what a task should do:
+check mode has to have told it, the second run has to be silent, and what was refused has to leave everything as it was.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from typing import Any
+
+import pytest
+import test_snapshot_properties as snapshots
+import test_template_properties as templates
+import test_volume_properties as volumes
+from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import OptionError
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+from prediction import unlike
+from stories import STORIES, Story
+from things import checked
+from ways import ROOT, module_of
+
+# Kinds of errors that are known before anything is sent.
+REFUSED = ("bad_option", "refused")
+
+some = settings(max_examples=settings.default.max_examples // 16)
+
+
+def told(result: dict[str, Any]) -> str:
+    shown = {key: value for key, value in result.items() if key not in ("invocation", "api")}
+    return json.dumps(shown, ensure_ascii=False, default=str)[:1500]
+
+
+def objects(story: Story, result: dict[str, Any]) -> list[Any]:
+    """The objects of a result, without what the answers to writes do not tell: when they were made, and what becomes of them by itself."""
+    found = json.loads(json.dumps([entry["object"] for entry in result[story.option]]))
+    for one in found:
+        if one:
+            one.pop("created", None)
+            one.get("ha", {}).pop("state", None)
+            if one.get("attachments") == []:
+                one["attachments"] = None  # of what was made just now it is known, of what was there already nobody asked
+    return found
+
+
+def one_task(lab: Any, story: Story, options: dict[str, Any]) -> str:
+    """Run a task in check mode, for real, and again; return how it ended."""
+    before = story.state(lab)
+    lab.simulator.reset_calls()
+    said = lab.run(story.module, options, check=True)
+    assert lab.writes() == [], f"check mode wrote: {options}"
+    real = lab.run(story.module, options)
+    wrote = lab.writes()
+    if said.get("failed") or real.get("failed"):
+        error = real.get("error") or {}
+        assert error.get("type") != "defect", f"{options}: {told(real)}"
+        assert bool(said.get("failed")) and real.get("failed") and said["msg"] == real["msg"], (
+            f"{options}\ncheck mode said {told(said)}\nthe real run {told(real)}"
+        )
+        assert wrote == [] and not real["changed"], f"{options}: failed after {wrote}: {told(real)}"
+        assert story.state(lab) == before, f"{options}: {told(real)}"
+        assert error.get("type") in REFUSED, f"{options}: {told(real)}"
+        return "refused"
+    assert unlike(said, real) == [], f"{options}"
+    after = story.state(lab)
+    if real["changed"]:
+        assert wrote, f"{options} changed something without a write: {told(real)}"
+        assert after != before or story.unseen(options), f"{options} changed nothing: {told(real)}"
+    else:
+        assert wrote == story.renews(options) and after == before, f"{options} is said to have changed nothing: {wrote}, {told(real)}"
+    lab.simulator.reset_calls()
+    again = lab.run(story.module, options)
+    if not story.unseen(options):
+        assert not again.get("failed") and not again["changed"], f"{options}\ndone: {told(real)}\nagain: {told(again)}"
+        assert lab.writes() == story.renews(options), f"{options}"
+        assert unlike(objects(story, real), objects(story, again)) == [], f"{options}"
+        assert story.state(lab) == after
+    return "changed" if real["changed"] else "unchanged"
+
+
+@pytest.mark.parametrize("module", STORIES)
+@some
+@given(data=st.data())
+def test_tasks_one_after_the_other(module, data, world_of):
+    """What check mode predicts comes to be, on both systems; the second run is silent; what is refused changes nothing."""
+    story = STORIES[module]
+    every = data.draw(st.lists(story.wishes(), min_size=1, max_size=3))
+    lab = world_of(story)
+    for options in every:
+        event(f"{module}: {one_task(lab, story, options)}")
+
+
+def ended(lab: Any, story: Story, entries: list[dict[str, Any]]) -> Any:
+    result = lab.run(story.module, {story.option: entries})
+    if result.get("failed"):
+        assert (result.get("error") or {}).get("type") in REFUSED, told(result)
+        return "refused"
+    again = lab.run(story.module, {story.option: entries})
+    assert not again.get("failed"), told(again)
+    return story.state(lab)
+
+
+@pytest.mark.parametrize("module", STORIES)
+@some
+@given(data=st.data())
+def test_the_order_of_a_list_does_not_matter(module, data, world_of):
+    story = STORIES[module]
+    entries = data.draw(st.lists(story.wishes(), min_size=2, max_size=3))
+    mixed = data.draw(st.permutations(entries))
+    ends = []
+    for order in (entries, mixed):
+        ends.append(ended(world_of(story), story, copy.deepcopy(order)))
+    event(f"{module}: {'refused' if ends[0] == 'refused' else 'done'}")
+    assert ends[0] == ends[1]
+
+
+# -- the models of the other properties, held to the simulator
+
+
+def attachments(lab: Any, of_snapshots: bool) -> dict[str, dict[int, str]]:
+    found: dict[str, dict[int, str]] = {}
+    for one in lab.get("AttachmentsList"):
+        if one["snapshot"] is of_snapshots:
+            found.setdefault(one["volume"], {})[one["client"]] = one["rights"]
+    return found
+
+
+def standing(lab: Any) -> list[dict[str, Any]]:
+    """The snapshots without those that go by themselves: deleted ones, and those between a volume and its copy."""
+    return [one for one in lab.get("SnapshotsList") if not (one["deleted"] or one["name"].startswith("*"))]
+
+
+def model_of_volumes(lab: Any) -> Any:
+    stored = {one["name"]: one["storedSize"] for one in lab.get("VolumesSpace")}
+    listed = [{**one, "written": stored.get(one["name"], 0)} for one in lab.get("VolumesList")]
+    known = {one["name"]: one for one in lab.get("VolumeTemplatesList")}
+    return volumes.Model(listed, standing(lab), attachments(lab, False), known)
+
+
+def model_of_snapshots(lab: Any) -> Any:
+    model = snapshots.Model(standing(lab), int(time.time()))
+    model.theirs = {one["name"]: one for one in lab.get("VolumesList")}
+    model.attached = attachments(lab, True)
+    names = {one["globalId"]: name for name, one in model.snaps.items()}
+    for export in lab.get("ExportsList")["exports"]:
+        model.exported.setdefault(names[export["globalId"]], set()).add(export["location"])
+    return model
+
+
+def model_of_templates(lab: Any) -> Any:
+    return templates.Model(
+        [{key: value for key, value in one.items() if key not in ("id", "limitType")} for one in lab.get("VolumeTemplatesList")],
+        [*lab.get("VolumesList"), *standing(lab)],
+    )
+
+
+def shown(module: str, model: Any) -> Any:
+    """The state of a model without what differs between two that did the same."""
+    if module == "storpool_template":
+        every, objects = model.state()
+        keys = ("name", "templateName", *templates.CARRIED)
+        return every, [{key: one[key] for key in keys if key in one} for one in objects]
+    if module == "storpool_snapshot":
+        return {name: {**one, "delete_at": None} for name, one in model.state().items()}
+    return model.state()
+
+
+MODELS = {
+    "storpool_volume": (volumes, model_of_volumes),
+    "storpool_snapshot": (snapshots, model_of_snapshots),
+    "storpool_template": (templates, model_of_templates),
+}
+
+
+@pytest.mark.parametrize("module", MODELS)
+@some
+@given(data=st.data())
+def test_a_plan_applied_to_the_model_is_the_simulator_after_a_real_run(module, data, world_of):
+    story = STORIES[module]
+    tests, model_of = MODELS[module]
+    every = data.draw(st.lists(story.wishes(), min_size=1, max_size=3))
+    declared = module_of(module).DECLARED
+    lab = world_of(story)
+    for options in every:
+        model = model_of(lab)
+        try:
+            wanted = declared.resource.parse(checked(declared, **options), time.time())
+        except OptionError:
+            continue
+        groups, plans = tests.planned(model, [wanted])
+        real = lab.run(module, options)
+        assert bool(plans[0].refused) == bool(real.get("failed")), f"{options}: {plans[0].refused}; {told(real)}"
+        if plans[0].refused:
+            continue
+        tests.carried_out(model, groups, plans)
+        assert shown(module, model) == shown(module, model_of(lab)), f"{options}: {told(real)}"
+        event(f"{module}: {'changed' if real['changed'] else 'unchanged'}")
+
+
+# -- nothing is forgotten
+
+
+def changing_modules() -> list[str]:
+    """The modules that plan: those whose declaration has a resource, and reads nothing alone."""
+    found = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("[a-z]*.py"))
+    return [name for name in found if hasattr(module_of(name).DECLARED, "resource")]
+
+
+def test_every_module_that_plans_has_a_story():
+    assert changing_modules() == sorted(STORIES)
+
+
+@pytest.mark.parametrize("module", STORIES)
+def test_stories_use_all_that_can_happen(module):
+    """Each option of a story is one that the module has."""
+    assert STORIES[module].option in module_of(module).DECLARED.argument_spec()
