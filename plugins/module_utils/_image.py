@@ -49,7 +49,7 @@ _OTHERS = (
     (0, b"COWD", "an old VMDK of several files; make one file of it (monolithicSparse)"),
     (0, b"vhdxfile", "a VHDX; convert it to qcow2 first"),
     (0, b"conectix", "a VHD; convert it to qcow2 first"),
-    (0, b"LUKS\xba\xbe", "an encrypted image (LUKS)"),
+    (0, b"LUKS\xba\xbe", "encrypted (LUKS); decrypt it first"),
     (64, b"\x7f\x10\xda\xbe", "a VDI; convert it to qcow2 first"),
 )
 
@@ -202,7 +202,7 @@ def _format(descriptor: int, path: str, given: str | None) -> str:
         # Whatever guesses formats later would take the disk for an image again, and follow what that names.
         raise OptionError("format", given, f"is not what {path} looks like, which begins as a {found}")
     other = next((what for offset, mark, what in _OTHERS if head[offset : offset + len(mark)] == mark), None)
-    if other is not None and given != "raw":
+    if other is not None:
         raise OptionError("image", path, f"is {other}")
     if given is None:
         raise OptionError(

@@ -115,7 +115,8 @@ options:
         description:
           - Path of a disk image where the task runs, which has to be a StorPool client.
           - An image that is not complete in itself is refused, because C(qemu-img) would read the files it names - one with a backing
-            file, a parent, an external data file, or with several extents.
+            file, a parent, an external data file, or with extents in other files.
+          - An encrypted image is refused, and what is compressed or of another format, whatever O(format) says.
         type: path
       format: &format
         description:

@@ -21,7 +21,8 @@ from pathlib import Path
 
 import playbooks
 import pytest
-from conftest import as_at_first_start, connection
+from ansible_collections.storpool.cloudstack.plugins.module_utils import _http
+from conftest import _runner, as_at_first_start, connection, declared, validated
 from storpool_simulator.testing import Simulator
 
 MODULE = "storpool_template_cache"
@@ -230,8 +231,8 @@ def write_pipe(path):
     os.mkfifo(path)
 
 
-def secret_backing(path, secret):
-    qemu_img("create", "-f", "qcow2", "-b", secret, "-F", "raw", path)
+def secret_backing(path, secret, *more):
+    qemu_img("create", "-f", "qcow2", *more, "-b", secret, "-F", "raw", path, *(("1M",) if more else ()))
 
 
 def secret_data_file(path, secret):
@@ -267,10 +268,32 @@ def parent_in_vmdk(path, secret, image):
 
 BAD = {
     "a backing file": (lambda path, secret, image: secret_backing(path, secret), {}, "stands on a backing file"),
+    "a backing file in JSON": (
+        lambda path, secret, image: secret_backing(
+            path, "json:" + json.dumps({"driver": "raw", "file": {"driver": "file", "filename": str(secret)}}), "-u"
+        ),
+        {},
+        "stands on a backing file",
+    ),
+    "a backing file over the network": (
+        lambda path, secret, image: secret_backing(path, "nbd://127.0.0.1:1/x", "-u"),
+        {"format": "qcow2"},
+        "stands on a backing file",
+    ),
     "an external data file": (lambda path, secret, image: secret_data_file(path, secret), {}, "keeps its data in another file"),
     "a VMDK of several files": (
         lambda path, secret, image: qemu_img("create", "-f", "vmdk", "-o", "subformat=twoGbMaxExtentSparse", path, "1M"),
         {},
+        "description of a VMDK whose data lies in other files",
+    ),
+    "a VMDK with a flat extent": (
+        lambda path, secret, image: qemu_img("create", "-f", "vmdk", "-o", "subformat=monolithicFlat", path, "1M"),
+        {},
+        "description of a VMDK whose data lies in other files",
+    ),
+    "a VMDK with a flat extent, said to be raw": (
+        lambda path, secret, image: path.write_bytes(vmdk_text(secret)),
+        {"format": "raw"},
         "description of a VMDK whose data lies in other files",
     ),
     "a VMDK that names the file": (lambda path, secret, image: path.write_bytes(vmdk_text(secret)), {"format": "vmdk"}, "lies in other"),
@@ -295,10 +318,25 @@ BAD = {
     "an old qcow": (lambda path, secret, image: qemu_img("create", "-f", "qcow", path, "1M"), {}, "is a QCOW image of version 1"),
     "an encrypted one": (
         lambda path, secret, image: qemu_img(
-            "create", "-f", "qcow2", "--object", "secret,id=s,data=x", "-o", "encrypt.format=luks,encrypt.key-secret=s", path, "1M"
+            "create",
+            "-f",
+            "qcow2",
+            "--object",
+            "secret,id=s,data=x",
+            "-o",
+            "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10",
+            path,
+            "1M",
         ),
         {},
         "is encrypted",
+    ),
+    "LUKS": (lambda path, secret, image: path.write_bytes(b"LUKS\xba\xbe\0\2" + bytes(600)), {"format": "raw"}, "is encrypted (LUKS)"),
+    "AES": (lambda path, secret, image: (shutil.copy(image(), path), poke(path, 32, b"\0\0\0\1")), {}, "is encrypted"),
+    "compressed, said to be raw": (
+        lambda path, secret, image: path.write_bytes(b"\x1f\x8b" + bytes(600)),
+        {"format": "raw"},
+        "is gzip data; unpack it first",
     ),
     "nothing": (lambda path, secret, image: path.write_bytes(b""), {"format": "raw"}, "holds a disk of no size"),
     "cut off": (lambda path, secret, image: path.write_bytes(image().read_bytes()[:50]), {}, "is cut off in its header"),
@@ -380,6 +418,16 @@ def test_an_image_that_changes_meanwhile(make, simulator, image, fake_qemu_img):
     assert result["failed"] and "was changed while it was copied" in result["msg"]
     nothing_left(simulator)
     assert simulator.get("SnapshotsList")[1]["data"] == []
+
+
+def test_a_disk_larger_than_the_cluster(make, simulator, image):
+    """What the header of an image says of its size is not to be believed: StorPool refuses, or qemu-img does, and nothing is left."""
+    path = image()
+    for size, problem in (((1 << 63) + 5, "has no room"), (1 << 50, "has no room"), (3 << 40, f"qemu-img convert of {path} failed")):
+        poke(path, 24, size.to_bytes(8, "big"))
+        result = make(image=str(path))
+        assert result["failed"] and problem in result["msg"]
+        nothing_left(simulator)
 
 
 def test_a_device_that_does_not_come(make, simulator, image, tmp_path):
@@ -486,6 +534,69 @@ def test_a_run_that_was_killed(simulator, make, image, where, tmp_path, fake_qem
     assert result["templates"][0]["actions"] == ["fill and verify", "detach volume", "snapshot", "delete volume"], result.get("msg")
     assert simulator.content("golden")["sha256"] == sector_hash(contents())
     nothing_left(simulator)
+
+
+def killed(simulator, number, sent, options):
+    """Runs the task in a process that ends by kill -9 at its write of that number, before it is sent or when it has been answered."""
+    child = os.fork()
+    if not child:
+        call, writes = _http.Http._call, iter(range(1, 100))
+
+        def deadly(http, method, path, data, write, waits):
+            now = write and next(writes) == number
+            if now and not sent:
+                os.kill(os.getpid(), signal.SIGKILL)
+            answer = call(http, method, path, data, write, waits)
+            if now:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return answer
+
+        _http.Http._call = deadly
+        try:
+            _runner.execute(declared(MODULE), validated(MODULE, {**connection(simulator, MODULE), **options}), False, False)
+        finally:
+            os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.parametrize("sent", [False, True])
+@pytest.mark.parametrize("number", range(1, len(MAKE) + 1))
+def test_killed_at_each_write(simulator, three_runs, image, where, number, sent):
+    """Whatever a run was about to do or had just done: the next one says in check mode what it will do, does it, and nothing is left."""
+    options = {"name": "golden", "image": str(image()), "template": "nvme", "verify": number % 2 == 0, **where}
+    assert killed(simulator, number, sent, options) == -signal.SIGKILL
+    if number == 1 and not sent:
+        assert simulator.get("VolumesList")[1]["data"] == []
+    entry = three_runs(MODULE, **options)["templates"][0]
+    done = len(MAKE) - len(entry["actions"])
+    assert done == number - (not sent)
+    assert simulator.content("golden")["sha256"] == sector_hash(contents())
+    nothing_left(simulator)
+
+
+@pytest.mark.parametrize("number", range(1, len(MAKE)))
+def test_killed_and_then_not_wanted(simulator, three_runs, image, where, number):
+    options = {"name": "golden", "image": str(image()), **where}
+    assert killed(simulator, number, True, options) == -signal.SIGKILL
+    three_runs(MODULE, **options, state="absent")
+    simulator.settle()
+    nothing_left(simulator)
+    assert simulator.get("SnapshotsList")[1]["data"] == []
+
+
+@pytest.mark.parametrize("number", range(1, len(MAKE)))
+def test_killed_and_then_another_image(simulator, three_runs, run_module, image, where, number):
+    """The file was replaced meanwhile: what was made of the old one goes, or is told."""
+    options = {"name": "golden", "image": str(image()), **where}
+    assert killed(simulator, number, True, options) == -signal.SIGKILL
+    image(data=contents(seed=2))
+    if number < 5:
+        three_runs(MODULE, **options)
+        assert simulator.content("golden")["sha256"] == sector_hash(contents(seed=2))
+        nothing_left(simulator)
+    else:
+        result = run_module(MODULE, **options)
+        assert result["failed"] and "holds an image with sha256:" in result["msg"]
 
 
 def leave(do, simulator, checksum, *, filled=False, attached=None, size=4 * MIB, data=b"old" * 1000):
