@@ -11,6 +11,7 @@ import stat
 import struct
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,6 +55,24 @@ def test_a_snapshot_is_not_written(api: Client) -> None:
     api.snap("vol", "snap")
     assert api.raw("PUT", "/_sim/content/sofia-a/snap?offset=0", b"x", {}).status >= 400
     assert api.sha("snap") == sha256(bytes(MIB))
+
+
+def test_a_group_is_of_one_moment(api: Client) -> None:
+    """Also one that is taken while the clock goes on to the next second."""
+    names = [f"v{number}" for number in range(40)]
+    for name in names:
+        api.create(name, size=MIB)
+    across = 0
+    for turn in range(400):
+        before = int(time.time())
+        made = api.do("VolumesGroupSnapshot", {"volumes": [{"volume": name, "name": f"g{turn}-{name}"} for name in names]})["snapshots"]
+        if int(time.time()) != before:
+            across += 1
+            mine = {one["snapshot"] for one in made}
+            assert len({one["creationTimestamp"] for name, one in api.snapshots().items() if name in mine}) == 1
+        if across == 3:
+            return
+    raise AssertionError("no group was taken across a second")
 
 
 def test_every_kind_of_copy_is_equal_and_apart(api: Client, far: Client, sim: Simulator) -> None:

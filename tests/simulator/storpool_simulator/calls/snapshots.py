@@ -105,18 +105,20 @@ def _named_volumes(arguments: list, body: dict) -> list[str]:
 
 @change("VolumesGroupSnapshot", _named_volumes)
 def group_snapshot(context: Context, body: dict) -> dict:
-    """One transaction: all snapshots or none, and no write of ours comes between them (rule group-snapshot)."""
+    """One transaction and one moment: all snapshots or none, and no write of ours comes between them (rule group-snapshot)."""
     cluster = context.cluster
     volumes = group_members(cluster, [one["volume"] for one in body["volumes"]])
     for volume in volumes:
         # What was written through devices before the call is in; copies come afterwards.
         cluster.world.devices.flush(cluster, volume["gid"])
+    moment = cluster.world.clock.now()
     results = []
     for item, volume in zip(body["volumes"], volumes, strict=True):
         if item.get("name", "").startswith("*"):
             raise invalid(f"name: '{item['name']}' is a name that only the cluster gives")
         tags = {**body.get("tags", {}), **item.get("tags", {})}
-        snapshot = lifecycle.take_snapshot(cluster, volume, item.get("name"), tags)
+        with cluster.world.clock.at(moment):
+            snapshot = lifecycle.take_snapshot(cluster, volume, item.get("name"), tags)
         results.append(
             {
                 "volume": views.name_of(volume),
