@@ -150,7 +150,8 @@ options:
   max_deletes: *max_deletes
 notes:
   - While a VM has VM snapshots, CloudStack does not let its volumes be resized, attached, detached or moved.
-  - CloudStack keeps at most C(vmsnapshot.max) of them for a VM.
+  - CloudStack keeps at most C(vmsnapshot.max) of them for a VM. Where there is no room for another one, what retention deletes goes
+    first.
   - A VM that O(stop_vm=true) stops carries the tag C(ansible-start-after-revert) until it runs again. When the task is interrupted
     in between, the next run starts the VM.
 seealso:

@@ -118,6 +118,36 @@ def test_a_part_that_is_gone_on_storpool_is_seen(declare, run_module, db1, do):
     assert "cannot be reverted to" in reverted["msg"]
 
 
+def test_no_more_than_cloudstack_lets_a_vm_have(declare, run_module, simulator, db1, listed, calls):
+    simulator.cs("updateConfiguration", name="vmsnapshot.max", value="2")
+    simulator.restart_server()
+    for day in ("20261101", "20261102"):
+        assert run_module(MODULE, vm="db1", name=f"nightly-{day}")["changed"]
+        simulator.advance(2)
+    calls()
+    refused = run_module(MODULE, vm="db1", name="third")
+    assert "has 2 VM snapshots, and CloudStack lets it have 2" in refused["msg"] and calls().writes == []
+    result = declare(vm="db1", name="nightly-%Y%m%d", keep_last=2)
+    assert entry(result)["actions"] == ["delete (nightly-20261101)", "create"] and len(listed()) == 2
+
+
+def test_a_deletion_that_failed_is_done_by_the_next_run(declare, run_module, simulator, db1, listed):
+    """CloudStack leaves it Expunging, with nobody at it."""
+    declare(vm="db1", name="before")
+    simulator.fault("error", "SnapshotDelete", plugin=True, name="busy", descr="come back later")
+    assert "Failed to delete vm snapshot" in run_module(MODULE, vm="db1", name="before", state="absent")["msg"]
+    assert "is Expunging" in run_module(MODULE, vm="db1", name="before")["msg"]
+    declare(vm="db1", name="before", state="absent")
+    assert listed() == []
+
+
+def test_of_a_vm_that_was_never_started(run_module, simulator, calls):
+    simulator.deploy("new1", startvm=False)
+    calls()
+    result = run_module(MODULE, vm="new1", name="before")
+    assert "volumes that are not there yet (ROOT-" in result["msg"] and calls().writes == []
+
+
 def test_several_vms(declare, simulator, listed):
     simulator.deploy("web1")
     simulator.deploy("web2")

@@ -94,7 +94,10 @@ def test_taken_and_then_nothing():
         (world(machines=(machine("Migrating"),)), "is Migrating"),
         (world(volumes=()), "has no volumes"),
         (world(volumes=(volume(1), volume(2, path="nfs", storage="nfs1"))), "disk2 on nfs1"),
+        (world(volumes=(volume(1), volume(2, path=None, storage=None, state="Allocated"))), "volumes that are not there yet (disk2)"),
+        (world(taken("Before")), "is for CloudStack the same as Before"),
         (world(taken(state="Error")), "is Error"),
+        (world(taken(state="Expunging")), "delete it (state: absent)"),
         (world(taken(), groups=group(disks=1)), "StorPool has 1 snapshots of it, the VM has 2 volumes"),
         (world(taken(), taken(identity="s2")), "is the name of 2 VM snapshots"),
     ],
@@ -102,6 +105,16 @@ def test_taken_and_then_nothing():
 def test_refused(this, words):
     made = plan(this)
     assert made.refused and words in str(made.refused) and not made.changes
+
+
+def test_each_volume_has_its_own_in_the_group():
+    """Where StorPool tells of which volume a snapshot was made, their number is not enough."""
+    groups = group()
+    for one, origin in zip(groups["s1"], ("sf.a.1", "sf.a.2"), strict=True):
+        one["createdFromGlobalId"] = origin
+    assert plan(world(taken(), groups=groups)).refused is None
+    groups["s1"][1]["createdFromGlobalId"] = "sf.a.1"
+    assert "StorPool has no snapshot of volume disk2 among them" in str(plan(world(taken(), groups=groups)).refused)
 
 
 def test_moments_that_differ_are_seen():
@@ -186,6 +199,23 @@ def test_retention():
     made = plan(this, name="n-%Y%m%d", keep_last=2)
     assert [word for word, _call in sent(made)] == ["create", "delete (n-20251101)", "delete (n-20251102)"]
     assert "more than max_deletes (1)" in str(plan(this, name="n-%Y%m%d", keep_last=2, max_deletes=1).refused)
+
+
+def full(*snapshots, most):
+    this = world(*snapshots)
+    this.most = most
+    return this
+
+
+def test_where_there_is_no_room_what_is_pruned_goes_first():
+    """CloudStack lets a VM have so many; a rule that keeps as many has to work."""
+    made = plan(full(*SERIES, most=3), name="n-%Y%m%d", keep_last=3)
+    assert [word for word, _call in sent(made)] == ["delete (n-20251101)", "create"]
+    assert [word for word, _call in sent(plan(full(*SERIES, most=4), name="n-%Y%m%d", keep_last=3))] == ["create", "delete (n-20251101)"]
+    for given in ({"name": "n-%Y%m%d", "keep_last": 4}, {"name": "another"}):
+        refused = plan(full(*SERIES, most=3), **given)
+        assert "has 3 VM snapshots, and CloudStack lets it have 3" in str(refused.refused) and not refused.changes
+    assert plan(full(*SERIES, most=3), name="n-%Y%m%d", state="pruned", keep_last=9).refused is None
 
 
 def test_retention_leaves_alone_what_is_being_made():

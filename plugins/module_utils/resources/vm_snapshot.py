@@ -19,6 +19,7 @@ from typing import Any, Callable
 from .._cloudstack import CloudStack, Command
 from .._errors import ChangeRefused, CollectionError, OptionError
 from .._plan import Change, JointWait, Plan
+from .._units import parse_whole
 from ._cloud import Directory, Owner, asked_or_all, one_of, parse_owner, settled, settled_vms, short_enough, storpool_address
 from ._shared import quiet
 from .cloud_series import (
@@ -37,14 +38,13 @@ from .cloud_series import (
 )
 from .series import parse_zone
 
-READY, ERROR = "Ready", "Error"
-_BUSY = frozenset({"Allocated", "Creating", "Reverting", "Expunging"})  # what passes by itself
+READY, ERROR, EXPUNGING = "Ready", "Error", "Expunging"
+_BUSY = frozenset({"Allocated", "Creating", "Reverting"})  # what passes by itself
 DISK = "Disk"
 _PROOF = 10  # seconds in which StorPool has to show the group
-_CREATE_HINTS = (
-    ("maximum", "delete some (retention does: keep_last), or raise the setting vmsnapshot.max"),
-    ("volume snapshot", "wait until the volume snapshots of this VM are done"),
-)
+MOST = "vmsnapshot.max"  # the setting that says how many a VM may have
+_MANY = (1 << 31) - 1
+_CREATE_HINTS = (("volume snapshot", "wait until the volume snapshots of this VM are done"),)
 
 
 @dataclass
@@ -78,7 +78,7 @@ class World:
     (``None``: it was not asked).
 
     ``written`` is, for each of StorPool's volumes (by address) and snapshots (by name), the snapshot it stands on and the bytes it has of
-    its own. ``look`` reads again.
+    its own. ``most`` is how many VM snapshots a VM may have (``None``: not asked, as none is to be taken). ``look`` reads again.
     """
 
     machines: dict[Owner, list[dict[str, Any]]]
@@ -86,6 +86,7 @@ class World:
     volumes: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     groups: dict[str, list[dict[str, Any]]] | None = None
     written: dict[str, Standing] = field(default_factory=dict)
+    most: int | None = None
     look: Callable[[CloudStack], World] | None = None
 
 
@@ -138,6 +139,10 @@ class VmSnapshots:
             for volume in client.list("listVolumes", "volume", unlimited=True, listall=True, **only):
                 if volume.get("virtualmachineid"):
                     world.volumes.setdefault(volume["virtualmachineid"], []).append(volume)
+        if any(self._is_new(one, world) for one in wanted):
+            for setting in client.list("listConfigurations", "configuration", name=MOST):
+                if setting["name"] == MOST:
+                    world.most = parse_whole(setting.get("value"), 0, _MANY)
         if on_storpool:
             world.groups = {}
             snapshots = client.storpool.snapshots()
@@ -147,6 +152,10 @@ class VmSnapshots:
             if any(one.state == "reverted" for one in wanted):
                 world.written = standings(client.storpool, snapshots)
         return world
+
+    def _is_new(self, wanted: WantedVmSnapshot, world: World) -> bool:
+        machine = wanted.state == "present" and quiet(_machine, wanted, world)
+        return bool(machine) and quiet(self._find, wanted, machine, world) is None
 
     def spread(self, wanted: Sequence[WantedVmSnapshot], world: World) -> list[WantedVmSnapshot]:
         """Tell each what else is declared of its VM, for retention to spare it."""
@@ -174,7 +183,9 @@ class VmSnapshots:
             if wanted.state == "pruned":
                 return self._with_retention(wanted, Plan(wanted.label, None, None), machine, world)
             plan = self._plan_new(wanted, machine, world) if present is None else self._plan_present(wanted, machine, present, world)
-            return self._with_retention(wanted, plan, machine, world) if wanted.naming.rules else plan
+            if wanted.naming.rules:
+                plan = self._with_retention(wanted, plan, machine, world)
+            return self._with_room(plan, machine, world) if present is None else plan
         except CollectionError as exc:
             document = present and _shown(present)
             return Plan(wanted.label, document, document, refused=exc)
@@ -197,11 +208,17 @@ class VmSnapshots:
         if not volumes:
             raise ChangeRefused(f"VM {machine['name']} has no volumes to take a snapshot of", hint="start it once, or attach a volume")
         elsewhere = [f"{one['name']} on {one.get('storage')}" for one in volumes if not _on_storpool(one)]
+        unborn = [one["name"] for one in volumes if one.get("state") == "Allocated"]
+        if unborn:
+            raise ChangeRefused(f"VM {machine['name']} has volumes that are not there yet ({', '.join(unborn)})", hint="start it once")
         if elsewhere:
             raise ChangeRefused(
                 f"VM {machine['name']} has volumes that are not on StorPool ({', '.join(elsewhere)}), so no consistent group can be taken",
                 hint="move them to a StorPool pool first (cloudstack_volume, storage_pool)",
             )
+        alike = [one["displayname"] for one in world.snapshots.get(machine["id"], ()) if one["displayname"].lower() == wanted.name.lower()]
+        if alike:
+            raise OptionError("name", wanted.name, f"is for CloudStack the same as {alike[0]}, which there is; use that, or another name")
         params = {"virtualmachineid": machine["id"], "name": wanted.name, "description": wanted.description, "snapshotmemory": False}
         after = {
             "id": None, "name": wanted.name, "vm": machine["name"], "state": READY, "type": DISK, "description": wanted.description,
@@ -215,7 +232,7 @@ class VmSnapshots:
         if present["state"] != READY:
             raise ChangeRefused(
                 f"VM snapshot {wanted.label} is {present['state']}",
-                hint="delete it (state: absent) and take another" if present["state"] == ERROR else LATER,
+                hint="delete it (state: absent) and take another" if present["state"] in (ERROR, EXPUNGING) else LATER,
             )
         notes = {"storpool": _group(present["id"], world), "differences": self._compared(present, machine["id"], world)}
         if notes["differences"] and wanted.verify == "strict":
@@ -238,6 +255,11 @@ class VmSnapshots:
         found = []
         if len(group) != len(volumes):
             found.append(f"StorPool has {len(group)} snapshots of it, the VM has {len(volumes)} volumes")
+        made_from = {f"~{one.get('createdFromGlobalId', '')}" for one in group}
+        if group and "~" not in made_from:  # not every version of StorPool tells it
+            addresses = {one["name"]: storpool_address(one.get("path")) or "" for one in volumes}
+            lacking = [name for name, address in addresses.items() if address.startswith("~") and address not in made_from]
+            found += [f"StorPool has no snapshot of volume {name} among them" for name in sorted(lacking)]
         moments = {one["creationTimestamp"] for one in group}
         if len(moments) > 1:
             found.append(f"its snapshots on StorPool were taken at {len(moments)} different moments")
@@ -259,6 +281,23 @@ class VmSnapshots:
         return [JointWait(world.look, missing, _PROOF, "delete it (state: absent) and take another")]
 
     # retention
+
+    @staticmethod
+    def _with_room(plan: Plan, machine: Mapping[str, Any], world: World) -> Plan:
+        """Return ``plan`` with what retention deletes before the new one, where a VM has as many as it may have.
+
+        :raises ChangeRefused: that does not make room.
+        """
+        taken = len(world.snapshots.get(machine["id"], ()))
+        if world.most is None or taken < world.most:
+            return plan
+        create, *deletions = plan.changes
+        if taken - len(deletions) >= world.most:
+            raise ChangeRefused(
+                f"VM {machine['name']} has {taken} VM snapshots, and CloudStack lets it have {world.most}",
+                hint=f"delete some, keep fewer of the series, or raise the setting {MOST} (cloudstack_settings)",
+            )
+        return replace(plan, changes=[*deletions, create])
 
     @staticmethod
     def _with_retention(wanted: WantedVmSnapshot, plan: Plan, machine: Mapping[str, Any], world: World) -> Plan:
@@ -330,9 +369,11 @@ def _machine(wanted: WantedVmSnapshot, world: World) -> Mapping[str, Any] | None
 
 
 def _busy(names: frozenset[str], machines: frozenset[str], rows: Sequence[Mapping[str, Any]]) -> bool:
-    """Tell whether something goes on with a declared VM snapshot."""
+    """Tell whether something goes on with a declared VM snapshot. A deletion that failed leaves it Expunging, without a job."""
     return any(
-        one.get("state") in _BUSY and one["virtualmachineid"] in machines and (one["id"] in names or one.get("displayname") in names)
+        (one.get("state") in _BUSY or (one.get("state") == EXPUNGING and one.get("jobid")))
+        and one["virtualmachineid"] in machines
+        and (one["id"] in names or one.get("displayname") in names)
         for one in rows
     )
 
