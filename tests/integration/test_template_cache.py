@@ -538,6 +538,16 @@ def test_a_copy_that_takes_long(ask, simulator):
     assert ask(name="debian-12", zone="sofia")["changed"] is False
 
 
+def test_who_waits_does_not_ask_cloudstack_all_the_time(ask, simulator, calls):
+    """StorPool tells when there is something to see: then rows are read, and once more for the result."""
+    simulator.fault("host_slow", "StorPoolDownloadTemplate", seconds=1.5)
+    calls()
+    assert ask(name="debian-12", zone="sofia")["changed"] is True
+    order = [one for one in calls().entries if not one["plugin"]]
+    asked = [one["call"] for one in order[[one["call"] for one in order].index("prepareTemplate") + 1 :]]
+    assert asked.count("SnapshotsList") > 3 and asked.count("listTemplates") == 2, asked
+
+
 @pytest.mark.parametrize("kind", ["cut_after", "cut_before", "bad_json"])
 def test_lost_answers(ask, simulator, kind):
     simulator.fault(kind, "prepareTemplate")

@@ -446,9 +446,8 @@ class _Watch:
             # Before the snapshots: a copy has its snapshot before it loses its volume.
             volumes = [one for one in client.storpool.volumes() if is_template_object(one)]
             self._next = now + LOOK
-        left = [(pool, place) for pool, place in self._look(client) if not place.verified]
-        self._pools = [pool for pool, _place in left]
-        self._doubtful &= {pool["id"] for pool, place in left if place.lost}
+        self._pools = [pool for pool, place in self._look(client) if not place.verified]
+        self._doubtful &= {pool["id"] for pool in self._pools}
         if volumes is not None:
             self._refuse_the_dead(client, volumes)
         return not self._pools
@@ -482,21 +481,26 @@ class _Watch:
             if one["templateName"] == storpool_template(pool) and one["tags"].get(OWNER_ID, self._template["id"]) == self._template["id"]
         ]
 
-    def _look(self, client: CloudStack) -> list[tuple[Mapping[str, Any], Place]]:
-        # Of direct downloads all rows count, of others only this one.
-        which = {} if self._template.get("directdownload") else {"id": self._template["id"]}
-        world = World()
+    def _look(self, client: CloudStack, rows: bool = False) -> list[tuple[Mapping[str, Any], Place]]:
+        """Read StorPool, and CloudStack only of pools where a snapshot is there now, or with ``rows`` of all."""
+        world = World(snapshots=[one for one in client.storpool.snapshots() if one["globalId"] not in self._old])
+        # Of direct downloads all rows count and no snapshot says of which it is, of others only this one.
+        untold = self._template.get("directdownload")
+        which = {} if untold else {"id": self._template["id"]}
+        arrived = {one["templateName"] for one in world.snapshots_of(self._template["id"])}
         for pool in self._pools:
-            world.rows[pool["id"]] = _by_id(_templates(client, storageid=pool["id"], **which))
-        world.snapshots = [one for one in client.storpool.snapshots() if one["globalId"] not in self._old]
-        return [(pool, find_place(world.rows[pool["id"]].get(self._template["id"], self._template), pool, world)) for pool in self._pools]
+            if rows or untold or storpool_template(pool) in arrived:
+                world.rows[pool["id"]] = _by_id(_templates(client, storageid=pool["id"], **which))
+        # How large it is may have become known with the copy.
+        known = {pool["id"]: world.rows.get(pool["id"], {}).get(self._template["id"], self._template) for pool in self._pools}
+        return [(pool, find_place(known[pool["id"]], pool, world)) for pool in self._pools]
 
     def explain(self, client: CloudStack) -> str:
         """Say for each pool how far it is, from what can be seen: CloudStack tells of no failure."""
         attached = {one["volume"] for one in client.storpool.attachments()}
         volumes = [one for one in client.storpool.volumes() if is_template_object(one)]
         words = []
-        for pool, place in self._look(client):
+        for pool, place in self._look(client, rows=True):
             own = self._own(volumes, pool)
             if not place.row:
                 what = "CloudStack has not begun (template.preloader.pool.size copies go on at once)"
