@@ -14,13 +14,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "scenarios.md"
-HERE, SIMULATOR = "tests/scenarios", "tests/simulator_tests"
+HERE, SIMULATOR, MODULES = "tests/scenarios", "tests/simulator_tests", "tests/integration"
 UPSTREAM = "test/integration/plugins/storpool"
 VOLUMES = "test_marvin_storpool_volumes"
 OLD_NAMES = (
-    "Volumes and snapshots addressed by names are from before 4.17, and from what upgrades did then: "
-    "no release served here makes or renames them."
+    "They check an upgrade: a plugin from before CloudStack had one of its own addressed volumes and snapshots by names, and its successor "
+    "renamed them. No release served here makes or renames them."
 )
+LOCAL, REMOTE = "the `local cluster` variant", "the `remote cluster` variant"
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,11 @@ def here(module: str, *names: str) -> tuple[str, ...]:
 
 def simulator(module: str, *names: str) -> tuple[str, ...]:
     return tuple(f"{SIMULATOR}/test_cloudstack_{module}.py::test_{name}" for name in names)
+
+
+def modules(module: str, *names: str) -> tuple[str, ...]:
+    """Tests of the collection's modules, with a playbook's options."""
+    return tuple(f"{MODULES}/test_{module}.py::test_{name}" for name in names)
 
 
 def volumes(*numbers: int) -> tuple[str, ...]:
@@ -82,11 +88,9 @@ def _first_three() -> tuple[tuple[str, tuple[str, ...], str], ...]:
 def integration() -> list[Suite]:
     """storpool/storpool-cloudstack-integration, older and broader."""
     multi, life = "multicluster", "integration"
-    live = here(multi, "live_migration_01_to_10")
-    limits = here(multi, "max_iops_05_to_14_after_live_migration")
-    sets = ("on_cluster_attach_detach", "on_cluster_resize", "on_cluster_snapshot_volume_and_template", "on_cluster_vm_snapshot")
-    tags = _those("tags", "")[:8]
-    nfs, with_vm = (_those("migrate_to_storpool", part) for part in ("migration_from_nfs", "migrate_vm_with_volumes"))
+    limits, live = here(multi, "max_iops_05_to_14_migrate_vm_live"), here(multi, "live_migration_01_to_10")
+    with_vm, nfs = _those("migrate_to_storpool", "migrate_vm_with_volumes"), _those("migrate_to_storpool", "migration_from_nfs")
+    moves = ("migrate_live", "migrate_vm_live_attach_disk", "migrate_vm_live_with_snapshots", "resize_volume", "restore")
     return [
         Suite(
             "multicluster_bypass_secondary_storage (13)",
@@ -101,16 +105,48 @@ def integration() -> list[Suite]:
         Suite(
             "multicluster_max_iops (14)",
             rows=(
-                ("resize of attached, detached, root", _limits_of_resize(), ""),
-                ("after revert", here(multi, "max_iops_04_after_revert"), ""),
-                ("after live migration, local and remote: plain, new disk, snapshots, resized, restored", limits, ""),
+                ("01 resize, attached", here(multi, "max_iops_01_resize_attached_volume"), ""),
+                ("02 resize, detached", here(multi, "max_iops_02_resize_detached_volume"), ""),
+                ("03 resize_iops_root_volume", here(multi, "max_iops_03_resize_iops_root_volume"), ""),
+                ("04 iops_root_volume_reverted", here(multi, "max_iops_04_iops_root_volume_reverted"), ""),
+                *((f"{number:02} {name}", limits, "the `local` variants") for number, name in enumerate(moves, 5)),
+                *((f"{number} {name}, on remote", limits, "the `remote` variants") for number, name in enumerate(moves, 10)),
             ),
         ),
         Suite(
-            "multicluster_on_local_cluster (17), multicluster_on_remote_cluster (11)",
+            "multicluster_on_local_cluster (17)",
             rows=(
-                ("attach, resize, snapshot, template, VM snapshot on hosts of either cluster", here(multi, *sets), ""),
-                ("14 VM on second cluster", here(multi, "14_vm_on_second_cluster_with_a_template_cached_in_the_first"), ""),
+                ("01 attach_detach_volume_to_running_vm", volumes(14), LOCAL),
+                ("02 resize_root_volume_on_working_vm", volumes(15), LOCAL),
+                ("03 resize_attached_volume_on_working_vm", volumes(16), LOCAL),
+                ("04 attach_detach_volume_to_stopped_vm", volumes(17), LOCAL),
+                ("05 resize_attached_volume", volumes(18), LOCAL),
+                ("06 resize_detached_volume", volumes(19), LOCAL),
+                ("07 snapshot_to_volume", volumes(20), LOCAL),
+                ("08 snapshot_detached_volume", volumes(21), LOCAL),
+                ("09 snapshot_root_disk", volumes(22), LOCAL),
+                ("10 volume_to_template", volumes(23), LOCAL),
+                ("11 migrate_vm_to_another_storage", volumes(24), LOCAL),
+                ("12 migrate_volume_to_another_storage", volumes(25), LOCAL),
+                ("13 create_vm_on_another_storpool_storage", volumes(26), LOCAL),
+                ("14 create_vm_on_second_cluster_with_template_from_first", _those(multi, "on_local_cluster_14"), ""),
+                ("15 to 17 VM snapshots: create, revert, delete", volumes(10, 11, 12), LOCAL),
+            ),
+        ),
+        Suite(
+            "multicluster_on_remote_cluster (11)",
+            rows=(
+                ("01 start_vm_on_remote_cluster", here(multi, "on_remote_cluster_01_start_vm_on_remote_cluster"), ""),
+                ("02 attach_detach_volume_to_vm_on_remote", volumes(14), REMOTE),
+                ("03 resize_root_volume_of_vm_on_remote", volumes(15), REMOTE),
+                ("04 resize_attached_volume_of_vm_on_remote", volumes(16), REMOTE),
+                ("05 snapshot_root_disk_working_vm_on_remote", volumes(22), REMOTE),
+                ("06 snapshot_to_template_secondary_storage", volumes(1), REMOTE),
+                ("07 snapshot_to_template_bypass_secondary", volumes(2), REMOTE),
+                ("08 volume_to_template", volumes(23), REMOTE),
+                ("09 create_vm_snapshots", volumes(10), REMOTE),
+                ("10 revert_vm_snapshots", volumes(11), REMOTE),
+                ("11 delete_vm_snapshots", volumes(12), REMOTE),
             ),
         ),
         Suite(
@@ -125,13 +161,14 @@ def integration() -> list[Suite]:
         Suite(
             "multicluster_live_migration (11)",
             rows=(
-                ("01 to 10: plain, new disk, snapshots, resized, restored; local and remote", live, ""),
+                *((f"{number:02} {name}", live, "the `local` variants") for number, name in enumerate(moves, 1)),
+                *((f"{number:02} {name}, on remote", live, "the `remote` variants") for number, name in enumerate(moves, 6)),
                 ("11 between clusters", here(multi, "live_migration_11_between_clusters"), ""),
             ),
         ),
         Suite(
             "multicluster_vm_snapshot (3)",
-            rows=(("create, revert, delete", here(multi, "on_cluster_vm_snapshot"), "on hosts of either cluster"),),
+            rows=(("01 to 03: create, revert, delete", volumes(10, 11, 12), "the `local cluster` and `remote cluster` variants"),),
         ),
         Suite(
             "change_storpool_template (5)",
@@ -146,7 +183,7 @@ def integration() -> list[Suite]:
         Suite("migrate_vm_with_volumes (4)", rows=(("live and offline, hosts without StorPool", with_vm, "NFS stands for Ceph"),)),
         Suite("migration_from_nfs (5)", rows=(("live and offline", nfs, ""),)),
         Suite("sp_cluster_on_second_zone (29)", rows=(("01 to 29", volumes(*range(1, 30)), "the `second zone` variants"),)),
-        Suite("storpool_tags (8)", rows=(("01 to 08", tags, ""),)),
+        Suite("storpool_tags (8)", rows=(("01 to 08", _those("tags", "")[:8], ""),)),
         Suite(
             "user_commands (5)",
             rows=(
@@ -160,13 +197,23 @@ def integration() -> list[Suite]:
         Suite(
             "volumes_1 (7)",
             rows=(
-                ("create, attach, write, detach, delete", here(life, "volumes_1_create_attach_write_detach_delete"), ""),
-                ("what is refused", here(life, "volumes_1_refused_attachments"), ""),
+                ("01 attach_detach_volume_to_vm", volumes(14), ""),
+                ("02 attach_detach_volume_to_stopped_vm", volumes(17), ""),
+                ("03 resize_attached_volume", volumes(16, 18), ""),
+                ("04 resize_detached_volume", volumes(19), ""),
+                ("05 snapshot_to_volume", volumes(20), ""),
+                ("06 snapshot_to_template", volumes(1), ""),
+                ("07 snapshot_to_template_bypass_secondary", volumes(2), ""),
             ),
         ),
         Suite(
             "volumes_2 (4)",
-            rows=(("many disks", here(life, "volumes_2_many_disks"), ""), ("sizes", here(life, "volumes_2_custom_sizes"), "")),
+            rows=(
+                ("01 snapshot_detached_volume", volumes(21), ""),
+                ("02 snapshot_attached_volume", volumes(3, 22), ""),
+                ("03 migrate_vm_to_another_storage", volumes(24), ""),
+                ("04 migrate_volume_to_another_storage", volumes(25), ""),
+            ),
         ),
         Suite("vm_snapshot_storpool (3)", "test_marvin_vm_snapshots"),
         Suite(
@@ -177,12 +224,69 @@ def integration() -> list[Suite]:
                 ("restore", here(life, "vm_life_cycle_restore"), ""),
                 ("migrate", here(life, "vm_life_cycle_migrate"), ""),
                 ("ISO", here(life, "vm_life_cycle_iso"), ""),
-                ("two instances from one template", here(life, "vm_life_cycle_two_from_one_template_share_it"), "ours"),
             ),
         ),
         Suite("rename_volumes_snapshots_after_migration (13), migrating_from_uuid_to_global_id (8), migration_uuid_*", without=OLD_NAMES),
         Suite("cleanup_volumes_and_snapshots (4)", without="A helper that clears a test bed, no check of the plugin."),
     ]
+
+
+def ours() -> Suite:
+    """What none of Marvin's tests checks (plugin sheet, end of section 8), and what else scenarios here do."""
+    life = "integration"
+    return Suite(
+        "ours",
+        rows=(
+            ("host HA with the heartbeat of StorPool", _section("Support for host HA"), ""),
+            (
+                "prepareTemplate",
+                (
+                    *modules("template_cache", "cached_and_proved", "templates_times_pools", "a_copy_that_fails_is_told_at_the_deadline"),
+                    *simulator("templates", "prepare_makes_the_cache"),
+                ),
+                "",
+            ),
+            (
+                "collection of unused caches",
+                (
+                    *modules("template_cache", "kept_through_the_cleanup", "when_it_will_go"),
+                    *simulator("templates", "collection_takes_two_rounds"),
+                ),
+                "",
+            ),
+            ("settings", simulator("settings", *_names(f"{SIMULATOR}/test_cloudstack_settings.py")), ""),
+            ("alternative endpoint", simulator("pools", "the_alternative_endpoint_is_asked_instead"), ""),
+            (
+                "delayed delete",
+                (
+                    *modules("cloudstack_template", "the_last_snapshot_of_a_deleted_volume_is_refused"),
+                    *simulator("encryption", "delayed_delete", "the_global_delay_waits_for_a_restart"),
+                ),
+                "",
+            ),
+            (
+                "orphans",
+                (
+                    *modules("template_cache", "orphans_are_told_and_left_alone", "only_orphans_are_deleted"),
+                    *simulator("templates", "abandoned_objects_are_reported"),
+                ),
+                "",
+            ),
+            ("two machines from one template share it", here(life, "two_machines_from_one_template_share_it"), ""),
+            ("life of a volume", here(life, "life_of_a_volume"), ""),
+            ("attachments that are refused", here(life, "refused_attachments"), ""),
+            ("many disks", here(life, "many_disks"), ""),
+            ("sizes", here(life, "custom_sizes"), ""),
+        ),
+    )
+
+
+def _names(path: str) -> tuple[str, ...]:
+    return tuple(name.removeprefix("test_") for name in tests_of(path))
+
+
+def _section(title: str) -> tuple[str, ...]:
+    return dict(sections())[title]
 
 
 def _those(module: str, part: str) -> tuple[str, ...]:
@@ -191,19 +295,23 @@ def _those(module: str, part: str) -> tuple[str, ...]:
     return tuple(f"{path}::{name}" for name in tests_of(path) if part in name)
 
 
-def _limits_of_resize() -> tuple[str, ...]:
-    names = ("max_iops_01_resize_attached_volume", "max_iops_02_resize_detached_volume", "max_iops_03_resize_root_volume")
-    return here("multicluster", *names)
-
-
 def sections() -> list[tuple[str, tuple[str, ...]]]:
-    """The sections of StorPool's document on the plugin's functions."""
+    """The sections of StorPool's document on the plugin's functions; first what a playbook declares."""
+    limits = _those("multicluster", "max_iops")[:4]
     return [
-        ("Creating template from a snapshot", (*volumes(1, 2), *simulator("snapshots", "template_by_storpool", "template_by_file"))),
+        (
+            "Creating template from a snapshot",
+            (
+                *volumes(1, 2, 6),
+                *modules("cloudstack_template", "from_a_snapshot_by_its_copy_on_secondary_storage", "from_a_snapshot_by_way_of_storpool"),
+                *simulator("snapshots", "template_by_storpool", "template_by_file"),
+            ),
+        ),
         (
             "Creating ROOT volume from templates",
             (
-                *here("integration", "vm_life_cycle_two_from_one_template_share_it"),
+                *here("integration", "two_machines_from_one_template_share_it"),
+                *modules("template_cache", "cached_and_proved", "a_clone_moves_no_byte_of_it", "a_deleted_template_waits_for_the_cleanup"),
                 *simulator("templates", "first_use_makes_the_cache_and_clones_copy_nothing", "collection_takes_two_rounds"),
             ),
         ),
@@ -211,37 +319,72 @@ def sections() -> list[tuple[str, tuple[str, ...]]]:
         (
             "Creating a DATA volume",
             (
-                *here("integration", "volumes_1_create_attach_write_detach_delete"),
+                *here("integration", "life_of_a_volume"),
+                *modules("cloudstack_volume", "born_at_the_first_attach"),
                 *simulator("volumes", "a_data_volume_is_born_at_its_first_attach"),
             ),
         ),
         (
             "Creating volume from snapshot",
             (
-                *volumes(20),
+                *volumes(20, 27),
+                *_those("multicluster", "volume_from"),
                 *simulator("snapshots", "volume_from_primary_copies_nothing", "volume_from_secondary_is_brought_back_once"),
             ),
         ),
-        ("Resizing volumes", (*volumes(15, 16, 18, 19), *simulator("volumes", "a_resize_that_the_vm_is_not_told_of_succeeds"))),
-        ("Creating snapshots", (*volumes(3, 4), *simulator("snapshots", "backed_up_by_default", "deleting_cascades"))),
-        ("Reverting volume to snapshot", simulator("snapshots", "revert", "revert_refused")),
-        ("Migrating volumes to other Storage pools", (*here("migrate_to_storpool", "migration_from_nfs_05_back_again"), *volumes(24, 25))),
+        (
+            "Resizing volumes",
+            (
+                *volumes(15, 16, 18, 19),
+                *modules("cloudstack_volume", "resize_of_a_running_vm_reaches_its_host"),
+                *simulator("volumes", "a_resize_that_the_vm_is_not_told_of_succeeds"),
+            ),
+        ),
+        (
+            "Creating snapshots",
+            (
+                *volumes(3, 4, 7, 8),
+                *modules("cloudstack_snapshot", "taken_backed_up_and_gone_again", "without_a_backup_as_the_version_has_it"),
+                *simulator("snapshots", "backed_up_by_default", "deleting_cascades"),
+            ),
+        ),
+        (
+            "Reverting volume to snapshot",
+            (
+                *here("encrypted_volumes", "07_revert_volume_snapshot"),
+                *here("tags", "08_vcpolicy_tag_to_reverted_disk"),
+                *here("multicluster", "max_iops_04_iops_root_volume_reverted"),
+                *modules("cloudstack_snapshot", "reverted_by_content", "a_size_that_changes_is_told"),
+                *simulator("snapshots", "revert", "revert_refused"),
+            ),
+        ),
+        ("Migrating volumes to other Storage pools", (*_those("migrate_to_storpool", ""), *volumes(24, 25))),
         (
             "Virtual machine snapshot and group snapshot",
-            (*here("vm_snapshots", "01_create_vm_snapshots", "02_revert_vm_snapshots"), *simulator("vm_snapshots", "a_group_of_all_disks")),
+            (
+                *_those("vm_snapshots", ""),
+                *modules("cloudstack_vm_snapshot", "one_consistent_group", "reverted_by_content"),
+                *simulator("vm_snapshots", "a_group_of_all_disks"),
+            ),
         ),
-        ("BW/IOPS limitations", (*_limits_of_resize(), *simulator("offerings", "iops_of_root_and_data"))),
-        ("Support for host HA", simulator("ha", "a_dead_host_is_recovered_then_fenced", "without_host_ha_the_heartbeat_decides")),
+        ("BW/IOPS limitations", (*limits, *simulator("offerings", "iops_of_root_and_data"))),
+        (
+            "Support for host HA",
+            (
+                *modules("storpool_ha", "hosts_of_a_list", "hyperconverged_hosts"),
+                *simulator("ha", "a_dead_host_is_recovered_then_fenced", "without_host_ha_the_heartbeat_decides"),
+            ),
+        ),
         (
             "Supported operations for volume encryption",
-            (*simulator("encryption", "what_is_supported", "what_is_refused"), *here("encrypted_volumes", "01_migrate_vm_live")),
+            (*_those("encrypted_volumes", ""), *simulator("encryption", "what_is_supported", "what_is_refused")),
         ),
     ]
 
 
 def mentioned() -> set[str]:
     """Every test that the document names."""
-    rows = [row for suite in (*upstream(), *integration()) for row in suite.lines()]
+    rows = [row for suite in (*upstream(), *integration(), ours()) for row in suite.lines()]
     return {one for _unused, tests, _remark in rows for one in tests} | {one for _unused, tests in sections() for one in tests}
 
 
@@ -263,7 +406,10 @@ def render() -> str:
         "# Scenarios",
         "",
         "What StorPool documents and tests about its CloudStack plugin, and the test here that shows it on the simulated systems.",
-        "The scenarios run on CloudStack 4.19.3, 4.20.2, 4.21.0 and 4.22.0, where the release has them.",
+        "The scenarios run on CloudStack 4.19.3, 4.20.2, 4.21.0 and 4.22.0, where the release has them. What a playbook can declare with",
+        "this collection they declare, in three runs: check mode, which has to be right and may not write, the real run, and another one,",
+        "which may not change anything. `python3 tests/tools/stages.py scenarios` runs them all, with `-- -k WORD` those of that name.",
+        "",
         "Written by `python3 tests/scenarios/catalogue.py`.",
         "",
         "## The plugin's functions",
@@ -279,6 +425,7 @@ def render() -> str:
     text += ["", "## Marvin tests of storpool-cloudstack-integration"]
     for suite in integration():
         text += ["", f"### {suite.name}", "", *_table(suite)]
+    text += ["", "## What none of them has", "", *_table(ours())]
     return "\n".join(text) + "\n"
 
 

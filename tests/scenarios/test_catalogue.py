@@ -32,7 +32,7 @@ def test_every_upstream_scenario_has_its_test() -> None:
 
 
 def test_every_row_has_tests_or_a_reason() -> None:
-    for suite in (*catalogue.upstream(), *catalogue.integration()):
+    for suite in (*catalogue.upstream(), *catalogue.integration(), catalogue.ours()):
         assert bool(suite.lines()) is not bool(suite.without), suite.name
         assert all(tests for _unused, tests, _remark in suite.lines()), suite.name
     assert len(catalogue.sections()) == 13 and all(tests for _unused, tests in catalogue.sections())

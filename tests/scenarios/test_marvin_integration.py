@@ -124,10 +124,10 @@ def test_user_commands_05_user_may_not_delete_the_admins_tag(world: World) -> No
     world.untag(vm)
 
 
-# volumes_1, volumes_2
+# Ours: Marvin's volumes_1 and volumes_2 are among TestStorPoolVolumes
 
 
-def test_volumes_1_create_attach_write_detach_delete(world: World) -> None:
+def test_life_of_a_volume(world: World) -> None:
     vm, disk = world.deploy(), world.disk()
     assert disk["state"] == "Allocated" and "path" not in disk, "on StorPool it comes with the first attachment"
     disk = world.attach(disk, vm)
@@ -140,7 +140,7 @@ def test_volumes_1_create_attach_write_detach_delete(world: World) -> None:
     assert world.sp(disk) is None and "volume" not in world.ok("listVolumes", id=disk["id"])
 
 
-def test_volumes_1_refused_attachments(world: World) -> None:
+def test_refused_attachments(world: World) -> None:
     vm = world.deploy()
     disk = world.disk(vm)
     assert "not attached to any VM" in world.refused("attachVolume", id=disk["id"], virtualmachineid=vm["id"])
@@ -148,7 +148,7 @@ def test_volumes_1_refused_attachments(world: World) -> None:
     assert "stopped to detach its root volume" in world.refused("detachVolume", id=world.root(vm)["id"])
 
 
-def test_volumes_2_many_disks(world: World) -> None:
+def test_many_disks(world: World) -> None:
     vm = world.deploy()
     for _unused in range(4):
         world.disk(vm)
@@ -156,7 +156,7 @@ def test_volumes_2_many_disks(world: World) -> None:
     assert all(world.clients(disk) == [world.client_of(vm)] for disk in world.volumes(vm))
 
 
-def test_volumes_2_custom_sizes(world: World) -> None:
+def test_custom_sizes(world: World) -> None:
     offering = world.disk_offering()
     assert "out of allowed range" in world.refused("createVolume", name="x", zoneid=world.zone_id, diskofferingid=offering, size=5000)
     disk = world.disk(world.deploy(), offering=offering, gib=7)
@@ -211,7 +211,7 @@ def test_vm_life_cycle_iso(world: World) -> None:
     assert row["parentName"] == "" and row["size"] == GIB
 
 
-def test_vm_life_cycle_two_from_one_template_share_it(world: World) -> None:
+def test_two_machines_from_one_template_share_it(world: World) -> None:
     """The second ROOT volume moves no byte of the template (the seed: creating ROOT volume from templates)."""
     template = template_id(world.sim)
     first = world.deploy(templateid=template)

@@ -1,21 +1,40 @@
 # Copyright (c) 2026, the storpool.cloudstack authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Marvin's TestStorPoolVolumes; and again in a second zone, as sp_cluster_on_second_zone does."""
+"""Marvin's TestStorPoolVolumes; and again in a second zone, as sp_cluster_on_second_zone does, and on hosts of either of two StorPool
+clusters, as far as multicluster_on_local_cluster and multicluster_on_remote_cluster have it."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Any
+
 import pytest
 
-from .conftest import VERSIONS, Clouds
+from .conftest import LOCAL, REMOTE, VERSIONS, Clouds
 from .world import GIB, World
 
 CONTENT = b"what the guest wrote"
 
 
-@pytest.fixture(scope="module", params=[*VERSIONS, "4.20.2 second zone"])
+# Where the world is, and which scenarios Marvin has there
+PLACES: dict[str, tuple[dict[str, Any], Collection[int]]] = {
+    "": ({}, range(1, 30)),
+    " second zone": ({"topology": "zones", "zone": "plovdiv"}, range(1, 30)),
+    " local cluster": ({"topology": "clusters", "hosts": LOCAL}, (*range(10, 13), *range(14, 27))),
+    " remote cluster": ({"topology": "clusters", "hosts": REMOTE}, (1, 2, *range(10, 13), *range(14, 17), 22, 23)),
+}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    number = int(metafunc.function.__name__.split("_")[1])
+    worlds = [f"{version}{place}" for place, (_unused, numbers) in PLACES.items() if number in numbers for version in VERSIONS]
+    metafunc.parametrize("world", worlds, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
 def world(request: pytest.FixtureRequest, clouds: Clouds) -> World:
-    version, _unused, second = request.param.partition(" ")
-    return clouds(version, "zones", "plovdiv") if second else clouds(version)
+    version, space, place = request.param.partition(" ")
+    return clouds(version, **PLACES[space + place][0])
 
 
 def _from_template(world: World, template: dict) -> dict:
@@ -77,18 +96,16 @@ def test_06_template_from_snapshot(world: World) -> None:
     _from_template(world, template)
 
 
-@pytest.mark.parametrize("bypass", [False], ids=["backed-up"])
-def test_07_delete_snapshot_of_deleted_volume(world: World, bypass: bool) -> None:
-    _snapshot_of_deleted_volume(world, bypass)
+def test_07_delete_snapshot_of_deleted_volume(world: World) -> None:
+    _snapshot_of_deleted_volume(world)
 
 
-@pytest.mark.parametrize("bypass", [True], ids=["bypassed"])
-def test_08_delete_snapshot_of_deleted_volume_bypass_secondary(world: World, bypass: bool) -> None:
-    _snapshot_of_deleted_volume(world, bypass)
+def test_08_delete_snapshot_of_deleted_volume_bypass_secondary(world: World) -> None:
+    world.bypass(True)
+    _snapshot_of_deleted_volume(world)
 
 
-def _snapshot_of_deleted_volume(world: World, bypass: bool) -> None:
-    world.bypass(bypass)
+def _snapshot_of_deleted_volume(world: World) -> None:
     disk = world.detached()
     snapshot = world.snapshot(disk)
     path = world.snapshot_path(snapshot)

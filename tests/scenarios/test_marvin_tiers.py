@@ -34,6 +34,10 @@ def _classes(world: World, vm: dict) -> set[str | None]:
     return {world.tags(disk).get("qc") for disk in world.volumes(vm)}
 
 
+def _templates(world: World, vm: dict) -> set[str]:
+    return {world.there(disk)["templateName"] for disk in world.volumes(vm)}
+
+
 def _change(world: World, disk: dict, offering: str, **more: object) -> dict:
     return world.change(disk, **{"offering": offering, "size": f"{disk['size'] // GIB or 1}G", **more})
 
@@ -54,16 +58,12 @@ def test_03_change_offering_on_attached_data_disk(world: World) -> None:
     assert world.tags(disk)["qc"] == TIER2 and changed["diskofferingid"] != disk["diskofferingid"]
 
 
-@pytest.mark.parametrize("template", ["hybrid"])
-def test_04_check_templates_on_deployed_vm_and_datadisk(world: World, template: str) -> None:
-    vm = _vm(world, _tier(world, template=template))
-    assert {world.there(disk)["templateName"] for disk in world.volumes(vm)} == {template}
+def test_04_check_templates_on_deployed_vm_and_datadisk(world: World) -> None:
+    assert _templates(world, _vm(world, _tier(world, template="hybrid"))) == {"hybrid"}
 
 
-@pytest.mark.parametrize("template", ["hdd"])
-def test_05_check_templates_on_deployed_vm_and_datadisk_tier2_template(world: World, template: str) -> None:
-    vm = _vm(world, _tier(world, template=template))
-    assert {world.there(disk)["templateName"] for disk in world.volumes(vm)} == {template}
+def test_05_check_templates_on_deployed_vm_and_datadisk_tier2_template(world: World) -> None:
+    assert _templates(world, _vm(world, _tier(world, template="hdd"))) == {"hdd"}
 
 
 def test_06_change_offering_on_detached_volume(world: World) -> None:
@@ -85,24 +85,20 @@ def test_08_deploy_vm_with_tag_and_template_in_offerings(world: World) -> None:
     assert {(row["tags"]["qc"], row["templateName"]) for row in rows} == {(TIER1, "nvme")}
 
 
-@pytest.mark.parametrize("number", [0])
-def test_09_resize_root_volume(world: World, number: int) -> None:
-    _grow(world, number)
+def test_09_resize_root_volume(world: World) -> None:
+    _grow(world, 0)
 
 
-@pytest.mark.parametrize("number", [0])
-def test_10_shrink_root_volume(world: World, number: int) -> None:
-    _shrink(world, number)
+def test_10_shrink_root_volume(world: World) -> None:
+    _shrink(world, 0)
 
 
-@pytest.mark.parametrize("number", [1])
-def test_11_resize_data_volume(world: World, number: int) -> None:
-    _grow(world, number)
+def test_11_resize_data_volume(world: World) -> None:
+    _grow(world, 1)
 
 
-@pytest.mark.parametrize("number", [1])
-def test_12_shrink_data_volume(world: World, number: int) -> None:
-    _shrink(world, number)
+def test_12_shrink_data_volume(world: World) -> None:
+    _shrink(world, 1)
 
 
 def _grow(world: World, number: int) -> None:

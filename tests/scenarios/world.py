@@ -85,14 +85,15 @@ class World:
 
     def bypass(self, on: bool) -> None:
         """Snapshots on StorPool alone, by what the release has for it: from 4.21 on Marvin's own switch does nothing."""
-        self._set("sp.bypass.secondary.storage", on)
-        if self.version >= "4.21" and on != self._bypassing:
-            self._set("snapshot.backup.to.secondary", not on)
-            self.sim.restart_server()
+        wanted = {"sp.bypass.secondary.storage": on}
+        if self.version >= "4.21":
+            wanted["snapshot.backup.to.secondary"] = not on
+        if on != self._bypassing:
+            rows = [{"name": name, "value": value} for name, value in wanted.items()]
+            declared.three_runs(self.sim, "cloudstack_settings", self.cluster, settings=rows)
+            if self.version >= "4.21":
+                self.sim.restart_server()
         self._bypassing = on
-
-    def _set(self, name: str, value: bool) -> None:
-        self.declare("settings", name=name, value=value)
 
     def put_back(self) -> None:
         self.sim.clear_faults()

@@ -11,6 +11,7 @@ import pytest
 from storpool_simulator.testing import Simulator
 
 from .cloudstack_support import VERSIONS, failed_job, job, named, ok, one, refused, setting
+from .plugin_support import data_disk, deploy, pool_id
 
 GIB = 1 << 30
 
@@ -219,6 +220,23 @@ def test_providers(cloud: Simulator) -> None:
     names = {row["name"] for row in ok(cloud, "listStorageProviders", type="primary")["dataStoreProvider"]}
     assert {"StorPool", "DefaultPrimary"} <= names
     assert refused(cloud, "listStorageProviders", type="other")["errorcode"] == 431
+
+
+def test_the_alternative_endpoint_is_asked_instead(cloud: Simulator) -> None:
+    """Of a pool's own value: the plugin's next calls go there, and back again when it is switched off."""
+    vm, pool = deploy(cloud), pool_id(cloud)
+
+    def cluster_of_new_volume(name: str) -> str:
+        cloud.reset_calls()
+        data_disk(cloud, vm, name)
+        (made,) = [call for call in cloud.calls()["calls"] if call["call"] == "VolumeCreate"]
+        return made["cluster"]
+
+    ok(cloud, "updateConfiguration", name="sp.alternative.endpoint", value=url_of(cloud, "nvme", cluster="sofia-b"), storageid=pool)
+    assert cluster_of_new_volume("before") == "sofia-a"
+    for switch, cluster in (("true", "sofia-b"), ("false", "sofia-a")):
+        ok(cloud, "updateConfiguration", name="sp.enable.alternative.endpoint", value=switch, storageid=pool)
+        assert cluster_of_new_volume(switch) == cluster
 
 
 def test_the_first_pool_follows_the_ports(start: Callable[..., Simulator]) -> None:
