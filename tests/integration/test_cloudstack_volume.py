@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 
 import pytest
@@ -177,6 +178,146 @@ def test_a_volume_that_is_gone_on_storpool(declare, run_module, volumes, do, db1
     do(f"VolumeDelete/~{volumes()['data']['path'].rpartition('/')[2]}")
     result = run_module(MODULE, name="data")
     assert result["failed"] and "existence is Ready in CloudStack and does not exist on StorPool" in result["msg"]
+
+
+@pytest.mark.parametrize("seen_by", ["one client", "client 11"])
+def test_attachments_are_compared(declare, run_module, volumes, simulator, do, calls, db1, seen_by):
+    """The VM runs on kvm11, whose StorPool client is 11."""
+    nodes = {} if seen_by == "one client" else {"sp_node_ids": {"kvm11": 11, "kvm12": 12}}
+    made = declare(name="data", zone="sofia", offering="Custom", size="1G", vm="db1", **nodes)
+    assert entry(made)["storpool"]["attachments"] == [{"client": 11, "rights": "rw"}]
+    address = f"~{volumes()['data']['path'].rpartition('/')[2]}"
+
+    def told():
+        calls()
+        result = run_module(MODULE, name="data", **nodes)
+        assert result["failed"] and calls().writes == []
+        return re.search("attachment is (.*) on StorPool", result["msg"]).group(1)
+
+    do("VolumesReassignWait", {"reassign": [{"volume": address, "rw": [12]}]})
+    assert told() == f"{seen_by} (VM db1 is Running) in CloudStack and client 11 and 12"
+    do("VolumesReassignWait", {"reassign": [{"volume": address, "detach": [11], "force": True}]})
+    if nodes:
+        assert told() == "client 11 (VM db1 is Running) in CloudStack and client 12"
+    else:
+        assert not run_module(MODULE, name="data").get("failed"), "whose client that is, nobody said"
+    do("VolumesReassignWait", {"reassign": [{"volume": address, "detach": [12], "force": True}]})
+    assert told() == f"{seen_by} (VM db1 is Running) in CloudStack and none"
+
+
+def test_a_detached_volume_that_a_client_still_has(declare, run_module, volumes, do, db1):
+    declare(name="data", zone="sofia", offering="Custom", size="1G", vm="db1")
+    declare(name="data", vm="")
+    do("VolumesReassignWait", {"reassign": [{"volume": f"~{volumes()['data']['path'].rpartition('/')[2]}", "rw": [13]}]})
+    result = run_module(MODULE, name="data")
+    assert result["failed"] and "attachment is none in CloudStack and client 13 on StorPool" in result["msg"]
+    assert run_module(MODULE, name="data", verify="warn")["warnings"]
+
+
+def test_a_tier_of_the_offering_is_sent_again(declare, run_module, volumes, on_storpool, simulator, do, db1):
+    if release(simulator) < (4, 20):
+        return
+    run_module("cloudstack_offering", offerings=[{"name": "archive", "template": "hdd"}, {"name": "classy", "qos_class": "gold"}])
+    for offering, change, words in (
+        ("archive", {"template": "nvme"}, "template is hdd in CloudStack and nvme"),
+        ("classy", {"tags": {"qc": ""}}, "tag qc is gold in CloudStack and None"),
+    ):
+        declare(name=offering, zone="sofia", offering=offering, size="1G", vm="db1")
+        do(f"VolumeUpdate/~{volumes()[offering]['path'].rpartition('/')[2]}", change)
+        refused = run_module(MODULE, name=offering)
+        assert words in refused["msg"] and "repair: true" in refused["error"]["hint"]
+        mended = declare(name=offering, repair=True)
+        assert entry(mended)["differences"] == [] and entry(mended)["actions"][0].startswith("repair t")
+
+
+def test_a_tier_that_would_stay_behind_is_told_before(declare, run_module, simulator, calls, db1):
+    """CloudStack takes no tier away: an offering without one sends size and limit."""
+    if release(simulator) < (4, 20):
+        return
+    run_module("cloudstack_offering", name="classy", qos_class="gold")
+    declare(name="data", zone="sofia", offering="classy", size="1G", vm="db1")
+    calls()
+    result = run_module(MODULE, name="data", offering="Custom", size="1G")
+    assert "would not be the same in CloudStack and on StorPool: tag qc is None in CloudStack and gold" in result["msg"]
+    assert calls().writes == []
+
+
+def test_a_deletion_is_looked_for_on_storpool(declare, run_module, volumes, calls, simulator, db1):
+    declare(name="data", zone="sofia", offering="Custom", size="1G", vm="db1")
+    address = f"~{volumes()['data']['path'].rpartition('/')[2]}"
+    calls()
+    declare(name="data", state="absent", on_attached="detach")
+    assert simulator.get(f"Volume/{address}")[0] != 200
+
+
+# -- what goes wrong
+
+
+@pytest.mark.parametrize("state", ["Running", "Stopped"])
+def test_a_host_that_fails_to_resize(declare, run_module, volumes, on_storpool, simulator, db1, state):
+    """The answer of the host decides: size and limit are what they were, and the next run does it."""
+    declare(name="data", zone="sofia", offering="Custom", size="1G", vm="db1")
+    if state == "Stopped":
+        assert simulator.cs_job("stopVirtualMachine", id=db1["id"])["jobstatus"] == 1
+    simulator.fault("host_fails", "StorPoolResizeVolume", text="libvirt said no")
+    result = run_module(MODULE, name="data", size="2G")
+    assert result["failed"] and "libvirt said no" in result["msg"], result
+    assert entry(result)["object"]["size"] == GIB == on_storpool(volumes()["data"])["size"]
+    assert entry(declare(name="data", size="2G"))["storpool"]["size"] == 2 * GIB == volumes()["data"]["size"]
+
+
+def test_a_vm_that_is_not_told_of_a_resize(declare, simulator, db1):
+    """CloudStack's API does not tell: the job succeeds, both systems have the new size."""
+    declare(name="data", zone="sofia", offering="Custom", size="1G", vm="db1")
+    simulator.fault("host_fails", "NotifyResize", text="no such domain")
+    result = declare(name="data", size="2G")
+    assert entry(result)["storpool"]["size"] == 2 * GIB and entry(result)["differences"] == []
+
+
+# -- from a snapshot
+
+
+@pytest.fixture
+def taken(simulator, run_module, declare, db1):
+    """Two snapshots, of a stopped VM's volume with 1G."""
+    declare(name="source", zone="sofia", offering="Custom", size="1G", vm="db1")
+    assert simulator.cs_job("stopVirtualMachine", id=db1["id"])["jobstatus"] == 1
+    found = {}
+    for name in ("monday", "tuesday"):
+        result = run_module("cloudstack_snapshot", volume="source", name=name)
+        assert not result.get("failed"), result
+        found[name] = simulator.cs("listSnapshots", name=name, listall=True)[1]["snapshot"][0]["id"]
+    return found
+
+
+def test_from_a_snapshot_and_from_no_other(declare, run_module, volumes, on_storpool, simulator, calls, taken):
+    made = declare(name="copy", zone="sofia", snapshot="monday")
+    assert entry(made)["object"]["snapshot_id"] == taken["monday"] and entry(made)["object"]["state"] == "Ready"
+    assert on_storpool(volumes()["copy"])["parentName"].startswith("~"), "no byte was copied"
+    assert not run_module(MODULE, name="copy", snapshot=taken["monday"])["changed"]
+    calls()
+    for other in ("tuesday", taken["tuesday"]):
+        refused = run_module(MODULE, name="copy", snapshot=other)
+        assert "was made from snapshot" in refused["msg"] and f"declared is snapshot {other}" in refused["msg"], refused
+        assert calls().writes == []
+    assert "was made empty" in run_module(MODULE, name="source2", **new(run_module, "source2"), snapshot="monday")["msg"]
+    assert not run_module("cloudstack_snapshot", volume="source", name="monday", state="absent").get("failed")
+    assert not run_module(MODULE, name="copy", snapshot="monday")["changed"], "what is gone is not compared"
+
+
+def new(run_module, name):
+    options = {"zone": "sofia", "offering": "Custom", "size": "1G"}
+    assert run_module(MODULE, name=name, **options)["changed"]
+    return options
+
+
+def test_limits_from_a_snapshot(run_module, declare, volumes, on_storpool, calls, taken):
+    """CloudStack gives it the limit of the snapshot's volume, whatever the offering says (plugin sheet 5.7)."""
+    run_module("cloudstack_offering", offerings=[{"name": "gold", "size": "1G", "max_iops": 5000}, {"name": "open", "custom_iops": True}])
+    result = declare(name="copy", zone="sofia", snapshot="monday", offering="open", max_iops=700)
+    assert entry(result)["actions"] == ["create", "limit"] and on_storpool(volumes()["copy"])["iops"] == 700
+    told = run_module(MODULE, name="fixed", zone="sofia", snapshot="monday", offering="gold")
+    assert not told.get("failed") and "not that of offering gold (5000)" in told["warnings"][0]
 
 
 # -- names

@@ -66,6 +66,7 @@ def world(*rows, storpool=None, vms=(), snapshots=(), with_snapshots=(), attache
     return World(
         {SOFIA: list(rows)}, offerings, by_name, attachments, vms={(SOFIA, one["name"]): one for one in vms},
         snapshots={SOFIA: list(snapshots)}, with_snapshots=set(with_snapshots), belongs={SOFIA: {"zoneid": "z1"}},
+        places={SOFIA: {"zone": "sofia"}},
         **{"version": (4, 22, 0, 0), "look": lambda client: None, **more},
     )  # fmt: skip
 

@@ -16,12 +16,12 @@ from functools import partial
 from typing import Any, Callable
 
 from .._cloudstack import CloudStack, Command, is_id, pick
-from .._errors import ChangeRefused, CollectionError, OptionError
+from .._errors import ApiError, ChangeRefused, CollectionError, OptionError
 from .._plan import Change, JointWait, Plan
 from .._units import format_size, parse_size, parse_whole
 from . import _both_layers
 from ._both_layers import RUNNING, STOPPED, compared, held, on_storpool, origin_of, told, way_out
-from ._cloud import Directory, Owner, alone, asked_or_all, one_of, parse_names, parse_owner, settled, storpool_address
+from ._cloud import Directory, Owner, alone, one_of, parse_names, parse_owner, settled, storpool_address
 from ._shared import Attachments, fetch_named, index_attachments, named, quiet
 from .hosts import parse_node_ids
 from .offering import GIB, known_offerings
@@ -31,6 +31,7 @@ ROOT = "ROOT"
 LUKS_HEADER = _both_layers.LUKS_HEADER
 DELETE_PROTECTION_SINCE = (4, 20)
 NO_WORD_OF_RESIZE = (4, 20, 0)
+BAD_PARAMETER = 431
 _GONE = frozenset({"Destroy", "Expunging", "Expunged"})
 # What passes by itself (Volume.java).
 _BUSY = frozenset(
@@ -102,6 +103,7 @@ class World:
     with_snapshots: set[str] = field(default_factory=set)
     lonely: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
     belongs: dict[Owner, dict[str, Any] | CollectionError] = field(default_factory=dict)
+    places: dict[Owner, dict[str, Any]] = field(default_factory=dict)
     version: tuple[int, ...] | None = None
     look: Callable[[CloudStack], World] | None = None
     look_for_deleted: Callable[[CloudStack], Mapping[str, Any]] | None = None
@@ -197,7 +199,7 @@ class CloudVolumes:
         if not ids and len(names) == 1:
             return client.list("listVolumes", "volume", name=next(iter(names)), **within)
         if len(ids) == 1 and not names:
-            return client.list("listVolumes", "volume", id=next(iter(ids)), **within)
+            return _listed(client, "listVolumes", "volume", id=next(iter(ids)), **within)
         return client.list("listVolumes", "volume", unlimited=True, **within)
 
     @staticmethod
@@ -231,7 +233,8 @@ class CloudVolumes:
                 world.snapshots[owner] = client.list("listSnapshots", "snapshot", unlimited=True, **directory.within(owner))
                 world.bases = world.bases or {one["name"]: one for one in client.storpool.snapshots()}
             elif names:
-                world.snapshots[owner] = asked_or_all(client, directory, owner, "listSnapshots", "snapshot", names)
+                asked = directory.asked(next(iter(names))) if len(names) == 1 else {"unlimited": True}
+                world.snapshots[owner] = _listed(client, "listSnapshots", "snapshot", **asked, **directory.within(owner))
         for one, row in pairs:
             snapshots = _declared_snapshots(one, world)
             volume = snapshots[0].get("volumeid") if row is None and len(snapshots) == 1 else None
@@ -262,11 +265,12 @@ class CloudVolumes:
         if row is None:
             try:
                 world.belongs.setdefault(one.owner, directory.belongs(one.owner))
+                world.places.setdefault(one.owner, _place(directory, one.owner, world.belongs[one.owner]))
             except CollectionError as exc:
                 world.belongs[one.owner] = exc
         if one.vm and not (row and _is_vm(row, one.vm)) and (one.owner, one.vm) not in world.vms:
             try:
-                rows = client.list("listVirtualMachines", "virtualmachine", **directory.asked(one.vm), **directory.within(one.owner))
+                rows = _listed(client, "listVirtualMachines", "virtualmachine", **directory.asked(one.vm), **directory.within(one.owner))
                 found = one_of(rows, one.vm, "vm", "VM")
                 if found is None:
                     raise OptionError("vm", one.vm, "does not exist in CloudStack", item=one.label)
@@ -356,7 +360,7 @@ class CloudVolumes:
                 "size", format_size(wanted.size), f"is less than the snapshot's ({least}); give at least that", item=wanted.label
             )
         after = self._shown({"id": None, "name": wanted.name, "state": READY if snapshot else ALLOCATED, "type": "DATADISK"}, world)
-        after.update(zone=wanted.owner.zone, account=wanted.owner.account, domain=wanted.owner.domain, project=wanted.owner.project)
+        after.update(world.places[wanted.owner])
         name = offering["name"] if offering else source.get("diskofferingname")
         after.update(offering=name, size=size, min_iops=low, max_iops=high)
         after.update(encrypted=bool(offering and offering["encrypt"]), snapshot_id=snapshot and snapshot["id"])
@@ -751,8 +755,9 @@ class CloudVolumes:
                 notes.update(again.notes)
             text = again.refused.message if again.refused else None
             if again.changes:
-                words = ", ".join(change.action for change in again.changes)
-                text = f"volume {wanted.label} is not as this task left it, somebody else changes it: it takes {words} again"
+                text = f"it takes {', '.join(change.action for change in again.changes)} again"
+            if text and not (again.refused and "differences" in again.refused.parts):
+                text = f"volume {wanted.label} is not as this task left it, somebody else changes it: {text}"
             if text is None or wanted.verify == "strict":
                 return text
             warnings.append(text)
@@ -816,6 +821,31 @@ class CloudVolumes:
 
 
 _LATER = "wait until CloudStack is done with it and run the task again"
+
+
+def _place(directory: Directory, owner: Owner, belongs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return where a new volume is and whose, as results tell it: by name, a domain by its path, ``None`` for what CloudStack chooses."""
+    found: dict[str, Any] = {"account": owner.account, "zone": owner.zone, "domain": owner.domain, "project": owner.project}
+    listings = {
+        "zone": ("listZones", "zone", "name", {}),
+        "domain": ("listDomains", "domain", "path", {"listall": True}),
+        "project": ("listProjects", "project", "name", {"listall": True}),
+    }
+    for place, (call, key, told_as, params) in listings.items():
+        if found[place]:
+            rows = directory.all(call, key, **params)
+            found[place] = next((row.get(told_as) for row in rows if row["id"] == belongs[f"{key}id"]), found[place])
+    return found
+
+
+def _listed(client: CloudStack, call: str, key: str, **params: Any) -> list[dict[str, Any]]:
+    """Return a listing; nothing for an id that there is not, where CloudStack calls the parameter bad."""
+    try:
+        return client.list(call, key, **params)
+    except ApiError as exc:
+        if "id" not in params or exc.parts.get("status") != BAD_PARAMETER:
+            raise
+        return []
 
 
 _Pair = tuple  # tuple[WantedVolume, Mapping[str, Any] | None]: what is declared, and the volume that is there

@@ -1,0 +1,348 @@
+# Copyright (c) 2026, the storpool.cloudstack authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""cloudstack_volume where the release of CloudStack makes no difference: whose a volume is, what forbids a move, what others do meanwhile,
+jobs that get lost."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import partial
+
+import pytest
+from ansible_collections.storpool.cloudstack.plugins.module_utils._cloudstack import CloudStack
+from conftest import CLOUDSTACKS, SOON, as_at_first_start
+from storpool_simulator.testing import Simulator
+from storpool_simulator.topology import BUILT_IN
+
+MODULE = "cloudstack_volume"
+GIB = 1 << 30
+NEW = {"zone": "sofia", "offering": "Custom", "size": "1G"}
+
+
+@pytest.fixture
+def simulator(cloud_of):
+    return cloud_of(CLOUDSTACKS[-1])
+
+
+@pytest.fixture
+def declare(three_runs):
+    return partial(three_runs, MODULE)
+
+
+@pytest.fixture
+def volumes(simulator):
+    """`volumes()` is what CloudStack lists, by name."""
+    return lambda: {one["name"]: one for one in simulator.cs("listVolumes", listall=True)[1].get("volume", [])}
+
+
+@pytest.fixture
+def refused(run_module, calls):
+    """`refused(name=...)` is the result of a task that failed without a write, check mode and real run alike."""
+
+    def run(**options):
+        calls()
+        results = [run_module(MODULE, check=check, **options) for check in (True, False)]
+        assert [one.get("failed") for one in results] == [True, True] and results[0]["msg"] == results[1]["msg"], results
+        assert calls().writes == []
+        return results[1]
+
+    return run
+
+
+@pytest.fixture
+def db1(simulator):
+    return simulator.deploy("db1")
+
+
+@pytest.fixture
+def hybrid(run_module):
+    assert run_module("cloudstack_storage_pool", name="hybrid", zone="sofia", template="hybrid")["changed"]
+
+
+def entry(result):
+    return result["volumes"][0]
+
+
+def job(simulator, command, **params):
+    done = simulator.cs_job(command, **params)
+    assert done["jobstatus"] == 1, done
+    return done["jobresult"]
+
+
+# -- what others do meanwhile
+
+
+@pytest.fixture
+def after_the(monkeypatch):
+    """`after_the("resizeVolume", act)` lets somebody else act as soon as that call of the task is done."""
+
+    def arrange(call, act):
+        send = CloudStack.send
+
+        def sent(self, write):
+            answer = send(self, write)
+            if getattr(write, "call", None) == call:
+                act()
+            return answer
+
+        monkeypatch.setattr(CloudStack, "send", sent)
+
+    return arrange
+
+
+def test_a_result_that_changes_under_the_task(declare, run_module, volumes, simulator, after_the, monkeypatch, db1):
+    monkeypatch.setattr("ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cloud_volume._PROOF", 0.5)
+    declare(name="data", zone="sofia", offering="Custom", size="1G", vm="db1")
+    after_the("resizeVolume", lambda: simulator.cs_job("resizeVolume", id=volumes()["data"]["id"], size=5))
+    result = run_module(MODULE, name="data", size="2G")
+    assert result["failed"] and "somebody else changes it" in result["msg"], (result["volumes"], result.get("warnings"))
+    assert entry(result)["object"]["size"] == 5 * GIB and entry(result)["actions"] == ["resize"]
+
+
+def test_a_volume_that_another_vm_gets_first(declare, run_module, volumes, simulator, after_the, db1):
+    other = simulator.deploy("db2")
+    after_the("createVolume", lambda: simulator.cs_job("attachVolume", id=volumes()["data"]["id"], virtualmachineid=other["id"]))
+    result = run_module(MODULE, name="data", vm="db1", **NEW)
+    # Whether it gives up or does once more what was declared, it says what it met, and what is there.
+    assert "not attached to any VM" in " ".join([result.get("msg", ""), *result.get("warnings", ())]), result
+    assert entry(result)["object"]["vm"] == volumes()["data"]["vmname"] and "create" in entry(result)["actions"]
+
+
+# -- jobs that get lost
+
+
+LOST = {
+    "createVolume": {"name": "new", "zone": "sofia", "offering": "Custom", "size": "1G"},
+    "updateVolume": {"name": "disk", "renamed_from": "data"},
+    "attachVolume": {"name": "free", "vm": "db1"},
+    "detachVolume": {"name": "data", "vm": ""},
+    "resizeVolume": {"name": "data", "size": "2G"},
+    "changeOfferingForVolume": {"name": "data", "offering": "Small"},
+    "migrateVolume": {"name": "data", "storage_pool": "hybrid"},
+}
+
+
+@pytest.mark.parametrize("call", LOST)
+def test_a_lost_job_is_found_by_its_effect(run_module, simulator, calls, hybrid, db1, call):
+    """Its management server was restarted: the job is known no more, or ended by that. It took effect, and is sent once."""
+    made = run_module(MODULE, volumes=[{"name": "data", "vm": "db1"}, {"name": "free"}], **NEW)
+    assert not made.get("failed"), made
+    calls()
+    simulator.fault("job_lost", call, effect=True)
+    result = run_module(MODULE, **LOST[call])
+    assert not result.get("failed"), result["msg"]
+    sent = [one["call"] for one in calls().entries if one["write"] and not one["plugin"]]
+    assert result["changed"] and sent == [call]
+    assert not run_module(MODULE, **LOST[call])["changed"]
+
+
+# -- snapshots
+
+
+@pytest.fixture
+def monday(simulator, run_module, declare, db1):
+    """A snapshot of a stopped VM's volume."""
+    declare(name="source", vm="db1", **NEW)
+    job(simulator, "stopVirtualMachine", id=db1["id"])
+    assert run_module("cloudstack_snapshot", volume="source", name="monday")["changed"]
+    return simulator.cs("listSnapshots", name="monday", listall=True)[1]["snapshot"][0]["id"]
+
+
+def test_two_snapshots_of_one_name(run_module, declare, simulator, calls, monday):
+    source = simulator.cs("listVolumes", name="source", listall=True)[1]["volume"][0]["id"]
+    assert simulator.cs_job("createSnapshot", volumeid=source, name="monday")["jobstatus"] == 1
+    calls()
+    result = run_module(MODULE, name="copy", zone="sofia", snapshot="monday")
+    assert "is the name of 2 snapshots" in result["msg"] and monday in result["msg"] and calls().writes == []
+    declare(name="copy", zone="sofia", snapshot=monday)
+    assert not run_module(MODULE, name="copy", snapshot="monday")["changed"], "it is one of them"
+
+
+def test_no_volume_from_an_encrypted_snapshot(run_module, simulator, calls, db1):
+    run_module("cloudstack_offering", name="luks", encrypt=True)
+    made = run_module(MODULE, name="secret", zone="sofia", offering="luks", size="1G", vm="db1", encrypted=True)
+    assert not made.get("failed") and entry(made)["storpool"]["size"] == GIB + (2 << 20)
+    run_module(MODULE, name="secret", vm="")
+    identity = simulator.cs("listVolumes", name="secret", listall=True)[1]["volume"][0]["id"]
+    assert simulator.cs_job("createSnapshot", volumeid=identity, name="sealed")["jobstatus"] == 1
+    calls()
+    result = run_module(MODULE, name="copy", zone="sofia", snapshot="sealed")
+    assert result["failed"] and "which is of an encrypted volume" in result["msg"] and calls().writes == []
+
+
+# -- moves
+
+
+def nfs(simulator):
+    """A pool that is not on StorPool, and the offering of volumes on it."""
+    zone = simulator.cs("listZones")[1]["zone"][0]["id"]
+    wanted = {"name": "nfs1", "zoneid": zone, "scope": "zone", "hypervisor": "KVM", "tags": "nfs", "url": "nfs://192.0.2.7/export/nfs1"}
+    pool = simulator.cs("createStoragePool", **wanted)[1]["storagepool"]["id"]
+    assert simulator.cs("createDiskOffering", name="nfs", displaytext="nfs", customized=True, tags="nfs")[0] == 200
+    return pool
+
+
+def test_to_storpool_with_a_running_vm(declare, refused, volumes, simulator, hybrid, db1):
+    """The refusal has the command that moves it; the other way out is to stop the VM."""
+    nfs(simulator)
+    job(simulator, "stopVirtualMachine", id=db1["id"])
+    declare(name="data", zone="sofia", offering="nfs", size="1G", vm="db1", storage_pool="nfs1")
+    job(simulator, "startVirtualMachine", id=db1["id"])
+    hint = refused(name="data", storage_pool="hybrid")["error"]["hint"]
+    command, given = re.match(r"(migrateVirtualMachineWithVolume) (.*) moves it", hint).groups()
+    params = dict(one.split("=") for one in given.split())
+    assert params["migrateto[0].volume"] == volumes()["data"]["id"] and params.pop("hostid") == "..."
+    here = simulator.cs("listVirtualMachines", id=db1["id"])[1]["virtualmachine"][0]["hostid"]
+    hosts = simulator.cs("listHosts", type="Routing")[1]["host"]
+    host = next(one["id"] for one in hosts if one["id"] != here and one["clustername"] == "kvm1")
+    job(simulator, command, hostid=host, **params)
+    assert volumes()["data"]["storage"] == "hybrid"
+    assert not declare(name="data", storage_pool="hybrid")["changed"]
+
+
+def test_from_storpool_with_a_running_vm(declare, refused, volumes, simulator, db1):
+    """The plugin does not do it; the VM has to be stopped, as the refusal says, which tells no command that would fail."""
+    nfs(simulator)
+    declare(name="data", vm="db1", **NEW)
+    hint = refused(name="data", storage_pool="nfs1")["error"]["hint"]
+    assert hint == f"stop the VM (stopVirtualMachine id={db1['id']}) and run the task again"
+    job(simulator, "stopVirtualMachine", id=db1["id"])
+    declare(name="data", storage_pool="nfs1")
+    assert volumes()["data"]["storage"] == "nfs1"
+
+
+def test_an_encrypted_volume_moves_with_a_running_vm_alone(declare, run_module, refused, volumes, simulator, hybrid, db1):
+    run_module("cloudstack_offering", name="luks", encrypt=True)
+    declare(name="secret", zone="sofia", offering="luks", size="1G", vm="db1")
+    job(simulator, "stopVirtualMachine", id=db1["id"])
+    assert f"startVirtualMachine id={db1['id']}" in refused(name="secret", storage_pool="hybrid")["msg"]
+    job(simulator, "startVirtualMachine", id=db1["id"])
+    refused(name="secret", storage_pool="hybrid", vm="")  # detached it would not move, and it is not detached for nothing
+    declare(name="secret", storage_pool="hybrid")
+    assert volumes()["secret"]["storage"] == "hybrid"
+
+
+def test_a_volume_whose_snapshots_only_its_pool_has(declare, run_module, refused, simulator, hybrid, db1):
+    simulator.cs("updateConfiguration", name="snapshot.backup.to.secondary", value="false")
+    simulator.restart_server()
+    declare(name="data", vm="db1", **NEW)
+    job(simulator, "stopVirtualMachine", id=db1["id"])
+    assert run_module("cloudstack_snapshot", volume="data", name="lonely")["changed"]
+    identity = simulator.cs("listSnapshots", name="lonely", listall=True)[1]["snapshot"][0]["id"]
+    told = refused(name="data", storage_pool="hybrid")
+    assert f"its old pool alone has its snapshots lonely ({identity})" in told["msg"] and "archiveSnapshot" in told["error"]["hint"]
+    job(simulator, "archiveSnapshot", id=identity)
+    declare(name="data", storage_pool="hybrid")
+
+
+def test_detached_and_moved_in_one_task(declare, volumes, hybrid, db1):
+    declare(name="data", vm="db1", **NEW)
+    result = declare(name="data", vm="", storage_pool="hybrid")
+    assert entry(result)["actions"] == ["detach", "migrate"] and entry(result)["storpool"]["template"] == "hybrid"
+
+
+def test_a_move_that_the_offering_would_undo(declare, run_module, refused, hybrid, db1):
+    """Its offering has a StorPool template of its own, a move gives it that of the pool."""
+    run_module("cloudstack_offering", name="archive", template="hdd")
+    declare(name="data", zone="sofia", offering="archive", size="1G", vm="db1")
+    assert "template is hdd in CloudStack and hybrid on StorPool" in refused(name="data", storage_pool="hybrid")["msg"]
+
+
+# -- the pool of a new volume
+
+
+def test_a_new_volume_on_a_declared_pool(declare, run_module, refused, volumes, hybrid, db1):
+    """CloudStack chooses by the tags of the offering; what it may choose otherwise is not promised."""
+    run_module("cloudstack_offering", name="on-hybrid", storage_tags=["hybrid"])
+    declare(name="data", zone="sofia", offering="on-hybrid", size="1G", vm="db1", storage_pool="hybrid")
+    assert volumes()["data"]["storage"] == "hybrid"
+    told = refused(name="other", vm="db1", storage_pool="hybrid", **NEW)
+    assert "hybrid, storpool-nvme" in told["msg"] and "leave storage_pool out" in told["msg"]
+    assert "storpool-nvme" not in volumes()
+    declare(name="unborn", zone="sofia", offering="on-hybrid", size="1G")
+    declare(name="unborn", vm="db1", storage_pool="hybrid")
+
+
+# -- whose it is
+
+
+@pytest.fixture(scope="session")
+def zones_process(tmp_path_factory):
+    place = tmp_path_factory.mktemp("zones")
+    (place / "topology.json").write_text(json.dumps({**BUILT_IN, "cloudstack": {"zones": 2}}))
+    with Simulator(place / "state", devices="link", cloudstack=CLOUDSTACKS[-1], topology=place / "topology.json", assume=SOON) as process:
+        yield process
+
+
+class TestInTwoZones:
+    @pytest.fixture
+    def simulator(self, zones_process):
+        return as_at_first_start(zones_process)
+
+    @pytest.fixture
+    def other(self, simulator):
+        """The name of the second zone."""
+        return next(one["name"] for one in simulator.cs("listZones")[1]["zone"] if one["name"] != "sofia")
+
+    def test_one_name_in_two_zones(self, declare, refused, volumes, simulator, other):
+        for zone in ("sofia", other):
+            declare(name="data", zone=zone, offering="Custom", size="1G")
+        told = refused(name="data", size="2G")["msg"]
+        assert "is the name of 2 volumes" in told and "zone sofia" in told and f"zone {other}" in told and "give the id, or zone" in told
+        result = declare(name="data", zone=other, size="2G")
+        assert entry(result)["object"]["zone"] == other
+        sizes = {one["zonename"]: one["size"] for one in simulator.cs("listVolumes", listall=True)[1]["volume"]}
+        assert sizes == {"sofia": GIB, other: 2 * GIB}
+
+    def test_a_pool_of_another_zone(self, declare, refused, simulator, other):
+        simulator.deploy("db1")
+        declare(name="data", vm="db1", **NEW)
+        assert (
+            "does not exist in CloudStack; there are: storpool-nvme" in refused(name="data", storage_pool=f"storpool-nvme-{other}")["msg"]
+        )
+
+
+def test_one_name_in_two_accounts(declare, refused, simulator, volumes):
+    declare(name="data", account="admin", domain="ROOT", **NEW)
+    declare(name="data", account="ops", domain="ROOT/ops", **NEW)
+    told = refused(name="data", size="2G")["msg"]
+    assert "is the name of 2 volumes" in told and "account ops" in told and "account admin" in told
+    result = declare(name="data", account="ops", domain="ops", size="2G")
+    assert entry(result)["object"]["account"] == "ops"
+    declare(name="data", account="ops", domain="ops", state="absent")
+    assert [one["account"] for one in simulator.cs("listVolumes", listall=True)[1]["volume"]] == ["admin"]
+
+
+def test_by_id(declare, refused, volumes, simulator):
+    declare(name="data", **NEW)
+    identity = volumes()["data"]["id"]
+    zone = simulator.cs("listZones")[1]["zone"][0]["id"]
+    declare(id=identity, size="2G")
+    declare(id=identity, name="disk")
+    assert volumes()["disk"]["size"] == 2 * GIB
+    assert "is the id of no volume" in refused(id="3f1c2f1e-0a0b-4c0d-8e0f-00000000ffff", size="2G")["msg"]
+    declare(name="by-ids", zone=zone, offering="Custom", size="1G")
+    declare(id=identity, state="absent")
+
+
+# -- releases that tell of what a volume was made only when it is made
+
+
+def test_an_origin_that_only_storpool_tells(run_module, refused, declare, volumes, simulator, monkeypatch, monday, db1):
+    """The server's listings leave `snapshotid` out (VolumeJoinDaoImpl); it stands on the snapshot, below those of itself."""
+    assert run_module("cloudstack_snapshot", volume="source", name="tuesday")["changed"]
+    listing = CloudStack.list
+
+    def without_origin(self, call, key, **params):
+        rows = listing(self, call, key, **params)
+        return [{name: value for name, value in row.items() if name != "snapshotid"} for row in rows] if key == "volume" else rows
+
+    monkeypatch.setattr(CloudStack, "list", without_origin)
+    made = declare(name="copy", zone="sofia", snapshot="tuesday")
+    assert entry(made)["object"]["snapshot_id"]
+    assert run_module("cloudstack_snapshot", volume="copy", name="of-itself")["changed"]
+    assert not run_module(MODULE, name="copy", snapshot="tuesday")["changed"]
+    assert "was made from snapshot tuesday" in refused(name="copy", snapshot="monday")["msg"], "on which it stands as well, further down"
+    assert not run_module(MODULE, name="source", snapshot="tuesday").get("failed"), "what neither system tells is not compared"
