@@ -212,8 +212,14 @@ CASES: dict[str, list[Case]] = {
         changed(DIFF, volume="ROOT-1", state="absent"),
         ok("", CHECK, volume="ROOT-1", state="absent"),
     ],
-    # VMs run in this world, so nothing can be made of their volumes.
+    # The VM runs in this world, so nothing can be made of its volume, but of its volume's snapshot.
     "cloudstack_template": [
+        changed(CHECK, name="g", zone="sofia", snapshot="golden", os_type="Rocky Linux 9"),
+        changed(DIFF, name="g", zone="sofia", snapshot="golden", volume="ROOT-1", os_type="Rocky Linux 9", display_text="Model"),
+        ok("", DIFF, name="g", snapshot="golden"),
+        changed(CHECK, templates=[{"name": "h"}, {"name": "i", "public": True}], snapshot="golden", os_type="Rocky Linux 9"),
+        failed("was made from snapshot", CHECK, name="g", volume="ROOT-1"),
+        changed(DIFF, name="g", state="absent"),
         failed("its VM web1 is Running", CHECK, name="t", zone="sofia", volume="ROOT-1", os_type="Rocky Linux 9"),
         failed("option volume of t: 'none' does not exist", name="t", volume="none"),
         failed("option snapshot of t: 'none' does not exist", CHECK, name="t", snapshot="none"),
@@ -396,7 +402,7 @@ def test_every_module_has_cases():
         assert any(case.keywords.get("check_mode") for case in cases), module
 
 
-def seed(simulator):
+def seed(simulator, module=""):
     """The same state each time, down to the ids."""
     simulator.reset()
     simulator.clear_faults()
@@ -416,6 +422,9 @@ def seed(simulator):
             assert "error" not in simulator.post(call, body)[1]
         simulator.fault("cut_after", "updateConfiguration", object="race")
         simulator.deploy("web1")
+        if module == "cloudstack_template":
+            root = simulator.cs("listVolumes", listall=True)[1]["volume"][0]
+            assert simulator.cs_job("createSnapshot", volumeid=root["id"], name="golden")["jobstatus"] == 1
     simulator.reset_calls()
 
 
@@ -462,7 +471,7 @@ def test_both_ways(simulator, playbook, calls, module):
     cases = [*CASES[module], *(Case(case.comes, {**LEAST.get(module, {}), **case.options}, {}, case.says) for case in common)]
     runs, logs = {}, {}
     for in_process in (True, False):
-        seed(simulator)
+        seed(simulator, module)
         # Messages of Ansible's that show a set show it in the order of hashes. Pipelining only makes modules start faster.
         env = {"PYTHONHASHSEED": "0", "ANSIBLE_PIPELINING": "true"}
         runs[in_process] = playbook(tasks(module, cases), in_process=in_process, env=env)

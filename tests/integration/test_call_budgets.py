@@ -388,6 +388,45 @@ def test_snapshots_of_cloudstack(simulator, run_module, calls):
     assert (nothing["changed"], calls().reads) == (False, ["listVolumes", "listSnapshots"])
 
 
+def test_templates_of_cloudstack(simulator, run_module, calls):
+    """However many there are: what they were made of is listed once. Each one that is made takes one question about its snapshot."""
+    simulator.deploy("db1")
+    names = ["v0", "v1", "v2"]
+    assert not run_module("cloudstack_volume", names=names, zone="sofia", offering="Custom", size="1G", vm="db1").get("failed")
+    assert not run_module("cloudstack_snapshot", volumes=names, name="s").get("failed")
+    templates = [{"name": f"t-{name}", "snapshot": "s", "volume": name} for name in names]
+    declared = {"templates": templates, "zone": "sofia", "os_type": "Rocky Linux 9"}
+    listings = ["listSnapshots", "listTemplates", "listZones"]
+    calls()
+    assert not run_module("cloudstack_template", check=True, **declared).get("failed")
+    asked = [*listings, "listOsTypes", "listVolumes", *SETTING_READS, *["getVolumeSnapshotDetails"] * len(names)]
+    assert (sorted(calls().reads), calls().writes) == (sorted(asked), [])
+    assert not run_module("cloudstack_template", **declared).get("failed")
+    assert [entry["call"] for entry in calls().entries if entry["write"] and not entry["plugin"]] == ["createTemplate"] * len(names)
+    again = run_module("cloudstack_template", **declared)
+    spent = calls()
+    assert (again["changed"], sorted(spent.reads), spent.writes) == (False, sorted([*listings, "SnapshotsList"]), [])
+
+
+def test_vm_snapshots_of_cloudstack(simulator, run_module, calls):
+    names = ["db1", "db2", "db3"]
+    for name in names:
+        simulator.deploy(name)
+    declared = {"vms": names, "name": "s"}
+    listings = ["listVMSnapshot", "listVirtualMachines", "listVolumes", "SnapshotsList"]
+    calls()
+    run_module("cloudstack_vm_snapshot", check=True, **declared)
+    assert sorted(calls().reads) == sorted([*listings, "listConfigurations"])
+    assert not run_module("cloudstack_vm_snapshot", **declared).get("failed")
+    assert [entry["call"] for entry in calls().entries if entry["write"] and not entry["plugin"]] == ["createVMSnapshot"] * len(names)
+    again = run_module("cloudstack_vm_snapshot", **declared)
+    spent = calls()
+    assert (again["changed"], sorted(spent.reads), spent.writes) == (False, sorted(listings), [])
+    written = ["SnapshotsSpace", "VolumesList", "VolumesSpace"]
+    reverted = run_module("cloudstack_vm_snapshot", **declared, state="reverted")
+    assert (reverted["changed"], sorted(calls().reads)) == (False, sorted([*listings, *written]))
+
+
 def test_policies_of_cloudstack(simulator, run_module, calls):
     simulator.deploy("db1")
     names = ["v0", "v1", "v2"]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Callable
 
@@ -20,7 +20,8 @@ from .._cloudstack import CloudStack, Command
 from .._errors import ChangeRefused, CollectionError, OptionError
 from .._plan import Change, JointWait, Plan, Wait
 from .._units import format_size, parse_duration
-from ._cloud import MOST_OF_A_DESCRIPTION, Directory, Owner, one_of, parse_owner, short_enough
+from ._cloud import MOST_OF_A_DESCRIPTION, Directory, Owner, asked_or_all, one_of, parse_owner, short_enough
+from ._shared import quiet
 from .cached_template import OWNER_ID, is_template_object
 from .cloud_series import LATER, STOPPED
 from .cloud_snapshot import BACKED_UP, backs_up, read_settings
@@ -111,37 +112,59 @@ class MadeTemplates:
             rows = client.list("listTemplates", "template", unlimited=True, templatefilter="all", **only, **directory.within(owner))
             world.templates[owner] = _by_id(rows)
         kept = [one for one in wanted if one.state == "present"]
-        if any(one.verify != "off" for one in kept) and any(_quietly(one, world) for one in kept):
+        if any(one.verify != "off" for one in kept) and any(quiet(_template, one, world) for one in kept):
             world.storpool = {}
             for snapshot in client.storpool.snapshots():
                 if is_template_object(snapshot):
                     world.storpool.setdefault(snapshot["tags"].get(OWNER_ID, ""), []).append(snapshot)
-        new = [one for one in kept if _quietly(one, world) is None]
-        for one in kept:
-            present = _quietly(one, world)
-            if present is None or (_shown(present)["origin"] or {}).get("kind") == one.kind:
-                self._look_up(client, directory, one, world, present is None)
+        new = [one for one in kept if quiet(_template, one, world) is None]
+        for one in new:
+            _keep(world.belongs, one.owner, partial(directory.belongs, one.owner))
+            if one.os_type:
+                _keep(world.os_types, one.os_type, partial(_os_type, directory, one.os_type))
+        for owner in dict.fromkeys(one.owner for one in kept):
+            made, there = [], []
+            for one in (one for one in kept if one.owner == owner):
+                present = quiet(_template, one, world)
+                if present is None:
+                    made.append(one)
+                elif (_shown(present)["origin"] or {}).get("kind") == one.kind:  # then it is compared which object that was
+                    there.append(one)
+            self._look_up(client, directory, owner, made, there, world)
         if any(one.snapshot for one in new):
             read_settings(client, world)
         return world
 
     @staticmethod
-    def _look_up(client: CloudStack, directory: Directory, one: WantedTemplate, world: World, new: bool) -> None:
-        """Read what a template is made of; of one that is there already, only which object that is."""
+    def _look_up(
+        client: CloudStack,
+        directory: Directory,
+        owner: Owner,
+        made: Sequence[WantedTemplate],
+        there: Sequence[WantedTemplate],
+        world: World,
+    ) -> None:
+        """List what templates of one owner are made of, once; of those to be made also what may forbid it."""
 
-        def kept(into: dict[Any, Any], key: Any, find: Callable[[], Any]) -> None:
-            if key not in into:
-                try:
-                    into[key] = find()
-                except CollectionError as exc:
-                    into[key] = exc
+        def listed(names: set[str], call: str, key: str, within: Owner = owner) -> list[dict[str, Any]]:
+            return asked_or_all(client, directory, within, call, key, names) if names else []
 
-        kept(world.sources, (one.owner, one.volume, one.snapshot), partial(_source, client, directory, one, new))
-        if not new:
-            return
-        kept(world.belongs, one.owner, lambda: directory.belongs(one.owner))
-        if one.os_type:
-            kept(world.os_types, one.os_type, partial(_os_type, directory, one.os_type))
+        anywhere = replace(owner, zone=None)  # a snapshot may lie in other zones than its volume
+        volumes = listed({one.volume for one in (*made, *(t for t in there if not t.snapshot)) if one.volume}, "listVolumes", "volume")
+        snapshots = listed({one.snapshot for one in (*made, *there) if one.snapshot}, "listSnapshots", "snapshot", anywhere)
+        for one in (*made, *there):
+            _keep(world.sources, _origin_key(one), partial(_source, one, volumes, snapshots))
+        found = {key: world.sources[key] for key in dict.fromkeys(_origin_key(one) for one in made)}
+        found = {key: source for key, source in found.items() if isinstance(source, Mapping)}
+        known = {volume["id"]: volume for volume in volumes}
+        origins = {source["volumeid"] for source in found.values() if source.get("volumeid")} - known.keys()
+        known.update({volume["id"]: volume for volume in listed(origins, "listVolumes", "volume", anywhere)})
+        for key, source in found.items():
+            volume = known.get(source.get("volumeid", source["id"]), {})  # it may be gone
+            world.sources[key] = whole = {**source, "encrypted": bool(volume.get("encryptformat")), "delayed": False}
+            if "volumeid" in source:
+                details = client.list("getVolumeSnapshotDetails", "apivolumesnapshotdetails", snapshotid=source["id"])
+                whole["delayed"] = any(detail.get("snapshotDetailsName") == DELAYED for detail in details)
 
     # -- plan
 
@@ -149,7 +172,7 @@ class MadeTemplates:
         """Return what it takes to have the template as declared, on both systems. Pure."""
         present = None
         try:
-            present = one_of(world.templates[wanted.owner], wanted.label, "name", "template")
+            present = _template(wanted, world)
             if wanted.state == "absent":
                 if present is None:
                     return Plan(wanted.label, None, None)
@@ -162,7 +185,7 @@ class MadeTemplates:
             return Plan(wanted.label, document, document, refused=exc)
 
     def _plan_new(self, wanted: WantedTemplate, world: World) -> Plan:
-        source = world.sources[wanted.owner, wanted.volume, wanted.snapshot]
+        source = world.sources[_origin_key(wanted)]
         belongs = world.belongs[wanted.owner]
         system: Any = world.os_types.get(wanted.os_type or "")
         for one in (source, belongs, system):
@@ -224,7 +247,7 @@ class MadeTemplates:
     def _plan_present(self, wanted: WantedTemplate, present: Mapping[str, Any], world: World) -> Plan:
         shown = _shown(present)
         warnings = []
-        origin, source = shown["origin"], world.sources.get((wanted.owner, wanted.volume, wanted.snapshot))
+        origin, source = shown["origin"], world.sources.get(_origin_key(wanted))
         if origin is None:
             warnings.append(f"template {wanted.label} is there, but its display text does not say what it was made of")
         elif origin["kind"] != wanted.kind or (isinstance(source, Mapping) and source["id"] != origin["id"]):
@@ -286,33 +309,30 @@ class MadeTemplates:
         return {**{key: value for key, value in document.items() if key != "id"}, "size": format_size(document["size"])}
 
 
-def _source(client: CloudStack, directory: Directory, one: WantedTemplate, whole: bool) -> dict[str, Any]:
-    """Return the snapshot or volume that a template is made of; ``whole`` with whether it is ``encrypted`` and, a snapshot, ``delayed``.
+def _keep(into: dict[Any, Any], key: Any, find: Callable[[], Any]) -> None:
+    """Enter what is found, once, or why there is none."""
+    if key not in into:
+        try:
+            into[key] = find()
+        except CollectionError as exc:
+            into[key] = exc
 
-    :raises OptionError: there is none, or several.
-    """
-    within = directory.within(one.owner)
-    volume: Mapping[str, Any] | None = None
-    if one.volume and (whole or not one.snapshot):
-        rows = client.list("listVolumes", "volume", **directory.asked(one.volume), **within)
-        volume = one_of(rows, one.volume, "volume", "volume")
-        if volume is None and not one.snapshot:
-            raise OptionError("volume", one.volume, "does not exist in CloudStack", item=one.label)
-    if not one.snapshot:
-        return {**volume, "encrypted": bool(volume.get("encryptformat"))}
-    anywhere = {key: value for key, value in within.items() if key != "zoneid"}
-    rows = client.list("listSnapshots", "snapshot", **directory.asked(one.snapshot), **anywhere)
-    if one.volume:
-        rows = [row for row in rows if one.volume in (row.get("volumename"), row.get("volumeid"))]
-    found = one_of(rows, one.snapshot, "snapshot", "snapshot")
+
+def _origin_key(one: WantedTemplate) -> tuple[Owner, str | None, str | None]:
+    return one.owner, one.volume, one.snapshot
+
+
+def _source(one: WantedTemplate, volumes: Sequence[Mapping[str, Any]], snapshots: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the snapshot or volume that a template is made of. :raises OptionError: there is none, or several."""
+    if one.snapshot:
+        option, name = "snapshot", one.snapshot
+        rows = [row for row in snapshots if one.volume in (None, row.get("volumename"), row.get("volumeid"))]
+    else:
+        option, name, rows = "volume", one.volume, list(volumes)
+    found = one_of(rows, name, option, option)
     if found is None:
-        raise OptionError("snapshot", one.snapshot, "does not exist in CloudStack", item=one.label)
-    if not whole:
-        return found
-    volume = volume or next(iter(client.list("listVolumes", "volume", id=found.get("volumeid"), listall=True)), {})
-    details = client.list("getVolumeSnapshotDetails", "apivolumesnapshotdetails", snapshotid=found["id"])
-    delayed = any(detail.get("snapshotDetailsName") == DELAYED for detail in details)
-    return {**found, "encrypted": bool(volume.get("encryptformat")), "delayed": delayed}
+        raise OptionError(option, name, "does not exist in CloudStack", item=one.label)
+    return found
 
 
 def _os_type(directory: Directory, name: str) -> str:
@@ -335,11 +355,9 @@ def _by_id(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def _quietly(wanted: WantedTemplate, world: World) -> Mapping[str, Any] | None:
-    try:
-        return one_of(world.templates[wanted.owner], wanted.label, "name", "template")
-    except OptionError:
-        return None
+def _template(wanted: WantedTemplate, world: World) -> Mapping[str, Any] | None:
+    """Return the template, ``None`` when there is none of that name. :raises OptionError: several have it."""
+    return one_of(world.templates[wanted.owner], wanted.label, "name", "template")
 
 
 def _on_storpool(identity: str, world: World) -> dict[str, Any] | None:
