@@ -336,8 +336,8 @@ templates:
         - Of a pool, C(cached) is whether CloudStack has a row, C(verified) whether StorPool confirms it, C(global_id) the snapshot,
           C(problem) what is wrong, C(extra) further snapshots of the template on the pool that are not its cache.
         - Of what was C(found), C(what) is V(orphan), V(leftover) (of a failed copy), V(waiting) (for the cleanup), V(surplus) (one of
-          several is needed), V(under way), V(temporary), V(delayed), V(heartbeat) or V(broken row). C(removable) is what O(evict) would
-          delete.
+          several is needed), V(under way), V(temporary), V(delayed), V(heartbeat), V(exported) or V(unknown) (snapshots of volumes and
+          VMs), or V(broken row); C(because) says more. C(removable) is what O(evict) would delete.
       type: dict
       returned: always
       sample:

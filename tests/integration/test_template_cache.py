@@ -343,6 +343,8 @@ def leftovers(simulator, do, listed, ask):
         snapshot("direct", cs="template"): ("surplus", False),
         snapshot("export", cs="temporary", uuid=f"{NOBODY}2"): ("temporary", False),
         snapshot("delayed", cs="delayDelete", uuid=f"{NOBODY}3"): ("delayed", False),
+        snapshot("backup", cs="snapshot", uuid=f"{NOBODY}5"): ("unknown", False),
+        snapshot("group", cs="group", uuid=f"{NOBODY}8"): ("unknown", False),
         volume("failed", cs="template", uuid=templates["rocky-9"]["id"]): ("leftover", True),
         volume("going-on", cs="template", uuid=templates["debian-12"]["id"]): ("under way", False),
         volume("written", cs="template", uuid=templates["small-raw"]["id"]): ("under way", False),
@@ -350,9 +352,8 @@ def leftovers(simulator, do, listed, ask):
         volume("heart", cs="check-volume-is-on-host", uuid=f"{NOBODY}4"): ("heartbeat", False),
     }
     do("VolumesReassignWait", {"reassign": [{"volume": "written", "rw": [11]}]})
-    # What is none: another's, a snapshot of CloudStack's, one on the template of no pool.
+    # What is none: another's, one on the template of no pool.
     snapshot("theirs")
-    snapshot("backup", cs="snapshot", uuid=f"{NOBODY}5")
     do("VolumeCreate", {"name": "elsewhere", "size": MIB, "template": "hdd", "tags": {"cs": "template", "uuid": f"{NOBODY}6"}})
     return made
 
@@ -369,6 +370,22 @@ def test_orphans_are_told_and_left_alone(declare, leftovers, simulator):
     assert {one["global_id"]: (one["what"], one["removable"]) for one in found} == leftovers
     assert all(one["because"] and one["pool"] == "storpool-nvme" and one["size"] == MIB for one in found)
     assert everything(simulator) == before
+
+
+def test_snapshots_that_cloudstack_knows_are_no_orphans(declare, deploy, simulator, do):
+    """Of a volume and of a VM. An export is told, because CloudStack can forget to end it."""
+    root = deploy("small-raw")
+    simulator.cs("updateConfiguration", name="kvm.snapshot.enabled", value="true")
+    taken = job(simulator, "createSnapshot", volumeid=root["id"])["snapshot"]
+    job(simulator, "stopVirtualMachine", id=root["virtualmachineid"])
+    job(simulator, "createVMSnapshot", virtualmachineid=root["virtualmachineid"], snapshotmemory=False)
+    kinds = {one["tags"].get("cs"): one for one in simulator.get("SnapshotsList")[1]["data"]}
+    assert {"snapshot", "group", "template"} <= set(kinds) and kinds["snapshot"]["tags"]["uuid"] == taken["id"]
+    assert declare(zone="sofia", state="absent")["templates"][0]["object"]["found"] == []
+    do("SnapshotExport", {"snapshot": f"~{kinds['snapshot']['globalId']}", "location": "plovdiv"})
+    found = declare(zone="sofia", state="absent", evict="storpool_orphans_only")["templates"][0]["object"]["found"]
+    assert [(one["what"], one["global_id"], one["removable"]) for one in found] == [("exported", kinds["snapshot"]["globalId"], False)]
+    assert "a copy in plovdiv needs it" in found[0]["because"]
 
 
 def test_only_orphans_are_deleted(declare, leftovers, simulator):

@@ -177,20 +177,22 @@ def test_direct_downloads_are_counted():
 class Server:
     """Lists what belongs to a project only to who asks for projects, and private templates only with listall, as CloudStack does."""
 
-    def __init__(self, pools=(FAST,), rows=(), templates=(), volumes=(), snapshots=(), projects=()):
+    def __init__(self, pools=(FAST,), rows=(), templates=(), volumes=(), snapshots=(), projects=(), **taken):
         self.pools, self.rows, self.templates, self.volumes, self.projects = pools, rows, templates, volumes, projects
-        self.asked = []
+        self.taken = taken
         self.storpool = SimpleNamespace(
-            snapshots=lambda: list(snapshots), volumes=list, attachments=list, templates=lambda: [raw_template("nvme")]
+            snapshots=lambda: list(snapshots), volumes=list, attachments=list, exports=list, templates=lambda: [raw_template("nvme")]
         )
 
-    def list(self, call, _key, unlimited=False, **params):
-        assert unlimited
-        self.asked.append(call)
+    def list(self, call, key, unlimited=False, **params):
+        assert unlimited and call.lower().startswith(f"list{key.lower()}")
         if call in ("listStoragePools", "listConfigurations"):
             return list(self.pools) if call == "listStoragePools" else []
         assert params["listall"] is True
-        found = self.volumes if call == "listVolumes" else self.rows if "storageid" in params else self.templates
+        if call != "listTemplates":
+            found = self.volumes if call == "listVolumes" else self.taken.get(call, [])
+        else:
+            found = self.rows if "storageid" in params else self.templates
         return [one for one in found if (one["id"] in self.projects) is (params.get("projectid") == "-1")]
 
 
@@ -219,6 +221,20 @@ def test_what_belongs_to_a_project_is_no_orphan():
     server = Server(rows=[own], templates=[own], volumes=[volume], snapshots=[cache(1)], projects=["v"])
     gone = {"name": "debian", "state": "absent"}
     assert plan(observed(server, **gone), **gone).notes["collection"][0]["volumes"] == 1
+
+
+def test_snapshots_of_projects_and_of_vms_are_known():
+    both = {"listSnapshots": [{"id": DEBIAN}], "listVMSnapshot": [{"id": ROCKY}]}
+    taken = [raw_snapshot("", number, templateName="nvme", tags={"cs": kind, "uuid": identity}) for number, kind, identity in (
+        (1, "snapshot", DEBIAN), (2, "group", ROCKY), (3, "snapshot", GONE), (4, "group", GONE),
+    )]  # fmt: skip
+    given = observed(Server(snapshots=taken, projects=[DEBIAN, ROCKY], **both), state="absent")
+    made = plan(given, state="absent", evict="storpool_orphans_only")
+    assert [(one["global_id"], one["what"], one["removable"]) for one in made.before["found"]] == [
+        ("sf.a.3", "unknown", False),
+        ("sf.a.4", "unknown", False),
+    ]
+    assert made.changes == []
 
 
 # -- plan

@@ -44,8 +44,8 @@ _SYSTEM_TYPES = frozenset({"SYSTEM", "ROUTING"})
 _CLEANUP = ("storage.cleanup.enabled", "storage.template.cleanup.enabled", "storage.cleanup.interval")
 _THREADS = "template.preloader.pool.size"
 _GONE_STATES = frozenset({"Destroy", "Expunging", "Expunged"})  # of volumes that keep no cache (VolumeDaoImpl)
-_ANY_PROJECT = "-1"
-_EVERYBODY: tuple[dict[str, Any], ...] = ({}, {"projectid": _ANY_PROJECT})  # what belongs to projects is listed only by itself
+_ANY_PROJECT = "-1"  # as projectid; what belongs to projects is listed only by itself
+_TEMPLATES = {"call": "listTemplates", "key": "template", "templatefilter": "all"}
 _PREPARE_HINTS = (("not ready", "wait until CloudStack has downloaded the template to the zone's secondary storage"),)
 
 
@@ -107,6 +107,8 @@ class World:
     settings: dict[str, str] = field(default_factory=dict)
     volumes: list[dict[str, Any]] = field(default_factory=list)
     attached: frozenset[str] = frozenset()
+    exports: dict[str, str] = field(default_factory=dict)  # locations by global id
+    known_snapshots: frozenset[str] = frozenset()  # ids of CloudStack's volume and VM snapshots
     missing: CollectionError | None = None
     known_templates: frozenset[str] | None = None  # of StorPool, when that was in doubt
     _of: dict[str, list[dict[str, Any]]] | None = field(default=None, compare=False)
@@ -262,22 +264,23 @@ class CachedTemplates:
         if any(one.about_orphans or one.evict for one, _pools_of in asked):
             world.volumes = client.storpool.volumes()
             world.attached = frozenset(one["volume"] for one in client.storpool.attachments())
+        if any(one.about_orphans for one, _pools_of in asked):
+            world.exports = {one["globalId"]: one["location"] for one in client.storpool.exports()}
+            of_volumes = _everybodys(client, "listSnapshots", "snapshot")
+            of_machines = _everybodys(client, "listVMSnapshot", "vmSnapshot")
+            world.known_snapshots = frozenset(one["id"] for one in (*of_volumes, *of_machines))
         # Another zone can have a pool on a StorPool template of the same name, and with several clusters its caches are seen here.
         shared = {storpool_template(pool) for pool in meant.values()}
         for pool in world.pools:
             if storpool_template(pool) in shared:
-                world.rows[pool["id"]] = _by_id(_everybodys(client, storageid=pool["id"], showremoved=True))
-        every = world.templates[""] = _everybodys(client)
+                world.rows[pool["id"]] = _by_id(_everybodys(client, **_TEMPLATES, storageid=pool["id"], showremoved=True))
+        every = world.templates[""] = _everybodys(client, **_TEMPLATES)
         for zone in {pool["zoneid"] for pool in meant.values()}:
             world.templates[zone] = _of_zone(every, zone)
         listed = client.list("listConfigurations", "configuration", unlimited=True)
         world.settings = {one["name"]: str(one.get("value")) for one in listed if one["name"] in _CLEANUP}
         for pool in meant:
-            listed = [
-                one
-                for more in _EVERYBODY
-                for one in client.list("listVolumes", "volume", unlimited=True, listall=True, storageid=pool, **more)
-            ]
+            listed = _everybodys(client, "listVolumes", "volume", storageid=pool)
             for volume in _by_id(listed).values():
                 if volume.get("templateid") and volume.get("state") not in _GONE_STATES:
                     key = (volume["templateid"], pool)
@@ -538,12 +541,14 @@ def cache_object(template: Mapping[str, Any], places: Sequence[tuple[Mapping[str
 
 def _templates(client: CloudStack, **which: Any) -> list[dict[str, Any]]:
     """List templates of all accounts, private ones too; one in several zones is listed for each of them."""
-    return client.list("listTemplates", "template", unlimited=True, templatefilter="all", listall=True, **which)
+    return client.list(**_TEMPLATES, unlimited=True, listall=True, **which)
 
 
-def _everybodys(client: CloudStack, **which: Any) -> list[dict[str, Any]]:
-    """List templates of all accounts and projects."""
-    return [one for more in _EVERYBODY for one in _templates(client, **which, **more)]
+def _everybodys(client: CloudStack, call: str, key: str, **which: Any) -> list[dict[str, Any]]:
+    """List what belongs to any account or project."""
+    return [
+        one for more in ({}, {"projectid": _ANY_PROJECT}) for one in client.list(call, key, unlimited=True, listall=True, **which, **more)
+    ]
 
 
 def _by_id(listed: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:

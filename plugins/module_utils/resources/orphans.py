@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Callable
 
+_TAKEN = ("snapshot", "group")  # of volumes and of VMs
 _TEMPORARY, _DELAYED, _HEARTBEAT = "temporary", "delayDelete", "check-volume-is-on-host"
 
 
@@ -22,7 +23,7 @@ class Finding:
     """Something that is left over, or looks like it.
 
     ``what`` names its kind: ``orphan``, ``leftover``, ``waiting``, ``surplus``, ``under way``, ``temporary``, ``delayed``,
-    ``heartbeat``, ``broken row``; ``because`` says how that is known.
+    ``heartbeat``, ``exported``, ``unknown``, ``broken row``; ``because`` says how that is known.
     """
 
     kind: str
@@ -109,6 +110,8 @@ def _judge(
         return finding("delayed", "StorPool deletes it by itself at its date (storpool.delete.after.interval)")
     if owner == _HEARTBEAT and is_volume:
         return finding("heartbeat", "the heartbeat of a cluster, unless that cluster was removed from CloudStack")
+    if owner in _TAKEN:
+        return _judge_taken(raw, identity, world, finding)
     if owner != "template":
         return None
     if is_volume:
@@ -132,3 +135,14 @@ def _judge(
     if place.row:
         return finding("surplus", "CloudStack's row is about one of several snapshots of this template; about which cannot be seen")
     return finding("orphan", "CloudStack has the template, but no row of it on this pool", True)
+
+
+def _judge_taken(raw: Mapping[str, Any], identity: str | None, world: Any, finding: Callable[..., Finding]) -> Finding | None:
+    """Return what is odd about a snapshot that CloudStack took of a volume or a VM; it is left to people."""
+    if raw["globalId"] in world.exports:
+        return finding(
+            "exported", f"a copy in {world.exports[raw['globalId']]} needs it, or CloudStack has forgotten to end the export after one"
+        )
+    if identity not in world.known_snapshots:
+        return finding("unknown", "CloudStack lists no snapshot with this id; it may be forgotten, or another CloudStack's")
+    return None
