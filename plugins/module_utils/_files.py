@@ -2,9 +2,10 @@
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Floor 0: reading files that users name.
+"""Floor 0: files that users name, read and written.
 
-A path may lead to anything: a pipe that nobody writes to would hold the task for ever, a device would fill the memory.
+A path may lead to anything: a pipe that nobody writes to would hold the task for ever, a device would fill the memory, and a file renamed
+to the name of a device would take its place.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from ._errors import OptionError
 
@@ -46,12 +47,15 @@ def opened(path: str, option: str) -> Iterator[int]:
     except ValueError as exc:  # characters that no path can have
         raise OptionError(option, path, f"cannot be read: {exc}") from exc
     try:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            raise OptionError(option, path, f"is {next((word for test, word in _KINDS if test(mode)), 'something else')} and no file")
+        _check_regular(os.fstat(descriptor).st_mode, path, option)
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _check_regular(mode: int, path: str, option: str) -> None:
+    if not stat.S_ISREG(mode):
+        raise OptionError(option, path, f"is {next((word for test, word in _KINDS if test(mode)), 'something else')} and no file")
 
 
 def read_bytes(path: str, option: str, most: int) -> bytes:
@@ -69,3 +73,49 @@ def read_bytes(path: str, option: str, most: int) -> bytes:
     if len(content) > most:
         raise OptionError(option, path, f"has more than {most >> 20} MiB; divide it")
     return content
+
+
+def check_writable(path: str, option: str) -> None:
+    """:raises OptionError: something else than a regular file is there, or it can neither be written nor made."""
+    try:
+        if os.path.lexists(path):
+            _check_regular(os.stat(path).st_mode, path, option)
+        if not os.access(os.path.dirname(os.path.realpath(path)), os.W_OK | os.X_OK):
+            raise OptionError(option, path, "cannot be written: its directory does not exist, or may not be written")
+    except OSError as exc:
+        raise OptionError(option, path, f"cannot be written: {exc.strerror}") from exc
+    except ValueError as exc:  # characters that no path can have
+        raise OptionError(option, path, f"cannot be written: {exc}") from exc
+
+
+def write_whole(path: str, option: str, text: str) -> None:
+    """Let a regular file have this text, at once: whoever reads it finds the old text or the new one.
+
+    A new file is its owner's alone, one that is there keeps its mode and owner; of a link it is the target that is written.
+
+    :raises OptionError: it cannot be written, or something else than a regular file is there; names option and path.
+    """
+    path = os.path.realpath(path)
+    new = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.new")
+    try:
+        old = os.stat(path) if os.path.lexists(path) else None
+        if old:
+            _check_regular(old.st_mode, path, option)
+        with suppress(FileNotFoundError):
+            os.unlink(new)  # what a killed run left behind
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            with open(descriptor, "w", encoding="utf-8", closefd=False) as stream:
+                stream.write(text)
+            if old:
+                if (old.st_uid, old.st_gid) != (os.geteuid(), os.getegid()):
+                    os.fchown(descriptor, old.st_uid, old.st_gid)
+                os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.rename(new, path)
+    except OSError as exc:
+        raise OptionError(option, path, f"cannot be written: {exc.strerror}") from exc
+    except ValueError as exc:  # characters that no path can have
+        raise OptionError(option, path, f"cannot be written: {exc}") from exc

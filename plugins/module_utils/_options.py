@@ -201,13 +201,15 @@ def read_storpool_conf(path: str = STORPOOL_CONF, hostname: str | None = None) -
     return found
 
 
-def read_node_ids(path: str = STORPOOL_CONF) -> dict[str, int]:
+def read_node_ids(path: str | None = None) -> dict[str, int]:
     """Return the ``SP_OURID`` of each host that has a section of its own in ``storpool.conf``, by the section's name.
 
-    What stands before the first section is left out: it is the id of this host.
+    What stands before the first section is left out: it is the id of this host. ``None`` is ``/etc/storpool.conf``, if there is one.
+
+    :raises OptionError: the file that was named cannot be read, or is no ``storpool.conf``.
     """
     found: dict[str, int] = {}
-    for _name, parser in _conf_files(os.path.expanduser(path)):
+    for _name, parser in _conf_files(STORPOOL_CONF if path is None else os.path.expanduser(path), named=path is not None):
         for section in parser.sections():
             number = parse_whole(parser.get(section, "SP_OURID", fallback=None), 1, 4095) if section != "*" else None
             if number is not None:
@@ -215,8 +217,11 @@ def read_node_ids(path: str = STORPOOL_CONF) -> dict[str, int]:
     return found
 
 
-def _conf_files(path: str) -> Iterator[tuple[str, configparser.ConfigParser]]:
-    """Yield ``storpool.conf`` and its drop-ins, by name, with what is common to all hosts as the section ``*``."""
+def _conf_files(path: str, named: bool = False) -> Iterator[tuple[str, configparser.ConfigParser]]:
+    """Yield ``storpool.conf`` and its drop-ins, by name, with what is common to all hosts as the section ``*``.
+
+    What cannot be read is left out, as the bindings do, unless a user ``named`` the file.
+    """
     drop_ins = sorted(glob.glob(os.path.join(f"{path}.d", "*.conf")))
     for name in [path, *(one for one in drop_ins if not os.path.basename(one).startswith("."))]:
         parser = configparser.ConfigParser(interpolation=None, default_section=None, strict=False, delimiters=("=",), allow_no_value=True)
@@ -225,8 +230,12 @@ def _conf_files(path: str) -> Iterator[tuple[str, configparser.ConfigParser]]:
             lines = read_bytes(name, "storpool_conf", MOST_BYTES).decode("utf-8").splitlines()
             # Indentation means nothing to the bindings, to Python's reader it means that the line before goes on.
             parser.read_string("\n".join(["[*]", *(line.strip() for line in lines)]))
-        except (OptionError, UnicodeDecodeError, configparser.Error):
-            continue
+        except (OptionError, UnicodeDecodeError, configparser.Error) as exc:
+            if not named or name != path:
+                continue
+            if isinstance(exc, OptionError):
+                raise
+            raise OptionError("storpool_conf", path, f"cannot be read as a storpool.conf: {type(exc).__name__}") from exc
         yield name, parser
 
 

@@ -173,6 +173,8 @@ def _parse_name(value: Any, option: str, pattern: re.Pattern, allowed: str) -> s
     name = str(value)
     if not pattern.fullmatch(name):
         raise OptionError(option, value, f"is not a name StorPool takes: {allowed}")
+    if name.lstrip("#") in (".", ".."):
+        raise OptionError(option, value, "is no name: in the address of a call, and in the path of a device, it leads elsewhere")
     if len(name) > NAME_LENGTH:
         raise OptionError(option, value, f"is longer than {NAME_LENGTH} characters")
     if name in _RESERVED:

@@ -78,7 +78,7 @@ EXAMPLES = r"""
 - name: Two hosts, and what has to be done about them
   storpool.cloudstack.storpool_ha_info:
     hosts: [kvm11, kvm12]
-    storpool_conf: /root/storpool-of-the-zone.conf
+    storpool_conf: "{{ conf_of_the_zone | default(omit) }}"  # such as /root/storpool-of-the-zone.conf
   register: two
 
 - name: Show it

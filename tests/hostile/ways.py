@@ -71,7 +71,7 @@ def in_worker(name: str, options: dict[str, Any], check: bool = False, diff: boo
     plugin._task = SimpleNamespace(action=f"storpool.cloudstack.{name}", args=options, check_mode=check, diff=diff, no_log=False)
     plugin._loader = SimpleNamespace(get_basedir=lambda: str(Path.cwd()))
     plugin._display = SimpleNamespace(display=lambda _text: None)
-    result = plugin._run_here()
+    result = plugin._run_here({})
     json.dumps(result)  # it has to get through to the controller
     return result
 

@@ -9,11 +9,17 @@ import time
 from datetime import datetime, timezone
 
 import pytest
+from ansible_collections.storpool.cloudstack.plugins.module_utils import _options
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import ApiError, OptionError
 from ansible_collections.storpool.cloudstack.plugins.module_utils._options import read_node_ids
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.hosts import FENCE, Selection, observe, parse_node_ids
 
-NOWHERE = "/nowhere/storpool.conf"
+NOWHERE = None  # the file of this machine, which no test may depend on
+
+
+@pytest.fixture(autouse=True)
+def no_file_of_this_machine(monkeypatch):
+    monkeypatch.setattr(_options, "STORPOOL_CONF", "/nowhere/storpool.conf")
 
 
 def services(clients, servers=()):
@@ -199,6 +205,14 @@ def test_sections_of_storpool_conf(tmp_path):
     (tmp_path / "storpool.conf.d" / "more.conf").write_text("[kvm13]\nSP_OURID=13\n", encoding="utf-8")
     assert read_node_ids(str(conf)) == {"kvm11": 11, "kvm13": 13}
     assert read_node_ids(NOWHERE) == {}
+
+
+def test_a_file_that_was_named_has_to_be_there(tmp_path):
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe")
+    (tmp_path / "words").write_text("[open\n", encoding="utf-8")
+    for name in ("missing", "bytes", "words", "."):
+        with pytest.raises(OptionError, match="option storpool_conf"):
+            read_node_ids(str(tmp_path / name))
 
 
 def test_where_a_node_id_is_from(tmp_path):

@@ -20,7 +20,7 @@ from typing import Any
 
 from .. import _properties as properties
 from .._errors import CollectionError, OptionError
-from .._files import absolute, read_bytes
+from .._files import absolute, read_bytes, write_whole
 from .._properties import HIDDEN, Planned
 
 TRIES = 5  # how often the agent may write the file while it is being changed
@@ -217,13 +217,7 @@ def _back_up(path: str, content: bytes, old: os.stat_result) -> str:
 def _mark(pending: str, path: str) -> None:
     """Leave word, before the file changes, that the agent has to be restarted. Whoever has restarted it takes the word away."""
     os.makedirs(os.path.dirname(pending), exist_ok=True)
-    mark = os.open(pending, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-    try:
-        os.ftruncate(mark, 0)
-        os.write(mark, f"{path} was changed by Ansible and the agent was not restarted since\n".encode())
-        os.fsync(mark)
-    finally:
-        os.close(mark)
+    write_whole(pending, "pending", f"{path} was changed by Ansible and the agent was not restarted since\n")
     _sync_directory(pending)
 
 

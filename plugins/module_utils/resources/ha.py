@@ -87,7 +87,7 @@ class WantedHa:
     wait: bool = True
     wait_timeout: int = 0
     node_ids: dict[str, int] = field(default_factory=dict)
-    conf: str = hosts.STORPOOL_CONF
+    conf: str | None = None
     id: str | None = None
     above: tuple[str, ...] = ()
     refused: CollectionError | None = None
@@ -160,7 +160,7 @@ class HostHas:
             setattr(wanted, name, bool(options[name]))
         wanted.wait_timeout = parse_duration(options["wait_timeout"], "wait_timeout")
         wanted.node_ids = hosts.parse_node_ids(options["sp_node_ids"])
-        wanted.conf = options["storpool_conf"] or hosts.STORPOOL_CONF
+        wanted.conf = options["storpool_conf"]
         return wanted
 
     # -- observe

@@ -31,8 +31,7 @@ def _selection(options: Mapping[str, Any]) -> Selection:
     names = [str(name).strip() for name in options["hosts"] or ()]
     if options["hosts"] is not None and not all(names or [""]):
         raise OptionError("hosts", options["hosts"], "names no host; leave it out to take all")
-    more = {"conf": options["storpool_conf"]} if options["storpool_conf"] else {}
-    return Selection(names, options["cluster"], options["zone"], parse_node_ids(options["sp_node_ids"]), **more)
+    return Selection(names, options["cluster"], options["zone"], parse_node_ids(options["sp_node_ids"]), options["storpool_conf"])
 
 
 def told(seen: Observation, allow_hyperconverged: bool) -> dict[str, Any]:

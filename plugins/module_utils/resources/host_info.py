@@ -255,9 +255,13 @@ def _entries(data: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
 
 
 def _scripts_dir(path: str) -> str:
-    """Return where the agent of this host looks for its scripts."""
+    """Return where the agent of this host looks for its scripts. :raises OptionError: what is there is no file that can be read."""
+    if not os.path.exists(path) and not os.path.islink(path):
+        return SCRIPTS_DIR  # a host without an agent
     try:
         text = read_bytes(path, "properties_file", _MOST).decode(properties.ENCODING)
         return properties.values(properties.parse(text)).get("kvm.scripts.dir", "").strip() or SCRIPTS_DIR
-    except CollectionError:
+    except OptionError:
+        raise
+    except CollectionError:  # Java would refuse it
         return SCRIPTS_DIR

@@ -31,7 +31,7 @@ from typing import Any
 
 from .._cloudstack import CloudStack, pick
 from .._errors import ApiError, OptionError
-from .._options import STORPOOL_CONF, read_node_ids
+from .._options import read_node_ids
 from .._storpool import StorPool
 from .._units import parse_whole
 
@@ -54,14 +54,14 @@ class Selection:
     """Which hosts, each by name or id; what is left out does not narrow it. All that is given holds at once.
 
     ``node_ids``: StorPool node id by name or id of a host; it may name hosts that are not selected. ``conf`` is the storpool.conf in which
-    the others are looked for.
+    the others are looked for, ``None`` for ``/etc/storpool.conf``.
     """
 
     hosts: Sequence[str] = ()
     cluster: str | None = None
     zone: str | None = None
     node_ids: Mapping[str, int] = field(default_factory=dict)
-    conf: str = STORPOOL_CONF
+    conf: str | None = None
 
 
 def parse_node_ids(value: Mapping[str, Any] | None, option: str = "sp_node_ids") -> dict[str, int]:

@@ -21,6 +21,7 @@ from typing import Any
 
 from .. import _storpool as sp
 from .._errors import ChangeRefused, CollectionError, OptionError
+from .._files import check_writable, write_whole
 from .._image import Image, copy_to_device, device_of, parse_checksum, read_image, require_qemu_img
 from .._options import STORPOOL_CONF, read_storpool_conf
 from .._plan import Change, Plan
@@ -178,6 +179,8 @@ class Images:
     @staticmethod
     def _look_at(wanted: WantedImage) -> Image | CollectionError:
         try:
+            if wanted.progress_file:
+                check_writable(os.path.expanduser(wanted.progress_file), "progress_file")
             return read_image(wanted.image, wanted.format, wanted.checksum)
         except CollectionError as exc:
             return exc
@@ -421,12 +424,7 @@ class _Progress:
         """Replace the file in one step, so that whoever reads it finds a whole document. :raises OptionError: it cannot be written."""
         path = os.path.expanduser(self._wanted.progress_file)
         document = {"name": self._wanted.name, "image": self._image.path, "size": self._image.size, "step": step, "percent": percent}
-        try:
-            with open(f"{path}.new", "w", encoding="utf-8") as stream:
-                stream.write(json.dumps(document) + "\n")
-            os.replace(f"{path}.new", path)
-        except OSError as exc:
-            raise OptionError("progress_file", path, f"cannot be written: {exc.strerror}") from exc
+        write_whole(path, "progress_file", json.dumps(document) + "\n")
 
 
 IMAGES = Images()
