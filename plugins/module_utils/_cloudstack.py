@@ -337,7 +337,7 @@ class CloudStack:
                 # Whatever is wrong with asking, the job goes on.
                 raise AnswerLost(
                     f"{write.call} on {write.about} was begun (job {job}), then {exc.message}",
-                    hint="how it ended is not known; running the task again finds out and finishes",
+                    hint=f"{exc.hint + '; ' if exc.hint else ''}how it ended is not known; running the task again finds out and finishes",
                     under_way=True,
                 ) from exc
             status = state["jobstatus"]

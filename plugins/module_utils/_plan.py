@@ -26,6 +26,9 @@ class Change:
     after-state and the answer's value, and may raise when the answer shows that the object is not what it has to be.
     ``first`` is waited for before the write is sent. ``work`` is done where the task runs before the write is sent, as part of the same
     action (filling a device): it takes the client, and a function that tells people how far it is.
+    ``twin`` is for objects of which the server lets two tasks make one each at the same moment. It is called once the object is made, with
+    the client and the answer, looks, and returns the write that takes it back when there is another one. Each of two tasks that sees the
+    other's takes back its own; whoever looks after that has the only one.
     """
 
     action: str
@@ -33,6 +36,7 @@ class Change:
     learn: Mapping[str, str | Callable[[dict[str, Any], Any], None]] = field(default_factory=dict)
     first: Wait | None = field(default=None, compare=False)
     work: Callable[[Any, Callable[[str], None]], None] | None = field(default=None, compare=False)
+    twin: Callable[[Any, Any], Any] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ The ordinary module and the action plugin (the fast path) both call :func:`execu
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 import traceback
@@ -27,6 +28,9 @@ from ._storpool import EXISTS, NOT_THERE, StorPool
 
 HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"  # Ansible's own word for it
 LATE_EFFECTS = (0.5, 1.0, 2.0)  # seconds between further looks for the effect of a write whose answer was lost
+TWINS = 0.25  # seconds, doubled each time, within which a task makes anew what two tasks had made
+# CloudStack's codes for what cannot be done with an object as it is now, among other things (sheet cloudstack-api, section 4).
+NOT_AS_IT_IS = ("431", "530")
 _LONG = 100  # lists longer than this are not repeated in the invocation
 
 
@@ -434,12 +438,19 @@ class _Run:
                         lost = change.action
                         outcome.unknown = [lost]
                     late = isinstance(exc, ApiError) and change.action == lost  # refused for what the lost one has done meanwhile
-                    if looks > self.REPLANS or not (late or _worth_a_look(exc)):
+                    if looks > self.REPLANS or not (late or _worth_a_look(exc, change.action)):
                         raise
                     changes = self._look_again(wanted, outcome, changes, exc, change.action == lost)
                     outcome.unknown = []
                 else:
                     self._note_done(outcome, changes.pop(0), answer)
+                    back = change.twin(self.client, answer) if change.twin else None
+                    if back:
+                        self.client.send(back)
+                        outcome.done.remove(change.action)
+                        changes.insert(0, change)
+                        looks += 1
+                        changes = self._make_way(wanted, outcome, looks)
             for wait in outcome.plan.waits:
                 if isinstance(wait, Wait):
                     self._wait(wait)
@@ -575,9 +586,30 @@ class _Run:
                 exc.message += "; it is not there yet and may still come, so it was not sent again"
                 raise exc
         else:
-            if len(plan.changes) >= len(changes) and plan.changes[:1] == changes[:1]:
-                raise exc  # the world is as it was: the refusal stands
+            as_it_was = len(plan.changes) >= len(changes) and plan.changes[:1] == changes[:1]
+            if as_it_was or (getattr(exc, "name", "") in NOT_AS_IT_IS and changes[0].action in left):
+                raise exc  # it is still to be done: the refusal stands
             self.warnings.append(f"{self.resource.kind} {plan.name} was changed by somebody else meanwhile ({exc.message})")
+        if plan.after is not None and outcome.plan.after is not None:
+            outcome.plan.after.update({key: value for key, value in plan.after.items() if value is not None})
+        return list(plan.changes)
+
+    def _make_way(self, wanted: Any, outcome: _Outcome, looks: int) -> list[Any]:
+        """Return what is left to do for one object after the one made here was taken back, because there were two.
+
+        :raises CollectionError: somebody makes it whenever it is made here.
+        """
+        name = outcome.plan.name
+        if looks > self.REPLANS:
+            raise CollectionError(
+                f"somebody else makes {self.resource.kind} {name} whenever this task does; the one made here was taken back {looks} times",
+                hint="let one task at a time make it, then run this one again",
+            )
+        time.sleep(random.uniform(0, TWINS * 2**looks))  # the other one may just have made way, too
+        plan = self.resource.plan(wanted, self.resource.observe(self.client, [wanted]))
+        if plan.refused:
+            raise plan.refused
+        self.warnings.append(f"{self.resource.kind} {name} was made by somebody else at the same moment; the one made here was taken back")
         if plan.after is not None and outcome.plan.after is not None:
             outcome.plan.after.update({key: value for key, value in plan.after.items() if value is not None})
         return list(plan.changes)
@@ -639,9 +671,11 @@ def _has_work(plan: Plan) -> bool:
     return bool(plan.changes or plan.waits or plan.renewals)
 
 
-def _worth_a_look(exc: CollectionError) -> bool:
+def _worth_a_look(exc: CollectionError, action: str) -> bool:
     """Tell whether reading the object anew can settle a failed write."""
-    return isinstance(exc, AnswerLost) or (isinstance(exc, ApiError) and exc.name in (EXISTS, NOT_THERE))
+    if isinstance(exc, ApiError):
+        return exc.name in (EXISTS, NOT_THERE) or (exc.name in NOT_AS_IT_IS and action != "create")
+    return isinstance(exc, AnswerLost)
 
 
 def _entry(outcome: _Outcome, changed: bool) -> dict[str, Any]:

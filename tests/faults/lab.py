@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import re
 import time
 from collections.abc import Callable
@@ -15,9 +17,11 @@ from integration.conftest import as_at_first_start, connection, declared, valida
 from storpool_simulator.testing import Simulator
 
 MIB = 1 << 20
+SEED = int(os.environ.get("FAULT_SEED", "20261122"))  # of all that is drawn by lot here
 TIMEOUT = 2.0  # seconds that a call may take here
 A_YEAR = 365 * 86400
 SECONDS = 3
+LATE = 2000  # seconds between two clocks; a signature holds for 600, and the server takes none that holds for more than 900
 
 # What differs between two runs of the same story, and what is told by other fields.
 ACCIDENTAL = {
@@ -30,19 +34,34 @@ NAMING = ("parentName", "onVolume", "snapshot", "volume")
 class Clients(dict):
     """The clients that a task makes; each gives up after `timeout` seconds, which as an option are whole ones.
 
-    `before_pause` is called whenever one is about to wait before it tries again.
+    `before_pause` is called whenever one is about to wait before it tries again. After `in_time` calls to CloudStack the clock here is
+    `LATE` seconds behind, for signatures.
     """
 
-    def __init__(self, timeout: float, before_pause: Callable[[], None] | None = None) -> None:
+    def __init__(self, timeout: float, before_pause: Callable[[], None] | None = None, in_time: int | None = None) -> None:
         super().__init__()
         self.timeout = timeout
         self.before_pause = before_pause
+        self.in_time = in_time
 
     def __setitem__(self, key: Any, client: Any) -> None:
         client.http.timeout = self.timeout
         if self.before_pause:
             client.http._sleep = self._sleep
+        if self.in_time is not None and hasattr(client, "_query"):
+            self._lose_the_time(client, self.in_time)
         super().__setitem__(key, client)
+
+    @staticmethod
+    def _lose_the_time(client: Any, in_time: int) -> None:
+        sign, calls = client._query, itertools.count()
+
+        def query(call: str, params: Any) -> str:
+            if next(calls) == in_time:
+                client._clock = lambda: time.time() - LATE
+            return sign(call, params)
+
+        client._query = query
 
     def _sleep(self, pause: float) -> None:
         assert self.before_pause
@@ -55,6 +74,11 @@ class Lab:
         self.simulator = simulator
         self.clients = Clients(TIMEOUT)
         self.facts: dict[str, Any] = {}
+
+    @property
+    def release(self) -> str:
+        """The version of its CloudStack; empty without one."""
+        return self.simulator.ready.get("cloudstack", {}).get("version", "")
 
     # -- preparation
 
@@ -163,7 +187,7 @@ def _label(lab: Lab, raw: dict[str, Any], cluster: str) -> str:
     """What stands for an object in place of its name: the same in every run, and telling its content."""
     name = raw["name"]
     stable = name[0] if name[0] in "~*" else re.sub(r"-deleted-\w+$", "-deleted-(id)", name)
-    return f"{stable} {raw['size']} {lab.simulator.content(name, cluster)['sha256'][:12]}"
+    return f"{stable} {raw['size']} {lab.simulator.fingerprint(name, cluster)[:12]}"
 
 
 def _shown(raw: dict[str, Any], label: str, labels: dict[Any, str]) -> dict[str, Any]:

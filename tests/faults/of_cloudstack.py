@@ -12,7 +12,7 @@ from typing import Any
 from lab import Lab, storpool_state
 from registry import scenario
 
-ACCIDENTAL = {"id", "created", "jobid", "zoneid", "ipaddress", "path"}
+ACCIDENTAL = {"id", "created", "jobid", "jobstatus", "zoneid", "ipaddress", "path"}
 
 
 def both_states(lab: Lab) -> dict[str, Any]:

@@ -17,7 +17,8 @@ DATA, MORE = b"first" * 100, b"second" * 100
 
 @scenario("storpool_volume")
 def create(lab: Lab) -> dict[str, Any]:
-    return {"name": "v", "size": MIB, "tags": {"a": "b"}, "iops": 1000}
+    places = {"replication": 2, "place_all": "hdd", "place_tail": "ssd", "place_head": "nvme"}
+    return {"name": "v", "size": MIB, "tags": {"a": "b"}, "iops": 1000, **places}
 
 
 @scenario("storpool_volume")
@@ -230,7 +231,8 @@ def change_a_snapshot(lab: Lab) -> dict[str, Any]:
 def give_a_date(lab: Lab) -> dict[str, Any]:
     lab.volume("v", DATA)
     lab.snapshot("v", "s", bind=True)
-    return {"name": "s", "delete_after": "3h", "bind": False}
+    places = {"replication": 2, "place_all": "hdd", "place_tail": "ssd", "place_head": "nvme"}
+    return {"name": "s", "delete_after": "3h", "bind": False, "bw": "10M", **places}
 
 
 @scenario("storpool_snapshot")
@@ -360,7 +362,9 @@ def several_snapshots(lab: Lab) -> dict[str, Any]:
 
 @scenario("storpool_template")
 def create_a_template(lab: Lab) -> dict[str, Any]:
-    return {"name": "t", "replication": 2, "place_all": "hdd", "place_tail": "ssd", "iops": 1000, "size": MIB}
+    lab.snapshot("other", "base")
+    places = {"replication": 2, "place_all": "hdd", "place_tail": "ssd", "place_head": "nvme", "reuse_server": True}
+    return {"name": "t", **places, "parent": "base", "iops": 1000}
 
 
 @scenario("storpool_template")
@@ -409,6 +413,13 @@ def take_an_image_after_another(lab: Lab) -> dict[str, Any]:
     lab.volume("golden.ansible-image", DATA, tags={"ansible-image-work": "sha256:another"})
     lab.attach("golden.ansible-image", rw=[12])
     return _image(lab)
+
+
+@scenario("storpool_template_cache")
+def change_the_snapshot_of_an_image(lab: Lab) -> dict[str, Any]:
+    made = lab.run("storpool_template_cache", _image(lab))
+    assert not made.get("failed"), made["msg"]
+    return _image(lab, template="nvme", tags={"a": "b"})
 
 
 @scenario("storpool_template_cache")

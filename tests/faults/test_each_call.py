@@ -21,18 +21,18 @@ from urllib.parse import urlsplit
 import pytest
 from gate import Gate
 from integration.conftest import declared
-from lab import TIMEOUT, Clients, Lab
+from lab import SEED, TIMEOUT, Clients, Lab
+from places import Place, noting_changes
 from registry import SCENARIOS, Scenario
 
 HERE = Path(__file__).resolve().parent
-MODULES = HERE.parents[1] / "plugins" / "modules"
 
 for found in sorted(HERE.glob("of_*.py")):
     importlib.import_module(found.stem)
 
 ACCIDENTAL = {"api", "invocation", "created", "global_id", "delete_at", "started", "id", "remote_id"}
 IMPATIENT = 0.12  # seconds after which the caller of a slow server gives up here
-LATE = 0.08  # seconds after that
+LATER = 0.08  # seconds after that
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class Kind:
     recovers: bool = False  # a task that retries as it should succeeds
     slow: bool = False  # the caller gives up on it: what the call itself waits for is added
     writes_only: bool = False
+    late: bool = False  # from that call on the clock here is behind that of CloudStack
 
 
 def one(kind: str, **more: Any) -> dict[str, Any]:
@@ -66,8 +67,8 @@ KINDS = [
     Kind("no JSON", one("bad_json"), recovers=True),
     Kind("truncated", one("truncated"), recovers=True),
     Kind("slow body in time", one("slow_body", seconds=0.03), recovers=True),
-    Kind("slow body too late", one("slow_body", seconds=IMPATIENT + LATE), slow=True, writes_only=True),
-    Kind("answer too late", one("delay", seconds=IMPATIENT + LATE), slow=True, writes_only=True),
+    Kind("slow body too late", one("slow_body", seconds=IMPATIENT + LATER), slow=True, writes_only=True),
+    Kind("answer too late", one("delay", seconds=IMPATIENT + LATER), slow=True, writes_only=True),
     Kind("refused for a while", gate="opens", recovers=True),
     Kind("one endpoint gone", gate="endpoint", recovers=True),
     Kind("error", one("error", name="insufficientResources", descr="no space left"), writes_only=True),
@@ -75,6 +76,7 @@ KINDS = [
     Kind("cut before for good", for_good("cut_before")),
     Kind("cut after for good", for_good("cut_after"), writes_only=True),
     Kind("status 502 for good", for_good("status", status=502), writes_only=True),
+    Kind("clocks differ", late=True),
 ]
 
 
@@ -85,6 +87,8 @@ class Clean:
     result: dict[str, Any]
     calls: list[dict[str, Any]]
     state: Any
+    options: dict[str, Any]
+    changes: set[Place]
 
 
 def plural(scenario: Scenario) -> str:
@@ -110,12 +114,21 @@ def prepared(scenario: Scenario, lab: Lab) -> dict[str, Any]:
     return options if scenario.reads_only else {"return_objects": "all", **options}
 
 
+CLEAN: dict[tuple[str, str], Clean] = {}
+
+
 def clean_run(scenario: Scenario, lab: Lab) -> Clean:
-    result = lab.run(scenario.module, prepared(scenario, lab))
-    assert not result.get("failed"), result["msg"]
-    calls = lab.log()
-    assert any(call["write"] for call in calls) != scenario.reads_only
-    return Clean(result, calls, scenario.state(lab))
+    """The undisturbed run; there is one of each scenario and release, which all tests compare with."""
+    key = str(scenario), lab.release
+    if key not in CLEAN:
+        options = prepared(scenario, lab)
+        with noting_changes(made := set()):
+            result = lab.run(scenario.module, options)
+        assert not result.get("failed"), result["msg"]
+        calls = lab.log()
+        assert any(call["write"] for call in calls) != scenario.reads_only
+        CLEAN[key] = Clean(result, calls, scenario.state(lab), options, made)
+    return CLEAN[key]
 
 
 def untrue(scenario: Scenario, clean: Clean, result: dict[str, Any], log: list[dict[str, Any]]) -> list[str]:
@@ -199,11 +212,18 @@ def faulted(scenario: Scenario, lab: Lab, kind: Kind, number: int, call: dict[st
         lab.simulator.fault(fault.pop("kind"), "*", skip=number, plugin=False, **fault)
         result = lab.run(scenario.module, options, Clients(IMPATIENT) if kind.slow else None)
         return after_the_fault(scenario, clean, lab, options, result, kind.recovers)
-    port = urlsplit(lab.simulator.cloudstack["url"]).port if scenario.world == "cloudstack" else lab.simulator.port
+    before = sum(through_the_gate(scenario, earlier) for earlier in clean.calls[:number])
+    if kind.late:
+        result = lab.run(scenario.module, options, Clients(TIMEOUT, in_time=before))
+        wrong = after_the_fault(scenario, clean, lab, options, result, kind.recovers)
+        if not result.get("failed") or "the clocks differ by" not in result["msg"]:
+            wrong.append(f"says nothing of clocks: {result.get('msg')}")
+        return wrong
+    port = urlsplit(lab.simulator.cloudstack["url"]).port if scenario.on_cloud else lab.simulator.port
     assert port
     with Gate(port) as gate:
-        gate.shut_at(sum(through_the_gate(scenario, earlier) for earlier in clean.calls[:number]))
-        if scenario.world == "cloudstack":
+        gate.shut_at(before)
+        if scenario.on_cloud:
             there = {"cloudstack_url": lab.simulator.cloudstack["url"].replace(str(port), str(gate.port))}
         else:
             hosts = (gate.port, *([port] if kind.gate == "endpoint" else []))
@@ -215,10 +235,13 @@ def faulted(scenario: Scenario, lab: Lab, kind: Kind, number: int, call: dict[st
 
 def through_the_gate(scenario: Scenario, call: dict[str, Any]) -> bool:
     """Whether a call is one of the system that stands behind the gate: CloudStack where there is one."""
-    return call["path"].startswith("/ctrl/") == (scenario.world == "storpool")
+    return call["path"].startswith("/ctrl/") != scenario.on_cloud
 
 
-def cases(scenario: Scenario, clean: Clean) -> list[tuple[int, dict[str, Any], Kind]]:
+Case = tuple[int, dict[str, Any], Kind]  # number of the call, the call, what goes wrong
+
+
+def cases(scenario: Scenario, clean: Clean) -> list[Case]:
     chosen = []
     for number, call in enumerate(clean.calls):
         for position, kind in enumerate(KINDS):
@@ -227,26 +250,39 @@ def cases(scenario: Scenario, clean: Clean) -> list[tuple[int, dict[str, Any], K
             # All reads are repeated by the same few lines: every second way of failing is enough for each, all for modules that only read.
             if not call["write"] and not scenario.reads_only and (number + position) % 2:
                 continue
-            if kind.gate and not through_the_gate(scenario, call):
+            if (kind.gate or kind.late) and not through_the_gate(scenario, call):
                 continue
-            if kind.gate == "endpoint" and scenario.world == "cloudstack":
+            if kind.late and not scenario.on_cloud:
+                continue  # StorPool has no signatures
+            if kind.gate == "endpoint" and scenario.on_cloud:
                 continue  # it has one address
             # Who waits for clients for a minute would have to be kept waiting for a minute.
             if kind.slow and float((call["body"] or {}).get("attachTimeout", 0) if call["write"] else 0) > 1:
                 continue
             chosen.append((number, call, kind))
-    if scenario.sample is None or "ALL_FAULTS" in os.environ:
-        return chosen
-    seed = int(os.environ.get("SEED", "1"))
-    print(f"{scenario}: {scenario.sample} of {len(chosen)} cases, SEED={seed}; ALL_FAULTS=1 runs all")
-    return sorted(random.Random(seed).sample(chosen, min(scenario.sample, len(chosen))), key=lambda case: case[0])
+    return chosen if "ALL_FAULTS" in os.environ else sample(scenario, chosen)
 
 
-def test_every_module_has_scenarios():
-    modules = {path.stem for path in MODULES.glob("*.py") if path.stem != "__init__" and declared(path.stem).systems}
-    covered = {scenario.module for scenario in SCENARIOS}
-    assert sorted(modules - covered) == [], "modules without an entry in tests/faults/of_*.py (see registry.py)"
-    assert sorted(covered - modules) == []
+def sample(scenario: Scenario, every: list[Case]) -> list[Case]:
+    """Some of the cases: each call, each kind, and of kinds and commands as many pairs as there is room for; what is left is chance."""
+    if len(every) <= scenario.sample:
+        return every
+    print(f"{scenario}: {scenario.sample} of {len(every)} cases, FAULT_SEED={SEED}; ALL_FAULTS=1 runs all")
+    left = random.Random(SEED).sample(every, len(every))
+    seen: set[Any] = set()
+    chosen: list[Case] = []
+
+    def news(case: Case) -> set[Any]:
+        number, call, kind = case
+        return {number, kind.name, (call["call"], kind.name)} - seen
+
+    while len(chosen) < scenario.sample:
+        # A write is worth more than a read: all reads are repeated by the same lines.
+        best = max(left, key=lambda case: len(news(case)) + bool(case[1]["write"]))
+        left.remove(best)
+        chosen.append(best)
+        seen |= news(best)
+    return sorted(chosen, key=lambda case: case[0])
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=str)

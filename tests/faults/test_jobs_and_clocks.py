@@ -16,16 +16,15 @@ from typing import Any
 import pytest
 import storpool_simulator
 from integration.conftest import CLOUDSTACKS
-from lab import Lab
+from lab import LATE, Lab
 from registry import SCENARIOS, Scenario
 from test_each_call import Kind, after_the_fault, cases, clean_run, entries, faulted, one, prepared
 
 FACTS = json.loads((Path(storpool_simulator.__file__).parent / "schema" / "cloudstack-api.json").read_text(encoding="utf-8"))
 ASYNCHRONOUS = {name for name, command in FACTS["commands"].items() if command.get("isasync")}
-OF_CLOUDSTACK = [scenario for scenario in SCENARIOS if scenario.world == "cloudstack"]
+OF_CLOUDSTACK = [scenario for scenario in SCENARIOS if scenario.on_cloud]
 MODULES = sorted({scenario.module for scenario in OF_CLOUDSTACK})
 USUAL = "4.20.2"
-LATE = 2000  # seconds between two clocks; a signature holds for 600, and the server takes none that holds for more than 900
 
 JOBS = [
     Kind("job fails", one("job_fails", code=530, text="the storage said no"), writes_only=True),

@@ -139,6 +139,19 @@ def test_a_slow_job(cloud: Simulator) -> None:
     assert seen == [0, 0, 0, 0, 0, 1, 1]
 
 
+def test_jobs_on_one_object_are_done_one_after_the_other(cloud: Simulator) -> None:
+    """The second one is not done before the first one, however often it is asked for."""
+    cloud.background(False)
+    cloud.fault("job_slow", "enableStorageMaintenance", polls=3)
+    first = ok(cloud, "enableStorageMaintenance", id=pool_id(cloud))["jobid"]
+    second = ok(cloud, "cancelStorageMaintenance", id=pool_id(cloud))["jobid"]
+    assert [ok(cloud, "queryAsyncJobResult", jobid=second)["jobstatus"] for _unused in range(5)] == [0] * 5
+    assert [ok(cloud, "queryAsyncJobResult", jobid=first)["jobstatus"] for _unused in range(4)] == [0, 0, 0, 1]
+    assert pool_state(cloud) == "Maintenance"
+    assert ok(cloud, "queryAsyncJobResult", jobid=second)["jobstatus"] == 1
+    assert pool_state(cloud) == "Up"
+
+
 def test_a_server_that_restarts_may_lose_its_jobs(cloud: Simulator) -> None:
     cloud.background(False)
     kept = ok(cloud, "enableStorageMaintenance", id=pool_id(cloud))["jobid"]

@@ -473,6 +473,94 @@ def test_what_is_refused_after_a_change_by_others():
     assert result["changed"] is True
 
 
+@pytest.mark.parametrize("code", ["431", "530"])
+def test_what_somebody_else_did_is_no_failure_in_cloudstacks_words_either(code):
+    def meddle(store):
+        store.state["a"] = 5
+        raise ApiError(code, "it has that value")
+
+    store = Store({("Set", "a"): [meddle]}, a=1)
+    result = run(store, name="a", value=5)
+    assert (result["changed"], result["things"][0]["actions"], store.state) == (False, [], {"a": 5})
+    assert "was changed by somebody else meanwhile" in result["warnings"][0]
+
+
+@pytest.mark.parametrize("value", [1, 2])
+def test_what_cloudstack_refuses_for_good_is_not_sent_again(value):
+    """Whether or not others changed something meanwhile."""
+
+    def refuse(store):
+        store.state["a"] = value
+        raise ApiError("530", "the storage said no")
+
+    store = Store({("Set", "a"): [refuse]}, a=1)
+    result = run(store, name="a", value=5)
+    assert result["failed"] and "the storage said no" in result["msg"] and store.writes == [("Set", "a")]
+
+
+class Twins(Things):
+    """A store that lets two make the same thing: `seen` tells, look by look, whether there are two."""
+
+    def __init__(self, *seen):
+        self.seen = list(seen)
+
+    def plan(self, wanted, world):
+        made = super().plan(wanted, world)
+        made.changes = [replace(one, twin=self.look) if one.action == "create" else one for one in made.changes]
+        return made
+
+    def look(self, store, answer):
+        assert answer["serial"] == 4711
+        return Put("Take back", "a", 0) if self.seen and self.seen.pop(0) else None
+
+
+class Both(Store):
+    """What one takes back is gone, or is the other's; `others` tells which, each time."""
+
+    def __init__(self, *others, **more):
+        super().__init__(**more)
+        self.others = list(others)
+
+    def send(self, write):
+        if write.call != "Take back":
+            return super().send(write)
+        self.writes.append((write.call, write.name))
+        if not self.others.pop(0):
+            del self.state[write.name]
+        return {}
+
+
+def twins(resource, store, monkeypatch, **given):
+    monkeypatch.setattr(_runner, "TWINS", 0.0)
+    return replace(THINGS, resource=resource).run(store, checked(THINGS, name="a", value=5, **given), False, True)
+
+
+def test_what_two_made_at_once_is_taken_back_and_the_others_is_used(monkeypatch):
+    result = twins(Twins(True), store := Both(True), monkeypatch)
+    assert store.writes == [("Create", "a"), ("Take back", "a"), ("Set", "a")]
+    assert (result["things"][0]["actions"], store.state) == (["set"], {"a": 5})
+    assert "was made by somebody else at the same moment" in result["warnings"][0]
+
+
+def test_when_both_made_way_it_is_made_again(monkeypatch):
+    result = twins(Twins(True, False), store := Both(False), monkeypatch)
+    assert store.writes == [("Create", "a"), ("Take back", "a"), ("Create", "a"), ("Set", "a")]
+    assert (result["things"][0]["actions"], store.state) == (["create", "set"], {"a": 5})
+
+
+def test_two_that_always_meet_end_with_an_error(monkeypatch):
+    result = twins(Twins(*[True] * 9), store := Both(*[False] * 9), monkeypatch)
+    assert result["failed"] and "whenever this task does" in result["msg"] and store.state == {}
+    assert result["things"][0]["actions"] == [] and result["things"][0]["not_done"] == ["create", "set"]
+
+
+def test_what_cannot_be_taken_back_is_told_as_done(monkeypatch):
+    store = Both(*[True] * 2)
+    store.send = lambda write, send=store.send: (_ for _ in ()).throw(REFUSED) if write.call == "Take back" else send(write)
+    result = twins(Twins(True), store, monkeypatch)
+    assert result["failed"] and result["things"][0]["actions"] == ["create"]
+
+
 # -- execute: results that leave the machine
 
 INFORM_OPTIONS = {"sp_api_http_host": ["127.0.0.1"], "sp_auth_token": TOKEN, "sp_api_http_port": 1}

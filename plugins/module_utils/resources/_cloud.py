@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Callable, TypeVar
 
-from .._cloudstack import CloudStack, is_id, pick
+from .._cloudstack import CloudStack, Command, is_id, pick
 from .._errors import OptionError
 
 _GLOBAL_ID = re.compile(r"[a-z0-9]+\.[a-z0-9]+\.[a-z0-9]+")
@@ -232,3 +232,22 @@ def alone(by_name: Mapping[str, Any] | None, former: Mapping[str, Any] | None, w
 def _marks(one: Mapping[str, Any]) -> list[str]:
     words = {"zone": "zonename", "account": "account", "domain": "domain", "project": "project", "VM": "vmname", "state": "state"}
     return [f"{word} {one[key]}" for word, key in words.items() if one.get(key)]
+
+
+def twin_of(call: str, key: str, undo: str, about: str, alike: Sequence[str], **params: Any) -> Callable[[CloudStack, Any], Command | None]:
+    """Return what a :class:`Change` asks after it made an object (``twin``): whether the listing ``call`` has another one like it.
+
+    CloudStack lets several objects have one name. Rows are alike when their name and the fields ``alike`` are the same.
+    """
+
+    def look(client: CloudStack, answer: Any) -> Command | None:
+        made = answer.get(key) or {}
+        if not made.get("id"):
+            return None
+        project = {"projectid": made["projectid"]} if made.get("projectid") else {}
+        rows = client.list(call, key, name=made.get("name"), listall=True, **project, **params)
+        mine = next((row for row in rows if row["id"] == made["id"]), made)  # the answer may tell less
+        same = [row["id"] for row in rows if all(row.get(field) == mine.get(field) for field in ("name", *alike))]
+        return Command(undo, {"id": made["id"]}, about) if any(one != made["id"] for one in same) else None
+
+    return look

@@ -21,7 +21,7 @@ from .._cloudstack import CloudStack, Command, pick
 from .._errors import ChangeRefused, CollectionError, DeadlineExceeded, OptionError
 from .._plan import Change, JointWait, Plan, Wait
 from .._units import format_size, parse_duration
-from ._cloud import Directory, Owner, asked_or_all, one_of, parse_owner, settled, settled_vms, storpool_address
+from ._cloud import Directory, Owner, asked_or_all, one_of, parse_owner, settled, settled_vms, storpool_address, twin_of
 from ._shared import quiet
 from .cloud_series import (
     KEEPING,
@@ -348,7 +348,8 @@ class CloudSnapshots:
         changes = [_removal(wanted, world, one, "delete (failed)") for one in failed]
         params = {"volumeid": volume["id"], "name": wanted.name}
         create = Command("createSnapshot", params, wanted.label, waits=wanted.wait, hints=_CREATE_HINTS)
-        changes += [Change("create", create, {"snapshot": learn}), *([copy] if copy else [])]
+        twin = twin_of("listSnapshots", "snapshot", "deleteSnapshot", wanted.label, ("volumeid",), volumeid=volume["id"])
+        changes += [Change("create", create, {"snapshot": learn}, twin=twin), *([copy] if copy else [])]
         return Plan(wanted.label, None, after, changes, notes, waits=self._waits(wanted, volume, after, notes, world))
 
     @staticmethod

@@ -21,7 +21,7 @@ from .._plan import Change, JointWait, Plan
 from .._units import format_size, parse_size, parse_whole
 from . import _both_layers
 from ._both_layers import RUNNING, STOPPED, compared, held, on_storpool, origin_of, told, way_out
-from ._cloud import Directory, Owner, alone, one_of, parse_names, parse_owner, settled, storpool_address
+from ._cloud import Directory, Owner, alone, one_of, parse_names, parse_owner, settled, storpool_address, twin_of
 from ._shared import Attachments, fetch_named, index_attachments, named, quiet
 from .hosts import parse_node_ids
 from .offering import GIB, known_offerings
@@ -375,7 +375,8 @@ class CloudVolumes:
             for step in steps:
                 step.write.params["id"] = made["id"]
 
-        create = Change("create", Command("createVolume", params, wanted.label), {"volume": learn})
+        twin = twin_of("listVolumes", "volume", "deleteVolume", wanted.label, ("zoneid", "account", "domainid"))
+        create = Change("create", Command("createVolume", params, wanted.label), {"volume": learn}, twin=twin)
         notes: dict[str, Any] = {"storpool": None, "differences": []}
         proof = self._proof(wanted, after, notes, warnings, world)
         return Plan(wanted.label, None, after, [create, *steps], notes, warnings, read_back=not proof, waits=proof)

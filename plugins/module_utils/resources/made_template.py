@@ -20,7 +20,7 @@ from .._cloudstack import CloudStack, Command
 from .._errors import ChangeRefused, CollectionError, OptionError
 from .._plan import Change, JointWait, Plan, Wait
 from .._units import format_size, parse_duration
-from ._cloud import MOST_OF_A_DESCRIPTION, Directory, Owner, asked_or_all, one_of, parse_owner, short_enough
+from ._cloud import MOST_OF_A_DESCRIPTION, Directory, Owner, asked_or_all, one_of, parse_owner, short_enough, twin_of
 from ._shared import quiet
 from .cached_template import OWNER_ID, is_template_object
 from .cloud_series import LATER, STOPPED
@@ -219,8 +219,10 @@ class MadeTemplates:
             document.update(id=made["id"], ready=bool(made.get("isready")), account=made.get("account"), size=made.get("size") or size)
 
         create = Command("createTemplate", params, wanted.label, waits=wanted.wait)
+        owner = ("zoneid", "account", "domainid")
+        twin = twin_of("listTemplates", "template", "deleteTemplate", wanted.label, owner, templatefilter="all")
         waits = self._waits(wanted, after, notes, world)
-        return Plan(wanted.label, None, after, [Change("create", create, {"template": learn})], notes, waits=waits)
+        return Plan(wanted.label, None, after, [Change("create", create, {"template": learn}, twin=twin)], notes, waits=waits)
 
     @staticmethod
     def _check(wanted: WantedTemplate, kind: str, source: Mapping[str, Any]) -> None:

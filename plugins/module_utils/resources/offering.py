@@ -18,7 +18,7 @@ from .._cloudstack import CloudStack, Command
 from .._errors import ChangeRefused, OptionError
 from .._plan import Change, Plan
 from .._units import format_size, parse_size, parse_template_name, parse_whole
-from ._cloud import Directory, alone, one_of, parse_names, parse_tags, short_enough
+from ._cloud import Directory, alone, one_of, parse_names, parse_tags, short_enough, twin_of
 from ._shared import quiet
 
 GIB = 1 << 30
@@ -322,7 +322,8 @@ class Offerings:
             for change in changes:
                 change.write.params["id"] = made["id"]
 
-        create = Change("create", Command(kind.call("create"), params, wanted.label), {kind.key: learn})
+        twin = twin_of(kind.call("list"), kind.key, kind.call("delete"), wanted.label, (), state="all")
+        create = Change("create", Command(kind.call("create"), params, wanted.label), {kind.key: learn}, twin=twin)
         return Plan(wanted.label, None, after, [create, *changes], warnings=list(self._traps(after, world)))
 
     def _plan_present(self, wanted: WantedOffering, shown: dict[str, Any], world: World) -> Plan:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from .. import _storpool as sp
@@ -470,7 +471,7 @@ class Volumes:
             learn = {"globalId": "global_id", "name": "name"}
             if wanted.base_on:
                 learn["autoName"] = "parent"
-            return [Change("create", sp.volume_create(body), learn)]
+            return [Change("create", sp.volume_create(body), learn, twin=None if wanted.name else partial(_twin, wanted.match_tags))]
         # VolumeFromRemote takes neither size nor limits; they follow as an update.
         later = {"size": wanted.size} if wanted.size and source and wanted.size > source["size"] else {}
         later.update({key: placement.pop(key) for key in ("iops", "bw") if key in placement})
@@ -661,3 +662,10 @@ def _kept_name(wanted: WantedVolume, volume: Mapping[str, Any]) -> str:
 
 
 VOLUMES = Volumes()
+
+
+def _twin(tags: Mapping[str, str], client: sp.StorPool, answer: Mapping[str, Any]) -> sp.Write | None:
+    """Return what takes the new volume back when there is another one with its tags: nothing else keeps two tasks from making one each."""
+    fits = [one["globalId"] for one in client.volumes() if tags.items() <= one["tags"].items()]
+    mine = answer["globalId"]
+    return sp.volume_delete(f"~{mine}") if any(one != mine for one in fits) else None

@@ -90,7 +90,7 @@ class Jobs:
         The job may still be running afterwards, when a part of its work takes time.
         """
         id = job["id"]
-        if self._work_name(id) in self.cloud.workshop.under_way:
+        if self._work_name(id) in self.cloud.workshop.under_way or self._waits_for_others(job):
             return job
         if job["fails"] is not None:
             return self._end(job, FAILED, job["fails"])
@@ -106,6 +106,17 @@ class Jobs:
             return self._end(job, SUCCEEDED, outcome)
         self.cloud.workshop.start(self._work_name(id), outcome, lambda result, error: self._worked(id, result, error))
         return self.table[id]
+
+    def _waits_for_others(self, job: Document) -> bool:
+        """Whether earlier jobs on the same object still run: CloudStack does these one after the other. Those that can be are finished."""
+        for one in self.pending() if job["instance"] else ():
+            if one["id"] == job["id"]:
+                return False
+            if one["instance"] == job["instance"]:
+                ripe = one["polls"] <= 0 or one["due"] <= self.cloud.world.clock.now()
+                if not ripe or self.finish(one)["status"] == RUNNING:
+                    return True
+        return False
 
     def _worked(self, id: str, result: dict[str, Any] | None, error: Exception | None) -> None:
         job = self.table[id]
