@@ -136,6 +136,27 @@ def test_moved_to_another_vm(declare, volumes, simulator, db1):
     assert not volumes()["data"].get("virtualmachineid")
 
 
+def test_to_another_pool_and_back(declare, run_module, volumes, on_storpool, simulator, db1):
+    """Live only the template changes; offline it is a copy by reference, another volume on StorPool. Either has the same content."""
+    assert run_module("cloudstack_storage_pool", name="hybrid", zone="sofia", template="hybrid")["changed"]
+    declare(name="data", zone="sofia", offering="Custom", size="1G", vm="db1")
+    first = volumes()["data"]["path"]
+    simulator.write(f"~{first.rpartition('/')[2]}", b"kept", 4096)
+
+    def moved(name, pool, template):
+        result = declare(name=name, storage_pool=pool)
+        there = on_storpool(volumes()[name])
+        assert (volumes()[name]["storage"], there["templateName"], entry(result)["storpool"]["template"]) == (pool, template, template)
+        return volumes()[name]["path"]
+
+    assert moved("data", "hybrid", "hybrid") == first
+    assert simulator.cs_job("stopVirtualMachine", id=db1["id"])["jobstatus"] == 1
+    copy = moved("data", "storpool-nvme", "nvme")
+    assert copy != first and simulator.read(f"~{copy.rpartition('/')[2]}", 4096, 4) == b"kept"
+    assert simulator.get(f"Volume/~{first.rpartition('/')[2]}")[0] != 200
+    moved(next(name for name in volumes() if name.startswith("ROOT")), "hybrid", "hybrid")
+
+
 # -- both layers
 
 

@@ -97,7 +97,7 @@ def test_a_result_that_changes_under_the_task(declare, run_module, volumes, simu
     declare(name="data", zone="sofia", offering="Custom", size="1G", vm="db1")
     after_the("resizeVolume", lambda: simulator.cs_job("resizeVolume", id=volumes()["data"]["id"], size=5))
     result = run_module(MODULE, name="data", size="2G")
-    assert result["failed"] and "somebody else changes it" in result["msg"], (result["volumes"], result.get("warnings"))
+    assert result["failed"] and "somebody else changes it" in result["msg"], result
     assert entry(result)["object"]["size"] == 5 * GIB and entry(result)["actions"] == ["resize"]
 
 

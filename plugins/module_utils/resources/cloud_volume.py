@@ -299,7 +299,10 @@ class CloudVolumes:
             return self._plan_new(wanted, world) if row is None else self._plan_present(wanted, row, world)
         except CollectionError as exc:
             document = row and self._shown(row, world)
-            return Plan(wanted.label, document, document, refused=exc)
+            notes = {}
+            if row and wanted.state == "present" and wanted.verify != "off":
+                notes = {"storpool": held(row, world.storpool, world.attachments), "differences": exc.parts.get("differences", [])}
+            return Plan(wanted.label, document, document, notes=notes, refused=exc)
 
     @staticmethod
     def _shown(row: Mapping[str, Any], world: World) -> dict[str, Any]:
@@ -505,11 +508,12 @@ class CloudVolumes:
         left = self._left(row, after, goal or offering, resize, migrate, world) if wanted.verify != "off" else []
         warnings = list(_untold(wanted, row, after, world))
         if left:
-            be = "would not be" if resize or migrate else "is not"
-            text = f"volume {wanted.label} {be} the same in CloudStack and on StorPool: {told(left)}"
+            later = resize or migrate
+            text = f"volume {wanted.label} {'would not be' if later else 'is not'} the same in CloudStack and on StorPool: {told(left)}"
+            hint = _LEFT_BEHIND if later and left != world.differences(row, offering) else way_out(left)
             if wanted.verify == "strict":
-                raise ChangeRefused(text, hint=way_out(left), differences=left)
-            warnings.append(f"{text}; {way_out(left)}")
+                raise ChangeRefused(text, hint=hint, differences=left)
+            warnings.append(f"{text}; {hint}")
         notes = {"storpool": held(row, world.storpool, world.attachments), "differences": left}
         proof = self._proof(wanted, after, notes, warnings, world) if changes else []
         return Plan(wanted.label, shown, after, changes, notes, warnings, read_back=bool(changes) and not proof, waits=proof)
@@ -756,9 +760,10 @@ class CloudVolumes:
                 notes.update(again.notes)
             text = again.refused.message if again.refused else None
             if again.changes:
-                text = f"it takes {', '.join(change.action for change in again.changes)} again"
+                text = f"it takes {', '.join(change.action for change in again.changes)} still"
             if text and not (again.refused and "differences" in again.refused.parts):
-                text = f"volume {wanted.label} is not as this task left it, somebody else changes it: {text}"
+                why = "somebody else changes it, or CloudStack did not do all of it"
+                text = f"volume {wanted.label} is not as declared now, because {why}: {text}"
             if text is None or wanted.verify == "strict":
                 return text
             warnings.append(text)
@@ -821,6 +826,7 @@ class CloudVolumes:
         return {**{key: value for key, value in document.items() if key not in hidden}, "size": format_size(document["size"])}
 
 
+_LEFT_BEHIND = "CloudStack would leave it so; choose another offering or pool, or let verify: warn go on without"
 _LATER = "wait until CloudStack is done with it and run the task again"
 
 
