@@ -158,6 +158,11 @@ def setting_identity(name: str, params: Mapping[str, Any]) -> str:
     return next((f"{name} of {scope} {params[scope]}" for scope in _SETTING_SCOPES if params.get(scope)), name)
 
 
+def cached_on(pool: str) -> str:
+    """Return what the listing of the templates on a pool is called."""
+    return f"template on {pool}"
+
+
 class CloudStack:
     """A CloudStack management server.
 
@@ -190,8 +195,8 @@ class CloudStack:
     def foresee(self, listing: str, identity: str, row: Any) -> None:
         """Enter what a plan leaves behind: a row of a listing (by the listing's key) with its id, ``None`` when it is gone.
 
-        Of :data:`COPIES`, the list of all rows of that id. Of ``configuration``, the value of a setting; its identity is
-        :func:`setting_identity`.
+        Of :data:`COPIES`, the list of all rows of that id; of :func:`cached_on` a pool, templates. Of ``configuration``, the value of a
+        setting; its identity is :func:`setting_identity`.
         """
         self._foresight.enter(self.connection.url, listing, identity, row)
 
@@ -234,6 +239,8 @@ class CloudStack:
     def _as_foreseen(self, key: str, found: list[dict[str, Any]], params: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return a listing as it would be after the earlier tasks of a check run."""
         place = self.connection.url
+        if key == "template" and params.get("storageid"):
+            key = cached_on(params["storageid"])
         if key == "configuration":
             values = self._foresight.rows(place, key)
             return [{**one, "value": values.get(setting_identity(one["name"], params), one.get("value"))} for one in found]
@@ -247,6 +254,8 @@ class CloudStack:
         # What was laid over may not be what was asked for; a row does not tell all that can be asked for.
         asked = [(name, params[name]) for name in _ASKED if params.get(name) is not None]
         laid = self._foresight.rows(place, COPIES if copies else key)
+        if not laid:
+            return found
         return [one for one in found if one["id"] not in laid or all(one.get(name, value) == value for name, value in asked)]
 
     def _listed(self, call: str, key: str, unlimited: bool, params: dict[str, Any]) -> list[dict[str, Any]]:

@@ -11,12 +11,14 @@ these rows over what the servers answer. The action plugin carries them from tas
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 OPTION = "_foreseen"  # of modules, and of their results; no user's
-MADE_UP = "foreseen-"  # what ids begin with that no server has given yet
+MADE_UP = "foreseen.id."  # what ids begin with that no server has given yet; they have the form of StorPool's
+_ID = re.compile(f"~?{re.escape(MADE_UP)}[0-9a-f]+")
 
 
 def made_up_id() -> str:
@@ -30,12 +32,14 @@ def is_made_up(value: Any) -> bool:
 
 
 def without_made_up(value: Any) -> Any:
-    """Return a result as check mode shows it: ``None`` for every id that only the server can know."""
+    """Return a result as check mode shows it: ``None`` for every id that only the server can know, a word for it in texts."""
     if isinstance(value, dict):
         return {key: without_made_up(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [without_made_up(inner) for inner in value]
-    return None if is_made_up(value) else value
+    if is_made_up(value):
+        return _ID.sub("(not known yet)", value) if " " in value else None
+    return value
 
 
 class Foresight:
@@ -61,15 +65,13 @@ class Foresight:
         return self._rows.get((place, listing), {})
 
     def over(self, place: str, listing: str, found: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
-        """Return a listing as it would be: rows in place of those with the same ``key``, without what is gone, the new ones at its end."""
+        """Return a listing as it would be: rows laid over those with the same ``key``, without what is gone, the new ones at its end."""
         rows = self.rows(place, listing)
         if not rows:
             return found
         there = {one[key] for one in found}
-        laid = [rows.get(one[key], one) for one in found]
-        return [one for one in laid if one is not None] + [
-            row for identity, row in rows.items() if row is not None and identity not in there
-        ]
+        laid = [{**one, **(rows.get(one[key], one) or {})} for one in found if rows.get(one[key], one) is not None]
+        return laid + [row for identity, row in rows.items() if row is not None and identity not in there]
 
     def each(self, place: str, listing: str, found: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
         """Return a listing that has several rows for one identity, as it would be; what was entered are lists of rows."""

@@ -365,11 +365,8 @@ class _Run:
         elif self.check:
             for outcome in outcomes:
                 outcome.done, outcome.not_done = outcome.not_done, []
-            foresee = getattr(self.resource, "foresee", None)
-            if foresee and self.foresight.active:
-                for one, outcome in zip(wanted, outcomes):
-                    if outcome.done and not outcome.error:
-                        foresee(self.client, one, outcome.plan, world)
+            if self.foresight.active:
+                self._foresee([(one, outcome.plan) for one, outcome in zip(wanted, outcomes) if outcome.done and not outcome.error], world)
         else:
             for group in groups:
                 work = [(wanted[position], outcomes[position]) for position in group if _has_work(plans[position])]
@@ -377,6 +374,16 @@ class _Run:
                 self._read_back([(one, outcome) for one, outcome in work if outcome.plan.read_back and outcome.done and not outcome.error])
             self._wait_together(list(zip(wanted, outcomes)))
         return self._result(outcomes)
+
+    def _foresee(self, plans: Sequence[tuple[Any, Plan]], world: Any) -> None:
+        """Enter what the plans would leave behind, for the next tasks of the check run."""
+        if "cloudstack" in self.declared.systems:
+            from .resources.cloud_foresight import foresee
+
+            foresee(self.client, [plan for _wanted, plan in plans])
+        elif hasattr(self.resource, "foresee"):
+            for wanted, plan in plans:
+                self.resource.foresee(self.client, wanted, plan, world)
 
     def _parse(self, entry: Mapping[str, Any], number: int, now: float) -> Any:
         try:

@@ -466,7 +466,9 @@ class StorPool:
         elsewhere = {one["name"] for one in volumes} | {name for name in names if name.startswith("volume ")}
         called = []
         for row in found:
-            new = {"parentName": names.get(f"snapshot {row['parentName']}", row["parentName"])}
+            new = {"parentName": row["parentName"]}
+            for _step in names:  # what it stands on may be called otherwise or be gone, more than once
+                new["parentName"] = names.get(f"snapshot {new['parentName']}", new["parentName"])
             if "onVolume" in row:
                 volume = row["onVolume"]
                 new["onVolume"] = stand_on.get(row["name"]) or ("-" if {volume, f"volume {volume}"} & elsewhere else volume)

@@ -221,6 +221,14 @@ def foresee_snapshot(client: sp.StorPool, volume: Mapping[str, Any], moment: flo
     client.foresee("volume", volume["globalId"], {**volume, "parentName": row["name"], **NOTHING_STORED})
 
 
+def foresee_no_snapshot(client: sp.StorPool, raw: Mapping[str, Any]) -> None:
+    """Let the client know that a snapshot is gone; what stands on it stands on its parent then."""
+    client.foresee("called", f"snapshot {raw['name']}", raw["parentName"])
+    client.foresee("snapshot", raw["globalId"], None)
+    client.foresee("attachment", raw["globalId"], [])
+    client.foresee("export", raw["globalId"], [])
+
+
 def template_object(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Return a template as results, diffs and storpool_cluster_info show it, from the API's VolumeTemplateDesc."""
     return {

@@ -35,6 +35,7 @@ from ._shared import (
     detachment,
     fetch_named,
     foresee_attachments,
+    foresee_no_snapshot,
     foresee_snapshot,
     guard_cloudstack,
     index_attachments,
@@ -540,11 +541,10 @@ class Snapshots:
         if wanted.backup_to:
             return
         before, after = (each and (each.get("snapshots") or [each]) for each in (plan.before, plan.after))
-        gone = [raw["globalId"] for raw in map(world.snapshot, plan.notes.get("retention", {}).get("deleted", ())) if raw]
-        for identity in [*gone, *((one["global_id"] for one in before) if before and not after else ())]:
-            client.foresee("snapshot", identity, None)
-            client.foresee("attachment", identity, [])
-            client.foresee("export", identity, [])
+        names = plan.notes.get("retention", {}).get("deleted", ())
+        for raw in map(world.snapshot, [*names, *(one["name"] for one in (before if before and not after else ()))]):
+            if raw:
+                foresee_no_snapshot(client, raw)
         for document in after or ():
             identity = document["global_id"] or made_up_id()
             document = {**document, "global_id": identity}

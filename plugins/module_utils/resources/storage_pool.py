@@ -17,6 +17,7 @@ from typing import Any
 
 from .._cloudstack import HIDDEN_TOKEN, CloudStack, Command, pick
 from .._errors import ApiError, ChangeRefused, CollectionError, OptionError, Unauthorized, Unreachable
+from .._foresight import is_made_up
 from .._options import DEFAULT_PORT, StorPoolConnection
 from .._plan import Change, Plan, Wait
 from .._storpool import StorPool
@@ -187,7 +188,9 @@ class StoragePools:
             rows = client.list("listResourceDetails", "resourcedetail", resourcetype="Storage", resourceid=pool["id"])
             details = {row["key"]: row.get("value", "") for row in rows}
         template = details.get("SP_TEMPLATE") or pool["id"].partition(";")[0]
-        world.addresses[pool["id"]] = Address(details.get("SP_API_HTTP_HOST", ""), template, details.get("SP_AUTH_TOKEN", ""))
+        # The token of a pool that is only foreseen was not kept; it is the one that pools are made with.
+        token = client.storpool.connection.token if is_made_up(pool["id"]) else details.get("SP_AUTH_TOKEN", "")
+        world.addresses[pool["id"]] = Address(details.get("SP_API_HTTP_HOST", ""), template, token)
 
     @staticmethod
     def _look_at(client: CloudStack, api: str, token: str) -> dict[str, dict[str, Any]] | CollectionError:
