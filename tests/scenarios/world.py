@@ -98,7 +98,9 @@ class World:
     def put_back(self) -> None:
         self.sim.clear_faults()
         if self._bypassing:
-            self.bypass(False)
+            self.ok("updateConfiguration", name="sp.bypass.secondary.storage", value="false")
+            support.configure(self.sim, "snapshot.backup.to.secondary", "true")
+            self._bypassing = False
 
     def only_since(self, version: str) -> None:
         """Marvin has the scenario only for later releases."""

@@ -301,18 +301,23 @@ class Simulator:
     # The API itself
 
     def _call(self, method: str, path: str, body: Any, cluster: str | None) -> tuple[int, Any]:
-        name = cluster or self.first
-        connection = self._api.pop(name, None) or self._connect(self.clusters[name]["url"])
-        self._refresh(connection)
         data = None if method == "GET" else b"" if body is None else json.dumps(body).encode()
+        url = self.clusters[cluster or self.first]["url"]
+        return self._exchange(url, method, "/ctrl/1.0/" + path, data, {"Authorization": f"Storpool v1:{self.token}"})
+
+    def _exchange(self, url: str, method: str, path: str, data: bytes | None, headers: dict[str, str]) -> tuple[int, Any]:
+        """A request and its answer: (status, decoded JSON). The connection is kept for the next one; threads have one each."""
+        place = urlsplit(url).netloc
+        connection = self._api.pop(place, None) or self._connect(url)
+        self._refresh(connection)
         try:
-            connection.request(method, "/ctrl/1.0/" + path, data, {"Authorization": f"Storpool v1:{self.token}"})
+            connection.request(method, path, data, headers)
             response = connection.getresponse()
             answer = response.read()
         except BaseException:
             connection.close()
             raise
-        self._api[name] = connection
+        self._api[place] = connection
         return response.status, json.loads(answer)
 
     def get(self, path: str, cluster: str | None = None) -> tuple[int, Any]:
@@ -326,17 +331,11 @@ class Simulator:
 
     def cs_raw(self, query: str, method: str = "POST", url: str | None = None) -> tuple[int, Any]:
         """A CloudStack request as it stands: (status, decoded JSON)."""
-        parts = urlsplit(url or self.cloudstack["url"])
-        connection = self._connect(url or self.cloudstack["url"])
-        try:
-            if method == "POST":
-                connection.request(method, parts.path, query, {"Content-Type": "application/x-www-form-urlencoded"})
-            else:
-                connection.request(method, f"{parts.path}?{query}")
-            response = connection.getresponse()
-            return response.status, json.loads(response.read())
-        finally:
-            connection.close()
+        wanted = url or self.cloudstack["url"]
+        path = urlsplit(wanted).path
+        if method == "POST":
+            return self._exchange(wanted, method, path, query.encode(), {"Content-Type": "application/x-www-form-urlencoded"})
+        return self._exchange(wanted, method, f"{path}?{query}", None, {})
 
     def cs_job(self, command: str, **params: Any) -> dict[str, Any]:
         """An asynchronous command, waited for: the job as queryAsyncJobResult shows it at its end."""
