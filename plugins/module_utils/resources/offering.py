@@ -461,4 +461,24 @@ def _shown(raw: Mapping[str, Any], kind: str) -> dict[str, Any]:
     return document
 
 
+def raw_offering(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what CloudStack would list of an offering as results show it: the reverse of :func:`_shown`."""
+    how = KINDS[document["type"]]
+    raw = {
+        "id": document["id"],
+        "name": document["name"],
+        "displaytext": document["display_text"],
+        "state": document["state"],
+        how.encrypted: document["encrypt"],
+        how.tags: ",".join(document["storage_tags"]),
+        how.details: document["details"],
+        "zoneid": ",".join(document["zones"]),
+        "domainid": ",".join(document["domains"]),
+        "hosttags": ",".join(document.get("host_tags", ())),
+    }
+    for name, (_parameter, key) in {**_FIXED[document["type"]], **_FIXED_IN_BOTH}.items():
+        raw[key] = document[name] // GIB if name in _IN_GIB and document[name] else document[name]
+    return raw
+
+
 OFFERINGS = Offerings()
