@@ -71,6 +71,8 @@ options:
       timezone: &timezone
         description:
           - Time zone of the times in O(name) and of the calendar of retention, as in V(Europe/Sofia).
+          - Where the clocks are set back, a name with the hour comes twice, so that there is no second one in that hour. V(UTC) has no such
+            hour.
         type: str
       description: &description
         description:

@@ -45,7 +45,7 @@ FITTING = {
     "_units.py": ["unit/test_units.py", "unit/test_volume_plan.py", "properties/test_volume_properties.py"],
     "resources/volume.py": ["unit/test_volume_plan.py", "properties/test_volume_properties.py"],
     "resources/snapshot.py": ["unit/test_snapshot_plan.py", "unit/test_snapshot_retention.py", "properties/test_snapshot_properties.py"],
-    "resources/retention.py": ["unit/test_snapshot_retention.py", "properties/test_snapshot_properties.py"],
+    "resources/retention.py": ["unit/test_snapshot_retention.py", "properties/test_retention_properties.py"],
     "resources/template.py": ["unit/test_template_plan.py", "properties/test_template_properties.py"],
     "resources/settings.py": ["unit/test_settings_plan.py", "properties/test_settings_properties.py"],
     "resources/storage_pool.py": ["unit/test_storage_pool_plan.py"],

@@ -14,8 +14,6 @@ from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.retention import RULES
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.snapshot import SNAPSHOTS, World, snapshot_object
 from ansible_collections.storpool.cloudstack.plugins.modules import storpool_snapshot
-from hypothesis import given
-from hypothesis import strategies as st
 
 NOW = 1795356000.5  # 2026-11-22 14:00:00 UTC
 DAY = 86400
@@ -358,29 +356,6 @@ def test_entries_of_one_task_see_each_other():
     gone = parsed(name="db-%Y%m%d", state="pruned", keep_last=1)
     SNAPSHOTS.predict(seen, gone, SNAPSHOTS.plan(gone, seen))
     assert deleted(planned(seen, name="db-%Y%m%d", state="pruned", keep_last=1)) == []
-
-
-@given(st.sets(st.integers(0, 400), max_size=40), st.dictionaries(st.sampled_from(RULES), st.integers(1, 5), min_size=1), st.booleans())
-def test_carrying_a_plan_out_leaves_nothing_to_do(days, numbers, pruned):
-    """The series after the plan is one that the same options leave alone."""
-    start = int(NOW) - 500 * DAY
-    snapshots = {}
-    for number, day in enumerate(sorted(days)):
-        moment = start + day * DAY
-        name = datetime.fromtimestamp(moment, timezone.utc).strftime("db-%Y%m%d")
-        snapshots[name] = raw(name, number, creationTimestamp=moment)
-    options = dict(
-        name="db-%Y%m%d", volume="db", state="pruned" if pruned else "present", **{f"keep_{rule}": most for rule, most in numbers.items()}
-    )
-    plan = planned(world(*snapshots.values(), attachments={}, exports={}), **options)
-    for name in deleted(plan):
-        del snapshots[name]
-    if not pruned:
-        snapshots[plan.after["name"]] = raw(plan.after["name"], 999, creationTimestamp=int(NOW))
-    again = planned(world(*snapshots.values(), attachments={}, exports={}), **options)
-    assert bodies(again) == []
-    assert sorted(snapshots) == list(plan.beside[1]["series"])
-    assert bool(snapshots) == (bool(days) or not pruned)
 
 
 # -- backups

@@ -12,14 +12,11 @@ from zoneinfo import ZoneInfo
 import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import ChangeRefused, OptionError
 from ansible_collections.storpool.cloudstack.plugins.module_utils._units import parse_moment
-from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.retention import RULES, Rules, check_most, kept
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.retention import Rules, check_most, kept
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.series import NamePattern, parse_zone, volume_word
-from hypothesis import given
-from hypothesis import strategies as st
 
 UTC = timezone.utc
 SOFIA = ZoneInfo("Europe/Sofia")
-ZONES = [UTC, SOFIA, ZoneInfo("Asia/Kathmandu"), ZoneInfo("Pacific/Apia")]
 
 
 def at(text: str, zone=UTC) -> int:
@@ -88,57 +85,6 @@ def test_of_one_second_the_name_decides():
     assert list(kept([("a", 100), ("b", 100)], Rules(last=1), UTC)) == ["b"]
 
 
-SERIES = st.lists(st.integers(0, 3 * 365 * 86400), max_size=60).map(
-    lambda moments: [(f"s{number}", 1_700_000_000 + moment) for number, moment in enumerate(moments)]
-)
-RULE = st.builds(Rules, **{name: st.integers(0, 6) for name in RULES})
-
-
-@given(SERIES, RULE, st.sampled_from(ZONES))
-def test_keeping_what_is_kept_keeps_it(series, rules, zone):
-    first = kept(series, rules, zone)
-    assert kept([one for one in series if one[0] in first], rules, zone) == first
-
-
-@given(SERIES, RULE, st.sampled_from(ZONES), st.randoms())
-def test_order_does_not_matter_and_bounds_hold(series, rules, zone, random):
-    mixed = list(series)
-    random.shuffle(mixed)
-    found = kept(series, rules, zone)
-    assert kept(mixed, rules, zone) == found
-    assert len(found) <= sum(getattr(rules, name) for name in RULES)
-    assert set(found) <= {name for name, _moment in series}
-    if series and any(getattr(rules, name) for name in RULES):
-        newest = max(series, key=lambda one: (one[1], one[0]))[0]
-        assert newest in found  # whatever the rules, the newest stays
-    for name in RULES:
-        wanted = getattr(rules, name)
-        assert sum(any(reason.split()[0] == name for reason in reasons) for reasons in found.values()) <= wanted
-
-
-@given(SERIES, RULE, st.sampled_from(RULES), st.sampled_from(ZONES))
-def test_a_more_generous_rule_keeps_no_less(series, rules, name, zone):
-    more = Rules(**{rule: getattr(rules, rule) + (rule == name) for rule in RULES})
-    assert set(kept(series, rules, zone)) <= set(kept(series, more, zone))
-
-
-@given(st.lists(st.integers(1, 40), min_size=1, max_size=80), RULE)
-def test_pruning_after_each_snapshot_keeps_all_periods_that_pruning_once_would(hours, rules):
-    """A schedule that prunes each time has for each rule as many members as one that prunes at the end."""
-    series, moment = [], 1_700_000_000
-    alive: list[tuple[str, int]] = []
-    for number, pause in enumerate(hours):
-        moment += pause * 3600
-        series.append((f"s{number}", moment))
-        alive = [*alive, series[-1]]
-        left = kept(alive, rules, UTC)
-        alive = [one for one in alive if one[0] in left]
-    once = kept(series, rules, UTC)
-    assert {reason for reasons in kept(alive, rules, UTC).values() for reason in reasons} == {
-        reason for reasons in once.values() for reason in reasons
-    }
-
-
 def test_the_guard_counts():
     check_most("s", ["a", "b"], 2)
     check_most("s", ["a", "b"], None)
@@ -187,14 +133,6 @@ def test_members_of_a_group_have_their_time_in_common():
     pattern = NamePattern("{volume}-%Y%m%d-%H")
     groups = {volume: pattern.expression(volume).fullmatch(f"{volume}-20261122-14").groups() for volume in ("a", "b-1")}
     assert groups["a"] == groups["b-1"] == ("2026", "11", "22", "14")
-
-
-@given(st.datetimes(datetime(1980, 1, 1), datetime(2100, 1, 1)), st.sampled_from(["%Y%m%d-%H%M%S", "{volume}-%G-%V-%u", "x%j.%y{volume}"]))
-def test_whatever_the_time_a_pattern_knows_its_own_names(moment, text):
-    pattern = NamePattern(text)
-    name = pattern.render(moment.replace(tzinfo=UTC), "vol")
-    assert pattern.expression("vol").fullmatch(name)
-    assert name.startswith(pattern.prefix("vol"))
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,17 @@ def test_the_name_is_that_of_the_moment():
     assert wanted(name="nightly-%Y%m%d-%H", timezone="Europe/Sofia").name == "nightly-20251122-10"
 
 
+def test_the_hour_that_comes_twice_has_one_name():
+    """Where the clocks are set back, a name with the hour is there already when that hour comes again; nothing is pruned for it."""
+    rows = []
+    for moment, actions in ((1792888200, ["create"]), (1792891800, [])):  # 2026-10-25 03:30 in Sofia, in summer time and an hour later
+        options = {"vm": "db1", "name": "n-%Y%m%d-%H", "timezone": "Europe/Sofia", "keep_hourly": 1}
+        declared = VM_SNAPSHOTS.parse(checked(DECLARED, **options), float(moment))
+        made = VM_SNAPSHOTS.plan(declared, world(*rows, groups=group()))
+        assert (declared.name, [word for word, _call in sent(made)]) == ("n-20261025-03", actions)
+        rows = [taken(declared.name, created="2026-10-25T03:30:00+0300")]
+
+
 def test_taken_and_then_nothing():
     made = plan(world(), description="why")
     assert sent(made) == [("create", "createVMSnapshot")]
