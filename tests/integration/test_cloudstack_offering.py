@@ -90,10 +90,32 @@ def test_tiers(simulator, declare, run_module, offerings, calls):
     assert offerings()["archive"]["details"] == {"SP_TEMPLATE": "hdd"} and "warnings" not in result
     result = declare(name="archive", qos_class="gold")
     assert offerings()["archive"]["details"] == {"SP_TEMPLATE": "hdd", "SP_QOSCLASS": "gold"}
+    # What somebody else took away or changed comes back, and nothing else is sent.
+    identity = offerings()["archive"]["id"]
+    simulator.cs_job("removeResourceDetail", resourceid=identity, resourcetype="DiskOffering", key="SP_QOSCLASS")
+    assert declare(name="archive", template="hdd", qos_class="gold")["offerings"][0]["actions"] == ["set SP_QOSCLASS"]
     declare(name="archive", template="")
     assert offerings()["archive"]["details"] == {"SP_QOSCLASS": "gold"}
     result = run_module(MODULE, name="both", template="hdd", qos_class="gold")
     assert result["changed"] and "the class wins" in result["warnings"][0]
+    again = run_module(MODULE, name="both")
+    assert not again["changed"] and "the class wins" in again["warnings"][0], "it is told as long as it is so"
+
+
+def test_the_template_of_a_compute_offering(simulator, declare, run_module, offerings):
+    """A ROOT volume is on it, which cloudstack_volume proves."""
+    if simulator.cloudstack["version"].startswith("4.19"):
+        return
+    declare(name="small-hdd", type="compute", cpu_number=1, cpu_speed=500, memory=512, template="hdd")
+    assert offerings("Service")["small-hdd"]["serviceofferingdetails"] == {"SP_TEMPLATE": "hdd"}
+    simulator.deploy("m1", offering="small-hdd")
+    root = simulator.cs("listVolumes", listall=True)[1]["volume"][0]["name"]
+    proved = run_module("cloudstack_volume", name=root)
+    assert not proved.get("failed") and proved["volumes"][0]["storpool"]["template"] == "hdd"
+    result = run_module(MODULE, name="small-hdd", type="compute", qos_class="gold")
+    assert result["failed"] and "is read from disk offerings only" in result["msg"]
+    declare(name="small-hdd", type="compute", template="")
+    assert not offerings("Service")["small-hdd"].get("serviceofferingdetails")
 
 
 @pytest.mark.parametrize(

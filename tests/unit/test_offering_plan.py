@@ -192,6 +192,11 @@ def test_tiers_before_4_20_are_refused():
         ({"template": "hdd", "max_iops": 5000}, V4_22, []),
         ({"type": "compute", "cpu_number": 1, "cpu_speed": 1, "memory": 512, "max_iops": 5}, V4_22, ["repair: true"]),
         ({"type": "compute", "cpu_number": 1, "cpu_speed": 1, "memory": 512, "max_iops": 5}, V4_20, []),
+        (
+            {"type": "compute", "cpu_number": 1, "cpu_speed": 1, "memory": 512, "max_iops": 5, "template": "hdd"},
+            V4_22,
+            ["at all, because it has a StorPool template"],
+        ),
     ],
 )
 def test_traps(given, version, words):

@@ -147,9 +147,11 @@ def told(differences: Sequence[Mapping[str, Any]]) -> str:
 
 def way_out(differences: Sequence[Mapping[str, Any]]) -> str:
     """Return what can be done about the differences."""
+    mended = ", ".join(one["field"] for one in differences if one["mend"])
     if all(one["mend"] for one in differences):
         return "repair: true has CloudStack set StorPool right; verify: warn goes on without"
-    return "find out who changed it and set it right there; verify: warn goes on without"
+    repair = f"repair: true mends {mended}; for the rest " if mended else ""
+    return f"{repair}find out who changed it and set it right there; verify: warn goes on without"
 
 
 def origin_of(

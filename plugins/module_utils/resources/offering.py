@@ -274,10 +274,11 @@ class Offerings:
         if limited and (qos or template) and version[:2] == TIERS_SINCE:
             yield f"{about}: CloudStack 4.20 sends no IOPS limit to StorPool for offerings with a QoS class or template"
         if limited and after["type"] == "compute" and version >= ROOT_WITHOUT_IOPS_SINCE:
-            yield (
-                f"{about}: from CloudStack 4.21 on, ROOT volumes made from templates get no IOPS limit until they "
-                "are resized or change offering; cloudstack_volume with repair: true mends it"
-            )
+            # A resize leaves the limit alone where there is a tier (section 5.4).
+            later = "at all, because it has a StorPool template" if template else (
+                "until they are resized or change offering; cloudstack_volume with repair: true mends it"
+            )  # fmt: skip
+            yield f"{about}: from CloudStack 4.21 on, ROOT volumes made from templates get no IOPS limit {later}"
 
     def _plan_new(self, wanted: WantedOffering, world: World) -> Plan:
         if wanted.id or not wanted.name:
