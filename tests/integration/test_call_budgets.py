@@ -216,7 +216,7 @@ def test_a_warm_template_cache_costs_two_calls_and_one_for_each_pool(pools, vers
         assert run("storpool_template_cache", check=check, names=templates)["changed"] is False
         spent = process.calls()
         asked = [entry["call"] for entry in spent["calls"]]
-        assert (asked, spent["writes"]) == (["listStoragePools", *["listTemplates"] * pools, "SnapshotsList"], 0)
+        assert (asked, spent["writes"]) == (["listStoragePools", "SnapshotsList", *["listTemplates"] * pools], 0)
 
 
 def test_images_cost_two_listings(run_module, simulator, calls, tmp_path):
