@@ -61,8 +61,12 @@ def test_snapshot_vms(thrice, play, simulator, db1):
     real = thrice("snapshot_vms", vms=["db1", "web1"], name="nightly-%Y", keep_last=1)
     year = datetime.now(timezone.utc).strftime("%Y")
     assert real.result("Summary")["msg"] == [f"{vm}/nightly-{year}: create" for vm in ("db1", "web1")]
-    older = thrice("snapshot_vms", vms="db1", name="old-2019%m", keep_last=3)
-    assert older.changed == 1
+    # Every rule reaches the module; what is kept has one member for several of them.
+    rules = {f"keep_{rule}": 1 for rule in ("last", "hourly", "daily", "weekly", "monthly", "yearly")}
+    run = thrice("snapshot_vms", vms="db1", name="often-%Y", timezone="Europe/Sofia", max_deletes=0, **rules)
+    (entry,) = next(one["result"]["vm_snapshots"] for one in run.records if "vm_snapshots" in one["result"])
+    (reasons,) = entry["retention"]["kept"].values()
+    assert [reason.split()[0] for reason in reasons] == ["last", "hourly", "daily", "weekly", "monthly", "yearly"]
 
 
 def test_revert_vm_keeps_what_is_lost(thrice, play, simulator, run_module, db1):
@@ -74,6 +78,22 @@ def test_revert_vm_keeps_what_is_lost(thrice, play, simulator, run_module, db1):
     assert simulator.content(db1["root"])["sha256"] == content
     names = {one["displayname"] for one in simulator.cs("listVMSnapshot", listall=True)[1]["vmSnapshot"]}
     assert names == {"before", "undo"}
+
+
+def test_revert_vm_keeps_nothing_under_the_name_of_something_else(play, simulator, run_module, db1, calls):
+    """A snapshot of an earlier undoing does not hold what is about to be lost now; one of an interrupted run does."""
+    for name in ("before", "undo"):
+        assert run_module("cloudstack_vm_snapshot", vm="db1", name=name)["changed"]
+    simulator.write(db1["root"], b"x" * 4096)
+    calls()
+    for check in (True, False):
+        run = play("revert_vm", check, vm="db1", snapshot="before", stop=True, keep_as="undo")
+        assert run.rc == 2 and calls().writes == []
+        assert "undo was there already, and is of something else: 4096 bytes were written" in json.dumps(run.failures)
+    assert run_module("cloudstack_vm_snapshot", vm="db1", name="undo", state="absent")["changed"]
+    assert run_module("cloudstack_vm_snapshot", vm="db1", name="undo")["changed"]
+    run = play("revert_vm", vm="db1", snapshot="before", stop=True, keep_as="undo")
+    assert run.rc == 0 and "revert, start the VM" in run.result("Summary")["msg"], run.output
 
 
 def test_revert_vm_refuses_a_running_vm(play, simulator, run_module, db1, calls):

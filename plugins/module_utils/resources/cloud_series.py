@@ -89,7 +89,7 @@ def with_retention(
     reasons = kept(series, naming.rules, wanted.zone)
     spared = wanted.spared | ({naming.name} if wanted.state == "present" else set())
     for name in sorted({name for name, _made in series} & spared):
-        reasons.setdefault(name, []).append("declared")
+        reasons.setdefault(name, ["declared"])
     doomed = sorted((one for one in rows if one["name"] not in reasons and one not in busy), key=lambda one: moment(one["created"]))
     deleted = [one["name"] for one in doomed]
     check_most(wanted.label, deleted, naming.max_deletes)
