@@ -538,7 +538,10 @@ def test_a_copy_that_fails_is_told_at_the_deadline(ask, simulator):
     simulator.fault("host_fails", "StorPoolDownloadTemplate", text="no space left on device")
     result = ask(name="debian-12", zone="sofia", wait_timeout="1")
     assert result["failed"] and result["error"]["type"] == "deadline", result
-    assert "storpool-nvme: CloudStack has a row, StorPool no snapshot" in result["msg"] or "has not begun or has failed" in result["msg"]
+    assert (
+        "storpool-nvme: CloudStack has a row and nothing is being written" in result["msg"]
+        or "has not begun or has failed" in result["msg"]
+    )
     assert "management server's log" in result["msg"] and "wait_timeout" in result["error"]["hint"]
     assert result["templates"][0]["actions"] == ["prepare on storpool-nvme"]
     place = pools_of(result)["storpool-nvme"]
@@ -593,7 +596,7 @@ def test_a_cache_deleted_by_hand(ask, caches, do, simulator, listed, declare, cl
         assert result["failed"] and "deleted by hand" in result["msg"]
         assert result["error"]["type"] == ("deadline" if wait else "refused")
     result = ask(name="small-raw")
-    assert "asked to copy it CloudStack does nothing" in result["msg"] and "register the template anew" in result["error"]["hint"]
+    assert "asked for a copy CloudStack makes none" in result["msg"] and "register the template anew" in result["error"]["hint"]
     told = ask(name="small-raw", state="absent")["templates"][0]["collection"][0]
     assert told["within"] is None and "there is nothing to collect, and its row stays" in told["because"]
     for _round in range(3):

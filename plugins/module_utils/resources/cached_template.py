@@ -464,11 +464,10 @@ class _Watch:
         dead = [str(pool["name"]) for pool in idle if now - self._idle[pool["id"]] >= IDLE]
         if dead:
             raise ChangeRefused(
-                f"CloudStack has a row of template {self._template['name']} on {', '.join(dead)}, StorPool has no snapshot, and asked to "
-                "copy it CloudStack does nothing: it takes the row for that of a finished cache, whose snapshot was deleted by hand, "
-                "or the copy has failed again",
-                hint="the management server's log tells of a copy that failed, then run the task again; otherwise register the template "
-                "anew and use that one, or delete the row from the table template_spool_ref of CloudStack's database (no cleanup does)",
+                f"on {', '.join(dead)} CloudStack has a row, StorPool has no snapshot, and asked for a copy CloudStack makes none: the "
+                "snapshot of a finished cache was deleted by hand, or the copy has failed again",
+                hint="of a failed copy the management server's log tells, then run the task again; if it tells of none, register the "
+                "template anew and use that one, or delete the row from the table template_spool_ref of CloudStack's database (no cleanup does)",
             )
 
     @staticmethod
@@ -511,8 +510,10 @@ class _Watch:
                 what = f"a host is writing volume {next(one['name'] for one in own if one['name'] in attached)}"
             elif own:
                 what = f"volume {own[0]['name']} is there and no host has it, so the copy has not begun or has failed"
+            elif place.lost:
+                what = "CloudStack has a row and nothing is being written, so the copy has failed, or the snapshot was deleted by hand"
             else:
-                what = f"{place.problem}; no volume is being written, so it has most likely failed"
+                what = place.problem or "it has just ended"
             words.append(f"{pool['name']}: {what}")
         return "; ".join(words) + ". The management server's log has the reason of a failure, CloudStack's API does not"
 
