@@ -120,19 +120,23 @@ def run_module(declared: Manages | Informs) -> None:
         Ansible's own removal works by substring: a token that is ``1`` or ``true`` would take the result apart.
         """
 
+        foreseen: list[Any] | None = None
+
+        def _load_params(self) -> None:
+            super()._load_params()
+            self.foreseen = self.params.pop(_foresight.OPTION, None)  # of the action plugin, and no option
+
         def fail_json(self, msg: str, **kwargs: Any) -> None:
             kwargs.setdefault("invocation", {"module_args": shown_options(declared, getattr(self, "params", {}))})
             secrets = {str(value) for value in self.no_log_values}
             self.no_log_values.clear()
-            msg = msg.replace(f"{_foresight.OPTION}, ", "")  # among the supported parameters; it is no user's
             if "error" not in kwargs:
                 msg = with_option(msg, declared.argument_spec(), getattr(self, "params", {}))
             super().fail_json(**without_secrets({"msg": msg, **kwargs}, secrets))
 
     # no_log keeps the options out of the system log: a token may stand inside an ordinary value.
-    own = {_foresight.OPTION: dict(type="list", elements="raw")}
-    module = Module(argument_spec={**declared.argument_spec(), **own}, supports_check_mode=True, no_log=True)
-    result = execute(declared, module.params, module.check_mode, module._diff)
+    module = Module(argument_spec=declared.argument_spec(), supports_check_mode=True, no_log=True)
+    result = execute(declared, {**module.params, _foresight.OPTION: module.foreseen}, module.check_mode, module._diff)
     module.no_log_values.clear()  # our results are built without secrets
     for warning in result.pop("warnings", []):
         module.warn(warning)
