@@ -467,7 +467,7 @@ class _Watch:
                 f"on {', '.join(dead)} CloudStack has a row, StorPool has no snapshot, and asked for a copy CloudStack makes none: the "
                 "snapshot of a finished cache was deleted by hand, or the copy has failed again",
                 hint="of a failed copy the management server's log tells, then run the task again; if it tells of none, register the "
-                "template anew and use that one, or delete the row from the table template_spool_ref of CloudStack's database (no cleanup does)",
+                "template anew and use that one, or delete the row from CloudStack's database (template_spool_ref; no cleanup does it)",
             )
 
     @staticmethod
