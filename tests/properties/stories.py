@@ -80,7 +80,7 @@ def volumes(draw: Callable[..., Any]) -> Options:
     options = optional(
         draw, size=one_of([MIB, "1M", "2M", "4G", 512, 513, "0"]), template=one_of(["hybrid", "nvme", "no-such"]),
         iops=one_of([0, 1, 500, "unlimited", 1 << 40]), bw=one_of(["1M", "unlimited", 1]), replication=st.integers(1, 3), allow_shrink=flag,
-        place_all=one_of(["hdd", "ssd", "mars"]), tags=st.dictionaries(one_of(["x", "y", "é"]), one_of(["1", "", "y" * 300]), max_size=2),
+        place_all=one_of(["hdd", "ssd"]), tags=st.dictionaries(one_of(["x", "y", "é"]), one_of(["1", "", "y" * 300]), max_size=2),
         attach_to=one_of([[], [11], ["11:ro", 12], [13], ["x"]]), exclusive=flag, force=flag, allow_cloudstack_objects=flag,
         on_attached=one_of(["fail", "detach"]), tags_mode=one_of(["merge", "exact"]),
     )  # fmt: skip
@@ -303,7 +303,7 @@ def cached_templates(draw: Callable[..., Any]) -> Options:
 
 def kept(options: Options) -> list[str]:
     """The signal that puts the cleanup of a cache off."""
-    return ["prepareTemplate"] if options.get("keep") and options["state"] == "present" and "pools" not in options else []
+    return ["prepareTemplate"] if options.get("keep") and options["state"] == "present" else []
 
 
 @st.composite

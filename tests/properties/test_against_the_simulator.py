@@ -32,6 +32,11 @@ REFUSED = ("bad_option", "refused")
 some = settings(max_examples=settings.default.max_examples // 16)
 
 
+# Volumes and snapshots share their names. The real run leaves it to StorPool to say so; check mode looks by itself.
+TAKEN = "objectExists"
+SHARED = "volumes and snapshots share their names"
+
+
 def told(result: dict[str, Any]) -> str:
     shown = {key: value for key, value in result.items() if key not in ("invocation", "api")}
     return json.dumps(shown, ensure_ascii=False, default=str)[:1500]
@@ -60,11 +65,13 @@ def one_task(lab: Any, story: Story, options: dict[str, Any]) -> str:
     if said.get("failed") or real.get("failed"):
         error = real.get("error") or {}
         assert error.get("type") != "defect", f"{options}: {told(real)}"
-        assert bool(said.get("failed")) and real.get("failed") and said["msg"] == real["msg"], (
-            f"{options}\ncheck mode said {told(said)}\nthe real run {told(real)}"
-        )
-        assert wrote == [] and not real["changed"], f"{options}: failed after {wrote}: {told(real)}"
         assert story.state(lab) == before, f"{options}: {told(real)}"
+        assert said.get("failed") and real.get("failed"), f"{options}\ncheck mode said {told(said)}\nthe real run {told(real)}"
+        if SHARED in said["msg"]:
+            assert error.get("name") == TAKEN, f"{options}: {told(real)}"
+            return "refused"
+        assert said["msg"] == real["msg"], f"{options}\ncheck mode said {told(said)}\nthe real run {told(real)}"
+        assert wrote == [] and not real["changed"], f"{options}: failed after {wrote}: {told(real)}"
         assert error.get("type") in REFUSED, f"{options}: {told(real)}"
         return "refused"
     assert unlike(said, real) == [], f"{options}"
@@ -79,7 +86,10 @@ def one_task(lab: Any, story: Story, options: dict[str, Any]) -> str:
     if not story.unseen(options):
         assert not again.get("failed") and not again["changed"], f"{options}\ndone: {told(real)}\nagain: {told(again)}"
         assert lab.writes() == story.renews(options), f"{options}"
-        assert unlike(objects(story, real), objects(story, again)) == [], f"{options}"
+        differ = unlike(objects(story, real), objects(story, again))
+        assert differ == [] or ("base_on" in options and [line.partition(":")[0] for line in differ] == ["[0].parent"]), (
+            f"{options}: {differ}"
+        )
         assert story.state(lab) == after
     return "changed" if real["changed"] else "unchanged"
 
@@ -99,11 +109,20 @@ def test_tasks_one_after_the_other(module, data, world_of):
 def ended(lab: Any, story: Story, entries: list[dict[str, Any]]) -> Any:
     result = lab.run(story.module, {story.option: entries})
     if result.get("failed"):
+        if (result.get("error") or {}).get("name") == TAKEN:
+            return "refused"
         assert (result.get("error") or {}).get("type") in REFUSED, told(result)
         return "refused"
     again = lab.run(story.module, {story.option: entries})
     assert not again.get("failed"), told(again)
-    return story.state(lab)
+    return without_chains(story.state(lab))
+
+
+def without_chains(state: Any) -> Any:
+    """A state without what StorPool makes of the order in which snapshots of one volume were taken."""
+    if isinstance(state, dict):
+        return {key: without_chains(value) for key, value in state.items() if key != "parentName"}
+    return [without_chains(value) for value in state] if isinstance(state, list) else state
 
 
 @pytest.mark.parametrize("module", STORIES)
