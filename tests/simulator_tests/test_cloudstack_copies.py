@@ -229,3 +229,26 @@ def test_the_checker_waits_for_the_recovery(two_zones: Zones) -> None:
     sim.settle()  # the recovery ends; the checker sees it when it looks next
     sim.advance(130)
     wait_until(lambda: not sim.get("ExportsList")[1]["data"]["exports"])
+
+
+@pytest.mark.parametrize("version", ["4.19.3", "4.22.0"])
+def test_templates_are_copied_as_files(two_zones: Zones, version: str) -> None:
+    """A template from a volume has its base on StorPool in its own zone alone; in the other one the file is brought to StorPool."""
+    sim = two_zones(version)
+    vm = deploy(sim)
+    stop(sim, vm)
+    system = ok(sim, "listOsTypes")["ostype"][0]["id"]
+    made = job(sim, "createTemplate", name="golden", ostypeid=system, volumeid=root(sim, vm)["id"])["template"]
+    call = {"id": made["id"], "sourcezoneid": zone_id(sim)}
+    assert "different source and destination zones" in failed_job(sim, "copyTemplate", **call, destzoneids=zone_id(sim))["errortext"]
+    assert "have to be specified" in failed_job(sim, "copyTemplate", **call)["errortext"]
+    answer = job(sim, "copyTemplate", **call, destzoneids=zone_id(sim, FAR))["template"]
+    assert (answer["zonename"], answer["isready"]) == (FAR, True)
+    assert {row["zonename"] for row in ok(sim, "listTemplates", templatefilter="all", id=made["id"])["template"]} == {"sofia", FAR}
+    job(sim, "copyTemplate", **call, destzoneids=zone_id(sim, FAR))
+    far = deploy(sim, "far", zoneid=zone_id(sim, FAR), templateid=made["id"])
+    assert digest(sim, root(sim, far), FAR_CLUSTER) == digest(sim, root(sim, vm))
+    near, away = (tagged(sim, made["id"], cluster=cluster) for cluster in ("sofia-a", FAR_CLUSTER))
+    assert (len(near), len(away)) == (1, 1), "the base here, the cache there"
+    job(sim, "deleteTemplate", id=made["id"], zoneid=zone_id(sim, FAR), forced=True)
+    assert [row["zonename"] for row in ok(sim, "listTemplates", templatefilter="all", id=made["id"])["template"]] == ["sofia"]

@@ -90,6 +90,39 @@ def test_a_failed_encryption_step_goes_unnoticed(cloud: Simulator) -> None:
     assert [line for line in cloud.control("GET", "/cloudstack/log")["lines"] if "could not be encrypted" in line["text"]]
 
 
+def _encrypting(sim: Simulator, *names: str) -> None:
+    """Only these hosts do."""
+    for name in sim.hosts():
+        sim.control("PUT", f"/cloudstack/hosts/{name}", {"encryption": name in names})
+
+
+@every_version
+def test_hosts_without_encryption(clouds: Clouds, version: str) -> None:
+    """Machines with encrypted disks start and go where a host has it; without such a host there is no encrypted volume."""
+    sim = clouds(version)
+    _encrypting(sim, "kvm13")
+    shown = {row["name"]: row for row in ok(sim, "listHosts", type="Routing")["host"]}
+    assert [name for name, row in shown.items() if row["encryptionsupported"]] == ["kvm13"]
+    assert shown["kvm12"]["details"]["host.volume.encryption"] == "false"
+    vm = deploy(sim, serviceofferingid=encrypted_root(sim))
+    assert vm["hostname"] == "kvm13" and sim.read(gid(root(sim, vm)), 0, 6) == MAGIC
+    text = failed_job(sim, "migrateVirtualMachine", virtualmachineid=vm["id"], hostid=shown["kvm11"]["id"])["errortext"]
+    assert "host kvm11 does not support volume encryption" in text
+    assert ok(sim, "listVirtualMachines", id=vm["id"])["virtualmachine"][0]["hostname"] == "kvm13"
+    plain, disk = deploy(sim, "plain", hostid=shown["kvm11"]["id"]), data_disk(sim, diskofferingid=encrypted_disk(sim))
+    text = failed_job(sim, "attachVolume", id=disk["id"], virtualmachineid=plain["id"])["errortext"]
+    assert "host kvm11 does not support volume encryption" in text and "virtualmachineid" not in volume(sim, disk["id"])
+    _encrypting(sim)
+    unborn = data_disk(sim, None, "unborn", diskofferingid=volume(sim, disk["id"])["diskofferingid"])
+    text = failed_job(sim, "attachVolume", id=unborn["id"], virtualmachineid=plain["id"])["errortext"]
+    assert "Could not find a host with volume encryption" in text
+    stop(sim, vm)
+    assert failed_job(sim, "startVirtualMachine", id=vm["id"])["errorcode"] == 533
+    _encrypting(sim, "kvm12")
+    job(sim, "startVirtualMachine", id=vm["id"])
+    job(sim, "attachVolume", id=disk["id"], virtualmachineid=vm["id"])
+
+
 @every_version
 def test_what_is_supported(clouds: Clouds, version: str) -> None:
     """Live migration of the VM, VM snapshots, attach and detach, live change of the pool, snapshot, revert, delete."""

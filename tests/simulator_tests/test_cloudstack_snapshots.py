@@ -204,14 +204,15 @@ def test_an_asynchronous_backup_goes_on_after_the_job(stopped: tuple) -> None:
 
 
 def test_a_slow_backup_shows_its_state(stopped: tuple) -> None:
+    """In the background: a deletion would wait for the end of a job on the snapshot."""
     sim, vm, disk = stopped
-    sim.fault("host_slow", "StorPoolBackupSnapshot", seconds=0.4)
-    started = ok(sim, "createSnapshot", volumeid=disk["id"])
-    wait_until(lambda: ok(sim, "queryAsyncJobResult", jobid=started["jobid"]) and listed(sim, started["id"])[0]["state"] == "BackingUp")
+    sim.fault("host_slow", "StorPoolBackupSnapshot", seconds=2)
+    made = snapshot(sim, disk["id"], asyncbackup=True)
+    wait_until(lambda: listed(sim, made["id"])[0]["state"] == "BackingUp")
     assert "There is other active snapshot tasks" in refused(sim, "createSnapshot", volumeid=disk["id"])["errortext"]
     assert "There is other active volume snapshot tasks" in refused(sim, "createVMSnapshot", virtualmachineid=vm["id"])["errortext"]
-    assert "due to it is in BackingUp Status" in failed_job(sim, "deleteSnapshot", id=started["id"])["errortext"]
-    wait_until(lambda: listed(sim, started["id"])[0]["state"] == "BackedUp")
+    assert "due to it is in BackingUp Status" in failed_job(sim, "deleteSnapshot", id=made["id"])["errortext"]
+    wait_until(lambda: listed(sim, made["id"])[0]["state"] == "BackedUp")
 
 
 def test_an_asynchronous_backup_is_tried_again_in_vain(stopped: tuple) -> None:

@@ -10,7 +10,7 @@ import pytest
 from storpool_simulator.testing import Simulator
 
 from .cloudstack_support import VERSIONS, failed_job, job, named, ok, one, refused
-from .plugin_support import configure, data_disk, deploy, gid, on_storpool, root, row_of, stop, tagged, volume, volumes
+from .plugin_support import configure, data_disk, deploy, gid, listed, on_storpool, root, row_of, stop, tagged, volume, volumes
 from .support import wait_until
 
 every_version = pytest.mark.parametrize("version", VERSIONS)
@@ -57,6 +57,30 @@ def test_a_group_of_all_disks(clouds: Clouds, version: str) -> None:
     job(sim, "deleteVMSnapshot", vmsnapshotid=made["id"])
     assert not groups(sim, vm) and not tagged(sim, made["id"])
     job(sim, "startVirtualMachine", id=vm["id"])
+
+
+@every_version
+def test_a_snapshot_of_one_volume_out_of_it(clouds: Clouds, version: str) -> None:
+    """It goes to secondary storage and is nowhere else; the VM snapshot stays whole."""
+    sim = clouds(version)
+    vm = deploy(sim)
+    disk, other = data_disk(sim, vm, "one"), data_disk(sim, None, "other")
+    sim.write(gid(disk), b"then")
+    group = take(sim, vm)
+    sim.write(gid(disk), b"now.")
+    text = refused(sim, "createSnapshotFromVMSnapshot", vmsnapshotid=group["id"], volumeid=other["id"])["errortext"]
+    assert "is not part of VM snapshot g1" in text
+    params = {"vmsnapshotid": group["id"], "volumeid": disk["id"], "name": "part"}
+    made = job(sim, "createSnapshotFromVMSnapshot", **params)["snapshot"]
+    assert (made["name"], made["state"], made["volumeid"]) == ("part", "BackedUp", disk["id"])
+    assert [row["datastoretype"] for row in listed(sim, made["id"], showunique=False)] == ["Image"] and not tagged(sim, made["id"])
+    copy = job(sim, "createVolume", snapshotid=made["id"], name="copy")["volume"]
+    assert sim.read(gid(copy), 0, 4) == b"then"
+    job(sim, "deleteSnapshot", id=made["id"])
+    assert len(tagged(sim, group["id"])) == 2 and not listed(sim, made["id"])
+    sim.fault("host_fails", "StorPoolBackupSnapshot", text="disk full")
+    assert "disk full" in failed_job(sim, "createSnapshotFromVMSnapshot", **params)["errortext"]
+    job(sim, "deleteVMSnapshot", vmsnapshotid=group["id"])
 
 
 def test_the_tree_of_snapshots(cloud: Simulator) -> None:

@@ -97,6 +97,7 @@ class CloudControl:
             "losses": bmc and bmc.get("losses", 0),
             "vms": [vm["name"] for vm in instances.running_on(self.cloud, host)],
             "boots": host["boots"],
+            "encryption": hosts.encrypts(host),
             "oobm": host["oobm"] and {key: value for key, value in host["oobm"].items() if key != "password"},
             "ha": host["ha"],
         }
@@ -109,6 +110,8 @@ class CloudControl:
         host = _named(self.cloud.hosts, "Host", request.path_params["name"])
         if "boots" in body:
             host = self.cloud.hosts.change(host["id"], boots=_choice(body, "boots", (True, False)))
+        if "encryption" in body:
+            host = self.cloud.hosts.change(host["id"], encryption=_choice(body, "encryption", (True, False)))
         if "agent" in body:
             hosts.set_agent(self.cloud, host, _choice(body, "agent", AGENTS))
         return self._done()

@@ -18,6 +18,11 @@ def server_of(cloud: Cloud, host: Document) -> str | None:
     return host["server"] if host["agent"] == "up" else None
 
 
+def encrypts(host: Document) -> bool:
+    """Whether it can make encrypted volumes, and run machines that have them (plugin sheet 2.5)."""
+    return host.get("encryption", True)
+
+
 def set_agent(cloud: Cloud, host: Document, agent: str) -> None:
     """The agent connects, or goes away: the host is Up, or Disconnected."""
     if agent == host["agent"]:

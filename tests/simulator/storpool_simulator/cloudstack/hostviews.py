@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import errors, instances, outofband
 from .answers import date
-from .hosts import server_of
+from .hosts import encrypts, server_of
 
 if TYPE_CHECKING:
     from ..store import Document
@@ -95,10 +95,10 @@ def shown(cloud: Cloud, host: Document, job: Document | None = None) -> dict[str
         "hahost": False,
         "hasannotations": False,
         "islocalstorageactive": False,
-        "encryptionsupported": True,
+        "encryptionsupported": encrypts(host),
         "ueficapability": True,
         "hosttags": host["tags"] or None,
-        "details": {"host.volume.encryption": "true", "Host.OS": "Debian GNU/Linux", "Host.OS.Version": "12"},
+        "details": {"host.volume.encryption": str(encrypts(host)).lower(), "Host.OS": "Debian GNU/Linux", "Host.OS.Version": "12"},
         "hostha": ha_shown(host),
         "outofbandmanagement": outofband.shown(host),
         "jobid": job and job["id"],

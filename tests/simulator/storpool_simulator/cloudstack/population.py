@@ -138,6 +138,8 @@ def _host(cloud: Cloud, cluster: dict, name: str, number: int, storpool: str, cl
         booting=None,
         leaving=None,
         boots=False,
+        # cryptsetup, and a qemu with LUKS: what host.volume.encryption tells
+        encryption=True,
         tags="",
         oobm=None,
         oobm_enabled=False,

@@ -28,8 +28,8 @@ MANAGER = "SnapshotManagerImpl"
 # Before
 
 
-def check(cloud: Cloud, volume: Document) -> None:
-    """Raises ServerError."""
+def check(cloud: Cloud, volume: Document, *, running: bool = True) -> None:
+    """`running`: a running machine matters. Raises ServerError."""
     if volume["state"] != "Ready" or volume["path"] is None:
         raise errors.invalid(f"VolumeId: {volume['dbid']} is not in Ready state but {volume['state']}. Cannot take snapshot.")
     if not storage.on_storpool(cloud.pools[volume["pool"]]):
@@ -37,7 +37,7 @@ def check(cloud: Cloud, volume: Document) -> None:
     vm = cloud.vms.get(volume["vm"]) if volume["vm"] else None
     if vm is None:
         return
-    if vm["state"] not in ("Stopped", "Destroyed") and not _of_running_vms(cloud):
+    if running and vm["state"] not in ("Stopped", "Destroyed") and not _of_running_vms(cloud):
         raise errors.failure(RUNNING_VMS)
     if vm["state"] in ("Destroyed", "Expunging"):
         about = f"volume:{volume['dbid']} is associated with vm:{vms.instance_name(vm)} is in {vm['state']} state"

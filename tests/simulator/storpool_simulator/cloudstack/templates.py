@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 USER, BUILTIN, SYSTEM = "USER", "BUILTIN", "SYSTEM"
 ACTIVE, INACTIVE = "Active", "Inactive"
 # Of a copy: state and download state (``ObjectInDataStoreStateMachine``, ``VMTemplateStorageResourceAssoc.Status``)
-READY, ALLOCATED, CREATING, FAILED = "Ready", "Allocated", "Creating", "Failed"
+READY, ALLOCATED, CREATING, COPYING, FAILED = "Ready", "Allocated", "Creating", "Copying", "Failed"
 DOWNLOADED, NOT_DOWNLOADED, IN_PROGRESS, ERROR = "DOWNLOADED", "NOT_DOWNLOADED", "DOWNLOAD_IN_PROGRESS", "DOWNLOAD_ERROR"
 # Direct download: hosts fetch the image themselves when they need it
 BYPASSED = "BYPASSED"
@@ -111,6 +111,24 @@ def add_to_zone(cloud: Cloud, zone: str, store: Document) -> None:
     for template in cloud.living(cloud.templates):
         cloud.templates.change(template["id"], zones=[*template["zones"], zone])
         add_copy(cloud, template, store, state=READY, download_state=DOWNLOADED, percent=100, size=template["size"])
+
+
+def copy_to_zone(cloud: Cloud, template: Document, origin: Document, zone: str) -> Steps:
+    """Another copy, of a ready one. Raises ServerError; then there is none."""
+    store = cloud.secondary.store_of(zone)
+    if store is None:
+        raise errors.failure(f"Unable to find image store in zone {cloud.zones[zone]['name']}")
+    here = yield from cloud.secondary.present(template, origin)
+    there = cloud.secondary.place(store, origin["path"])
+    row = add_copy(cloud, template, store, state=COPYING, download_state=IN_PROGRESS, size=origin["size"], physical=origin["physical"])
+    try:
+        yield Chore(lambda: shutil.copyfile(here, there))
+    except OSError as error:
+        cloud.template_stores.drop(copy_key(template["id"], store["id"]))
+        cloud.world.commit()
+        raise errors.failure(f"Failed to copy template {template['name']} to zone {cloud.zones[zone]['name']}: {error}") from error
+    change_copy(cloud, row, state=READY, download_state=DOWNLOADED, percent=100)
+    cloud.templates.change(template["id"], zones=[*cloud.templates[template["id"]]["zones"], zone])
 
 
 # Copies on secondary storage

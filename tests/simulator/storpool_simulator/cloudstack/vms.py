@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import errors, nfs, offerings, resource_tags, storage, templates, vm_snapshots, volumes
+from . import errors, hosts, nfs, offerings, resource_tags, storage, templates, vm_snapshots, volumes
 from .answers import date
 from .plugin import agents, cache, encryption, snapshots, uploads, vmsnapshots
 from .plugin import volumes as driver
@@ -53,14 +53,17 @@ def running_on(cloud: Cloud, host: str) -> int:
     return sum(vm["host"] == host for vm in cloud.living(cloud.vms))
 
 
+def hosts_for(cloud: Cloud, vm: Document) -> list[Document]:
+    """Those that can run it: with its host tags, and with encryption if it has encrypted disks."""
+    tags = offerings.tags_of(cloud.service_offerings[vm["offering"]]["hosttags"]) if vm["offering"] else set()
+    encrypted = any(volume["encrypt"] for volume in volumes.of_vm(cloud, vm["id"]))
+    found = agents.able(cloud, vm["zone"])
+    return [host for host in found if tags <= offerings.tags_of(host["tags"]) and (hosts.encrypts(host) or not encrypted)]
+
+
 def host_for(cloud: Cloud, vm: Document, **wanted: str | None) -> Document:
     """The emptiest host that can run it. `wanted`: id, cluster, pod of the host. Raises ServerError."""
-    tags = offerings.tags_of(cloud.service_offerings[vm["offering"]]["hosttags"]) if vm["offering"] else set()
-    found = [
-        host
-        for host in agents.able(cloud, vm["zone"])
-        if all(value in (None, host[key]) for key, value in wanted.items()) and tags <= offerings.tags_of(host["tags"])
-    ]
+    found = [host for host in hosts_for(cloud, vm) if all(value in (None, host[key]) for key, value in wanted.items())]
     if not found:
         raise errors.ServerError(NO_ROOM, f"Unable to create a deployment for VM instance {vm['name']}")
     return min(found, key=lambda host: (running_on(cloud, host["id"]), host["dbid"]))

@@ -249,6 +249,27 @@ def _delete(cloud: Cloud, template: Document, zone: str | None) -> None:
     cloud.templates.change(template["id"], zones=left, **gone)
 
 
+@command("copyTemplate", instance=ABOUT, package="user.template")
+def copy_template(request: Request) -> Steps:
+    """The file goes to the secondary storage of other zones; a base on StorPool stays where it is."""
+    cloud, params = request.cloud, request.params
+    template = access.own(request, "id", cloud.templates, shared=True)
+    wanted = dict.fromkeys([*params.get("destzoneids", []), *([params["destzoneid"]] if params.get("destzoneid") else [])])
+    if not wanted:
+        raise errors.invalid("Either destzoneid or destzoneids parameters have to be specified.")
+    source = params.get("sourcezoneid") or next(iter(template["zones"]), None)
+    if source in wanted:
+        raise errors.invalid("Please specify different source and destination zones.")
+    origin = templates.ready_copy(cloud, template["id"], source) if source is not None else None
+    if origin is None:
+        raise errors.invalid(f"Template {template['name']} is not ready in the source zone")
+    for zone in wanted:
+        if zone not in cloud.templates[template["id"]]["zones"]:
+            yield from templates.copy_to_zone(cloud, template, origin, zone)
+    template = cloud.templates[template["id"]]
+    return answers.single(request, templates.shown(cloud, template, next(iter(wanted))))
+
+
 @command("prepareTemplate", package="admin.template")
 def prepare_template(request: Request) -> dict:
     """Answers at once, whatever becomes of it: only the log tells. Pools that are not Up or not in the zone are skipped silently."""

@@ -262,7 +262,7 @@ def start_virtual_machine(request: Request) -> Steps:
     _settled(vm, vms.STOPPED, vms.STARTING)
     last = cloud.hosts.get(vm["last_host"] or "")
     asked = {"id": params.get("hostid"), "cluster": params.get("clusterid"), "pod": params.get("podid")}
-    if not any(asked.values()) and last is not None and last in agents.able(cloud, vm["zone"]):
+    if not any(asked.values()) and last is not None and last in vms.hosts_for(cloud, vm):
         host = last
     else:
         host = vms.host_for(cloud, vm, **asked)
@@ -424,7 +424,7 @@ def migrate_virtual_machine(request: Request) -> Steps:
                 f"Cannot migrate VM, destination host is not in correct state, has state {target['state']}, {target['resource']}"
             )
     else:
-        others = [host for host in agents.able(cloud, vm["zone"]) if host["id"] != vm["host"]]
+        others = [host for host in vms.hosts_for(cloud, vm) if host["id"] != vm["host"]]
         if not others:
             raise errors.ServerError(vms.NO_ROOM, f"Unable to create a deployment for VM instance {vm['name']}")
         target = min(others, key=lambda host: (vms.running_on(cloud, host["id"]), host["dbid"]))
@@ -436,7 +436,7 @@ def migrate_virtual_machine(request: Request) -> Steps:
 def find_hosts_for_migration(request: Request) -> dict:
     cloud, vm = request.cloud, _vm(request, "virtualmachineid")
     _settled(vm, vms.RUNNING)
-    able = {host["id"] for host in agents.able(cloud, vm["zone"])}
+    able = {host["id"] for host in vms.hosts_for(cloud, vm)}
     found = [host for host in cloud.hosts_of(zone=vm["zone"]) if host["id"] != vm["host"] and request.has_keyword(host["name"])]
     known = set(request.command.response)
 

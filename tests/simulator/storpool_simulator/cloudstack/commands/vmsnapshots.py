@@ -7,12 +7,14 @@ from __future__ import annotations
 from typing import Any
 
 from ...store import Document
-from .. import access, answers, errors, resource_tags, snapshots, vm_snapshots, vms
+from .. import access, answers, errors, resource_tags, snapshots, taking, vm_snapshots, vms
 from ..cloud import Cloud
 from ..ids import new_id
+from ..plugin import snapshots as storpool_snapshots
 from ..plugin import vmsnapshots as plugin
 from ..registry import command
 from ..request import Request
+from ..work import Steps
 
 ABOUT = ("VMSnapshot", "vmsnapshotid")
 LONGEST = 255
@@ -119,3 +121,25 @@ def delete_vm_snapshot(request: Request) -> dict:
         raise errors.invalid(BUSY)
     plugin.delete(cloud, snapshot)
     return answers.success()
+
+
+# A snapshot of one volume out of it
+
+
+def _allocate_part(request: Request) -> str:
+    cloud = request.cloud
+    group, volume = access.own(request, "vmsnapshotid", cloud.vm_snapshots), access.own(request, "volumeid", cloud.volumes)
+    if group["state"] != vm_snapshots.READY:
+        raise errors.invalid(f"VM snapshot {group['dbid']} is in state {group['state']}, no snapshot can be made from it")
+    if volume["id"] not in group["details"]:
+        raise errors.invalid(f"Volume {volume['name']} is not part of VM snapshot {group['displayname']}")
+    taking.check(cloud, volume, running=False)
+    return snapshots.new(cloud, new_id(), volume, request.params.get("name"))["id"]
+
+
+@command("createSnapshotFromVMSnapshot", create=_allocate_part, instance=("Snapshot", ""), package="user.snapshot")
+def create_snapshot_from_vm_snapshot(request: Request) -> Steps:
+    cloud, id = request.cloud, request.entity
+    assert id is not None
+    yield from storpool_snapshots.of_group(cloud, cloud.snapshots[id], cloud.vm_snapshots[request.params["vmsnapshotid"]])
+    return answers.single(request, snapshots.shown(cloud, cloud.snapshots[id]))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ... import lifecycle
-from .. import errors
+from .. import errors, hosts
 from ..work import Chore, Steps
 from .client import Client, StorPoolError, address_of
 
@@ -34,6 +34,7 @@ DELETE_TEMPLATE = "DestroyTemplate"
 START, STOP, MIGRATE, ATTACH, DETACH = "Start", "Stop", "Migrate", "Attach", "Detach"
 
 NO_ENDPOINT = "No remote endpoint to send command, check if host or ssvm is down?"
+NO_ENCRYPTION = "Could not find a host with volume encryption"
 
 
 class HostError(Exception):
@@ -57,11 +58,14 @@ def client_runs(cloud: Cloud, host: Document) -> bool:
     return client is not None and client["status"] == "running"
 
 
-def endpoint(cloud: Cloud, zone: str, storpool: str | None = None) -> Document:
-    """Any host near the data. Raises ServerError."""
+def endpoint(cloud: Cloud, zone: str, storpool: str | None = None, *, encryption: bool = False) -> Document:
+    """Any host near the data, or one that also encrypts. Raises ServerError."""
     found = able(cloud, zone, storpool) or able(cloud, zone)
+    if encryption:
+        near = [host for host in found if hosts.encrypts(host)]
+        found = near or [host for host in able(cloud, zone) if hosts.encrypts(host)]
     if not found:
-        raise errors.failure(NO_ENDPOINT)
+        raise errors.failure(NO_ENCRYPTION if encryption else NO_ENDPOINT)
     return found[0]
 
 

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import errors, qemu
+from .. import qemu
 from ..work import Chore, Steps
 from . import agents
 from .client import Client, StorPoolError, gid_of
@@ -37,7 +37,7 @@ def seal(cloud: Cloud, volume: Document, parent: str | None) -> Steps:
     passphrase = volume.get("passphrase") or secrets.token_hex(32)
     cloud.volumes.change(volume["id"], passphrase=passphrase)
     client = Client.of_pool(cloud, cloud.pools[volume["pool"]])
-    host = agents.endpoint(cloud, volume["zone"], client.cluster.id)
+    host = agents.endpoint(cloud, volume["zone"], client.cluster.id, encryption=True)
     gid = gid_of(volume["path"])
     try:
         yield from agents.delayed(cloud, agents.SET_ENCRYPTION, volume["id"], volume["name"])
@@ -53,9 +53,6 @@ def seal(cloud: Cloud, volume: Document, parent: str | None) -> Steps:
         text = error.text if isinstance(error, StorPoolError) else str(error)
         words = f"Volume {volume['id']} could not be encrypted: {text}"
         cloud.journal.add("ERROR", "StorPoolSetVolumeEncryptionCommandWrapper", words, volume=volume["id"])
-    except errors.ServerError:
-        cloud.journal.add("ERROR", "StorPoolSetVolumeEncryptionCommandWrapper", "Could not find a host with volume encryption")
-        raise
     changed = cloud.volumes.change(volume["id"], sealed=True)
     cloud.world.commit()
     return changed

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .. import errors, nfs, storage, volumes
+from .. import errors, hosts, nfs, storage, volumes
 from . import agents, delayed, tags
 from .client import Client, StorPoolError, gid_of, path_of
 
@@ -143,6 +143,9 @@ def _tag(cloud: Cloud, volume: Document, wanted: dict[str, str]) -> None:
 
 def attach(cloud: Cloud, volume: Document, host: Document) -> None:
     """The host gets the volume's device and the VM opens it; a file on NFS it opens as it is. Raises ServerError."""
+    if volume["encrypt"] and not hosts.encrypts(host):
+        # The sheet tells no words for it
+        raise errors.failure(f"Volume {volume['name']} is encrypted, and host {host['name']} does not support volume encryption")
     gid = gid_of(volume["path"])
     plugged = on_storpool(cloud, volume)
     try:
