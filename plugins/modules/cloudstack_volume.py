@@ -14,7 +14,8 @@ author:
 description:
   - Makes volumes of CloudStack (from nothing or from a snapshot), resizes and limits them, changes their offering, attaches them to VMs,
     moves them between storage pools, protects and deletes them - all through CloudStack.
-  - Every run compares CloudStack and StorPool - existence, size, IOPS, template, tags. See O(verify) and O(repair).
+  - Every run compares CloudStack and StorPool - existence, size, IOPS, template, tags, attachments. See O(verify) and O(repair). After
+    changes both are read once more, and what is not as declared then, because of CloudStack or of somebody else, is an error.
   - A DATA volume is born on StorPool when it is attached for the first time.
 extends_documentation_fragment:
   - storpool.cloudstack.attributes
@@ -86,7 +87,11 @@ options:
         type: int
       snapshot: &snapshot
         description:
-          - Volume snapshot, by name or id, that a new volume is made from. Of one that exists it is not compared.
+          - Volume snapshot, by name or id, that a new volume is made from. It gets the IOPS limit of the snapshot's volume, which
+            O(max_iops) changes where the offering leaves the limit open.
+          - A volume that was made from another snapshot is refused. CloudStack or, where that does not tell, the chain of snapshots on
+            StorPool knows what it was made from; it is not compared when neither does (a volume that was moved offline, for instance), nor
+            when the snapshot is gone.
         type: str
       vm: &vm
         description:
@@ -98,8 +103,13 @@ options:
         type: int
       storage_pool: &storage_pool
         description:
-          - Storage pool, by name or id, that the volume is moved to. Live when its VM runs and both pools are on StorPool; what CloudStack
-            does not allow is refused before anything is sent.
+          - Storage pool, by name or id, that the volume is on. It is moved there, live when its VM runs and both pools are on StorPool,
+            otherwise offline, as a copy with another global id.
+          - What CloudStack does not allow is refused before anything is sent, with the command that works instead, if there is one.
+            Volumes of running VMs to or from other storage, encrypted volumes of VMs that do not run, VM snapshots, snapshots that the old
+            pool alone has, pools that are not up.
+          - A volume that is on no pool yet gets the one that CloudStack chooses, by the storage tags of the offering. It can only be declared
+            when those leave no other choice.
         type: str
       encrypted: &encrypted
         description:
@@ -128,8 +138,10 @@ options:
         type: dict
       repair: &repair
         description:
-          - Whether to have CloudStack send size and limit to StorPool again where they differ, as for the ROOT volumes that CloudStack
-            4.21 and newer make without limit. A volume that is larger on StorPool is never made smaller.
+          - Whether to have CloudStack send size, limit and tier to StorPool again where they differ, as for the ROOT volumes that CloudStack
+            4.21 and newer make without limit. RV(volumes[].differences) tells what that can mend.
+          - A volume that is larger on StorPool is never made smaller. A tier can be sent again to volumes whose offering leaves size or
+            limit open.
         type: bool
   volumes_src:
     description:
@@ -171,7 +183,10 @@ options:
     default: false
 notes:
   - While a VM has VM snapshots, CloudStack does not let its volumes be resized, attached, detached or moved.
-  - When CloudStack resizes a volume of a running VM, the VM's host is told. If only that fails, CloudStack still reports success.
+  - When CloudStack resizes a volume, a host is told, that of the VM if it runs. When the host fails, both systems have the size that they
+    had, and the task fails with the host's words. When only libvirt is not told, CloudStack reports success and says so in the log of its
+    management server alone; the VM then sees the size when it is started again. CloudStack 4.20.0 never tells it, which is a warning.
+  - CloudStack takes no tier away. A change to an offering without one is refused, unless O(verify) says otherwise.
 seealso:
   - module: storpool.cloudstack.cloudstack_offering
   - module: storpool.cloudstack.cloudstack_snapshot
@@ -196,6 +211,11 @@ EXAMPLES = r"""
   storpool.cloudstack.cloudstack_volume:
     name: db-data
     repair: true
+
+- name: Nothing but this may hold it - the host that its VM runs on
+  storpool.cloudstack.cloudstack_volume:
+    name: db-data
+    sp_node_ids: {kvm11: 11, kvm12: 12}
 
 - name: Detach it, and keep it from being deleted by mistake (CloudStack 4.20 and newer)
   storpool.cloudstack.cloudstack_volume:
@@ -258,7 +278,8 @@ volumes:
     storpool:
       description:
         - What StorPool holds of it; null while the volume has never been attached, and when it was not asked (O(verify=off)).
-        - After changes it is what was read back; in check mode it is what is there now.
+        - After changes it is what was read back; in check mode it is what is there now. The attachments are null with O(sp_multi_cluster),
+          where the cluster that is asked does not know those in the others.
       type: dict
       returned: for a volume that is to exist
       sample:
@@ -267,6 +288,7 @@ volumes:
         iops: 5000
         template: nvme
         tags: {cs: volume, uuid: 8d1f4f0a-02f2-4f3c-9a55-5f8b8b0f8f10, cvm: 41e3b6d3-7b0d-4f1a-a1a9-7e3e8f6f8a55}
+        attachments: [{client: 11, rights: rw}]
     differences:
       description: What CloudStack and StorPool do not hold alike afterwards - the field, both values, and whether O(repair) can mend it.
       type: list

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import re
 from functools import partial
+from pathlib import Path
 
 import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils._cloudstack import CloudStack
 from conftest import CLOUDSTACKS, SOON, as_at_first_start
+from prediction import differences, not_silent
 from storpool_simulator.testing import Simulator
 from storpool_simulator.topology import BUILT_IN
 
@@ -346,3 +348,60 @@ def test_an_origin_that_only_storpool_tells(run_module, refused, declare, volume
     assert not run_module(MODULE, name="copy", snapshot="tuesday")["changed"]
     assert "was made from snapshot tuesday" in refused(name="copy", snapshot="monday")["msg"], "on which it stands as well, further down"
     assert not run_module(MODULE, name="source", snapshot="tuesday").get("failed"), "what neither system tells is not compared"
+
+
+# -- the playbook move_volumes
+
+
+@pytest.fixture
+def move(playbook):
+    """`move(names=[...], storage_pool=...)` runs it, with move_volumes_names and so on."""
+
+    def run(check=False, **given):
+        variables = {f"move_volumes_{key}": value for key, value in given.items()}
+        return playbook(Path("storpool.cloudstack.move_volumes"), variables=variables, check=check, diff=True)
+
+    return run
+
+
+def test_the_playbook_moves_live_and_offline_at_once(declare, move, volumes, simulator, calls, hybrid, db1):
+    """In an account that shares the names with another; check mode says the same, and then nothing is left to do."""
+    ops = {"account": "ops", "domain": "ROOT/ops"}
+    declare(names=["live", "offline"], **NEW)
+    other = simulator.cs_job("deployVirtualMachine", name="db2", **ops_machine(simulator))["jobresult"]["virtualmachine"]
+    declare(volumes=[{"name": "live", "vm": "db2"}, {"name": "offline"}], **ops, **NEW)
+    declare(volumes=[{"name": "offline", "vm": other["id"]}], **ops)
+    declare(volumes=[{"name": "offline", "vm": ""}], **ops)
+    given = {"names": ["live", "offline"], "storage_pool": "hybrid", **ops}
+    calls()
+    predicted = move(check=True, **given)
+    assert (predicted.rc, calls().writes) == (0, []), predicted.output
+    real = move(**given)
+    assert real.rc == 0 and differences(predicted, real) == [], real.output
+    assert real.result("Summary")["msg"] == ["live: migrate", "offline: migrate"]
+    listed = simulator.cs("listVolumes", listall=True)[1]["volume"]
+    moved = {(one["account"], one["name"]) for one in listed if one.get("storage") == "hybrid"}
+    assert moved == {("ops", "live"), ("ops", "offline")}
+    calls()
+    again = move(**given)
+    assert again.rc == 0 and not_silent(again, calls().writes) == [], again.output
+
+
+def ops_machine(simulator):
+    """What it takes to deploy a VM for the account ops."""
+    zone = simulator.cs("listZones")[1]["zone"][0]["id"]
+    offering = next(one["id"] for one in simulator.cs("listServiceOfferings")[1]["serviceoffering"] if one["name"] == "Small Instance")
+    template = simulator.cs("listTemplates", templatefilter="all", name="debian-12")[1]["template"][0]["id"]
+    domain = next(one["id"] for one in simulator.cs("listDomains", listall=True)[1]["domain"] if one["name"] == "ops")
+    return {"zoneid": zone, "serviceofferingid": offering, "templateid": template, "account": "ops", "domainid": domain}
+
+
+def test_the_playbook_moves_nothing_when_one_cannot_move(declare, move, run_module, volumes, simulator, calls, hybrid, db1):
+    run_module("cloudstack_offering", name="luks", encrypt=True)
+    declare(name="plain", vm="db1", **NEW)
+    declare(name="secret", zone="sofia", offering="luks", size="1G", vm="db1")
+    job(simulator, "stopVirtualMachine", id=db1["id"])
+    calls()
+    for check in (True, False):
+        run = move(check=check, names=["plain", "secret"], storage_pool="hybrid")
+        assert run.rc == 2 and "it is encrypted" in json.dumps(run.failures) and calls().writes == [], run.output
