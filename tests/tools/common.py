@@ -8,6 +8,7 @@ Only the standard library of Python 3.10 and newer: these tools run before anyth
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import subprocess
@@ -109,13 +110,14 @@ def find_python(version: str) -> str | None:
 
     A `python3.12` on PATH can be a pyenv shim that only tells that 3.12 is not selected, so each candidate is asked.
     """
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    pyenv = os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
     candidates = [shutil.which(f"python{version}"), shutil.which("python3")]
-    candidates += sorted(map(str, pyenv.glob(f"versions/{version}.*/bin/python{version}")), reverse=True)
+    # Neither glob nor access minds a directory that may not be read, such as another user's.
+    candidates += sorted(glob.glob(f"{glob.escape(pyenv)}/versions/{version}.*/bin/python{version}"), reverse=True)
     candidates += [f"/usr/bin/python{version}", f"/usr/local/bin/python{version}"]
     asking = "import sys; print('%d.%d' % sys.version_info[:2], getattr(sys, '_base_executable', sys.executable))"
     for candidate in candidates:
-        if not candidate or not Path(candidate).exists():
+        if not candidate or not os.access(candidate, os.X_OK):
             continue
         answer = subprocess.run([candidate, "-c", asking], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
         found, _space, path = answer.stdout.strip().partition(" ")
