@@ -246,6 +246,30 @@ def test_another_offering_changes_the_tier(clouds: Callable[[str], Simulator], v
     assert row is not None and row["tags"]["qc"] == "t1"
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_tiers_of_volumes_from_snapshots(clouds: Callable[[str], Simulator], version: str) -> None:
+    """They have the class from 4.21 on; before, only what a later change of the offering sends."""
+    sim = clouds(version)
+    vm = plugin.deploy(sim)
+    offering = disk_offering(sim, "tier", details={"SP_QOSCLASS": "t1"}, miniops=10, maxiops=500)
+    disk = plugin.data_disk(sim, vm, diskofferingid=offering)
+    plugin.stop(sim, vm)
+    made = plugin.snapshot(sim, disk["id"])
+    copy = job(sim, "createVolume", snapshotid=made["id"], name="copy", diskofferingid=offering)["volume"]
+    row = plugin.on_storpool(sim, copy)
+    assert row is not None and row["tags"].get("qc") == ("t1" if version >= "4.21" else None)
+    assert limit(row) == (None if version >= "4.21" else 500), "with a class no IOPS are sent"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_custom_iops_of_a_new_machine(clouds: Callable[[str], Simulator], version: str) -> None:
+    """Since 4.20 they are lost on the way (#14103)."""
+    sim = clouds(version)
+    offering = service_offering(sim, customizediops=True)
+    vm = plugin.deploy(sim, serviceofferingid=offering, details={"minIops": 10, "maxIops": 321})
+    assert limit(plugin.on_storpool(sim, plugin.root(sim, vm))) == (321 if version < "4.20" else None)
+
+
 def test_an_offering_without_iops_lifts_the_limit(cloud: Simulator) -> None:
     vm = plugin.deploy(cloud)
     data = plugin.data_disk(cloud, vm, diskofferingid=disk_offering(cloud, miniops=1, maxiops=200))

@@ -215,6 +215,18 @@ def test_a_slow_backup_shows_its_state(stopped: tuple) -> None:
     wait_until(lambda: listed(sim, made["id"])[0]["state"] == "BackedUp")
 
 
+@pytest.mark.parametrize("version", ["4.20.2", "4.21.0"])
+def test_a_host_near_the_snapshot_is_asked(clouds: Clouds, version: str) -> None:
+    """From 4.21 on StorPool tells the cluster, by an update of nothing; earlier it was read off the globalId."""
+    sim = clouds(version)
+    vm = deploy(sim)
+    stop(sim, vm)
+    sim.reset_calls()
+    snapshot(sim, root(sim, vm)["id"])
+    asked = [call["body"] for call in sim.calls()["calls"] if call["call"] == "SnapshotUpdate"]
+    assert asked == ([{}] if version >= "4.21" else [])
+
+
 def test_an_asynchronous_backup_is_tried_again_in_vain(stopped: tuple) -> None:
     """The first failure takes StorPool's snapshot with it, so the tries that follow fail too; backup.retry + 1 in all."""
     sim, _unused, disk = stopped

@@ -266,7 +266,8 @@ def start_virtual_machine(request: Request) -> Steps:
         host = last
     else:
         host = vms.host_for(cloud, vm, **asked)
-    elsewhere = vm["last_host"] not in (None, host["id"]) and cloud.traits.detaches_on_forced
+    # On another host it is detached everywhere before (#10799, since 4.19.3 and 4.20.1: in every release served here)
+    elsewhere = vm["last_host"] not in (None, host["id"])
     yield from vms.start(cloud, vm["id"], host, elsewhere=elsewhere)
     return _answer(request, vm["id"])
 

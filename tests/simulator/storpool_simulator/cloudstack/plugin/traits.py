@@ -32,11 +32,8 @@ class Traits:
         # Hosts fetch templates of direct download themselves (#9833)
         self.direct_download = has("4.21.0")
         self.replication = has("4.21.0")
-        self.deploys_from_storage = has("4.21.0")
         # A snapshot that StorPool no longer has counts as deleted
         self.missing_is_deleted = has("4.21.0")
-        # Hosts that hold a volume are detached when its VM is stopped or started by force (#10799)
-        self.detaches_on_forced = True  # since 4.19.3 and 4.20.1: every release served here
         # The cluster of an object is asked of StorPool (SnapshotUpdate with nothing in it); earlier it was read off the globalId
         self.asks_cluster = has("4.21.0")
         # Custom IOPS given at deploy do not arrive (#14103)
