@@ -45,7 +45,7 @@ lint sanity unit properties faults hostile scenarios integration artifact simula
 	@$(PYTHON) $(TOOLS)/stages.py --core $(CORE) $@ -- $(ARGS)
 
 .PHONY: long-test
-long-test: ## hours: 10,000 examples of each property, all faults, 200 kills, 108 races, ten times the bad inputs; ends with its counts
+long-test: ## hours: 10,000 examples of each property, all faults, 200 kills, hundreds of races, ten times the bad inputs; ends with its counts
 	@$(PYTHON) $(TOOLS)/stages.py --core $(CORE) long -- $(ARGS)
 
 .PHONY: mutants

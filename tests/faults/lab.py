@@ -198,3 +198,23 @@ def _shown(raw: dict[str, Any], label: str, labels: dict[Any, str]) -> dict[str,
         left = expires - raw["creationTimestamp"]
         shown["expires"] = f"{round(left / 60)} minutes after creation" if left < A_YEAR else expires
     return {"label": label, **shown}
+
+
+# -- what is wrong, and how much was done
+
+
+def differences(expected: Any, state: Any) -> list[str]:
+    if isinstance(expected, dict) and isinstance(state, dict):
+        return [
+            f"{key}:\n    expected {expected.get(key)}\n    found    {state.get(key)}"
+            for key in expected
+            if expected[key] != state.get(key)
+        ]
+    return [] if expected == state else [f"\n    expected {expected}\n    found    {state}"]
+
+
+def counted(kind: str, what: str) -> None:
+    """Tell `make long-test`, which adds them up by kind, that this many were done; the number is the first word of `what`."""
+    if "COUNT_FAULTS" in os.environ:
+        with open(os.environ["COUNT_FAULTS"], "a", encoding="utf-8") as file:
+            file.write(f"{kind}: {what}\n")

@@ -216,7 +216,7 @@ def templates(lab: Lab) -> dict[str, Any]:
 @cloud("cloudstack_template", state=templates, sample=12)
 def make_a_template(lab: Lab) -> dict[str, Any]:
     root = a_stopped_vm(lab)
-    return {"name": "golden", "zone": "sofia", "volume": root["name"], "os_type": "Rocky Linux 9"}
+    return {"name": "golden", "zone": "sofia", "volume": root["name"], "os_type": "Rocky Linux 9", "wait_timeout": "3"}
 
 
 def policies(lab: Lab) -> list[Any]:

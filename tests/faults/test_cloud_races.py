@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from lab import SEED, Clients, Lab
+from lab import SEED, Clients, Lab, counted
 from of_cloudstack import CONTROLLER, NODES, host_states, machines, policies, snapshots, templates
 from of_infrastructure import all_offerings, both_states, ready, stored_settings
 from test_many_at_once import PATIENCE, RACES, is_honest, silent
@@ -174,3 +174,4 @@ def test_two_tasks_race(kind: str, lab_of: Callable[[str], Lab]):
             last = lot.choice([race.one, race.other])
             assert not (again := lab.run(race.module, last, Clients(PATIENCE))).get("failed"), f"seed {seed}: {again['msg']}"
             silent(lab, race.module, last)
+    counted("races", f"{RACES} races of CloudStack: {kind}")

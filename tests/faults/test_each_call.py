@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import pytest
 from gate import Gate
 from integration.conftest import declared
-from lab import SEED, TIMEOUT, Clients, Lab
+from lab import SEED, TIMEOUT, Clients, Lab, counted, differences
 from places import Place, noting_changes
 from registry import SCENARIOS, Scenario
 
@@ -162,16 +162,6 @@ def lasting(told: Any) -> Any:
     return [lasting(value) for value in told] if isinstance(told, list) else told
 
 
-def differences(expected: Any, state: Any) -> list[str]:
-    if isinstance(expected, dict) and isinstance(state, dict):
-        return [
-            f"{key}:\n    expected {expected.get(key)}\n    found    {state.get(key)}"
-            for key in expected
-            if expected[key] != state.get(key)
-        ]
-    return [] if expected == state else [f"\n    expected {expected}\n    found    {state}"]
-
-
 def after_the_fault(
     scenario: Scenario, clean: Clean, lab: Lab, options: dict[str, Any], result: dict[str, Any], recovers: bool
 ) -> list[str]:
@@ -295,7 +285,5 @@ def test_a_fault_at_each_call(scenario: Scenario, lab_of: Callable[[str], Lab]):
         wrong += [
             f"{kind.name} at call {number + 1} ({call['call']}): {line}" for line in faulted(scenario, lab, kind, number, call, clean)
         ]
-    if "COUNT_FAULTS" in os.environ:
-        with open(os.environ["COUNT_FAULTS"], "a", encoding="utf-8") as file:
-            file.write(f"{scenario} {len(clean.calls)} calls {len(chosen)} faults\n")
+    counted("faults", f"{len(chosen)} faults in {len(clean.calls)} calls: {scenario}")
     assert not wrong, f"{len(wrong)} complaints in {len(chosen)} cases:\n" + "\n".join(wrong)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from typing import Any
 import pytest
 import storpool_simulator
 from integration.conftest import CLOUDSTACKS
-from lab import LATE, Lab
+from lab import LATE, SEED, Lab, counted
 from registry import SCENARIOS, Scenario
 from test_each_call import Kind, after_the_fault, cases, clean_run, entries, faulted, one, prepared
 
@@ -34,14 +36,22 @@ JOBS = [
 ]
 
 
+# The record of a template is made before the job, and the simulator's faults leave it as it is: not ready, for ever. So nothing but a loss
+# after the effect can be tried here.
+LASTING = {"createTemplate"}
+
+
 @pytest.mark.parametrize("scenario", OF_CLOUDSTACK, ids=str)
 def test_a_job_that_fails_or_gets_lost(scenario: Scenario, lab_of: Callable[[str], Lab]):
     lab = lab_of("cloudstack")
     clean = clean_run(scenario, lab)
     jobs = [(number, call) for number, call in enumerate(clean.calls) if call["write"] and call["call"] in ASYNCHRONOUS]
     wrong: list[str] = []
-    # A world with VMs takes long to prepare.
-    chosen = itertools.product(jobs[:1], JOBS[1:2]) if scenario.sample else itertools.product(jobs[:3], JOBS)
+    # One of the kinds at each job, the kinds taking turns; in the long run all.
+    turn = random.Random(f"{SEED} {scenario}").randrange(len(JOBS))
+    some = [(job, JOBS[(turn + place) % len(JOBS)]) for place, job in enumerate(jobs)]
+    every = list(itertools.product(jobs, JOBS)) if "ALL_FAULTS" in os.environ else some
+    chosen = [(job, JOBS[1] if job[1]["call"] in LASTING else kind) for job, kind in every]
     for (number, call), kind in chosen:
         options = prepared(scenario, lab)
         earlier = sum(before["call"] == call["call"] for before in clean.calls[:number])
@@ -65,6 +75,7 @@ def test_a_job_that_fails_or_gets_lost(scenario: Scenario, lab_of: Callable[[str
             if sent > expected + (kind.name == "job lost without effect"):
                 found.append(f"sent {call['call']} {sent} times, an undisturbed run sends it {expected} times")
         wrong += [f"{kind.name} at call {number + 1} ({call['call']}): {line}" for line in found]
+    counted("jobs", f"{len(chosen)} jobs that fail or get lost: {scenario}")
     assert not wrong, "\n".join(wrong)
 
 

@@ -9,6 +9,7 @@ FAULT_RACES how many races of each kind.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -17,12 +18,17 @@ import subprocess
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import playbooks
 import pytest
-from lab import SEED, Clients, Lab, storpool_state
+from integration.conftest import declared
+from lab import SEED, Clients, Lab, counted, differences, storpool_state
+from of_cloudstack import both_states, machines, policies
+from of_infrastructure import all_offerings, stored_settings
 from registry import MIB
 
 KILLS = int(os.environ.get("FAULT_RUNS", "20"))
@@ -89,6 +95,66 @@ def test_item_500_of_1000_fails(lab, on_error, parallel):
     silent(lab, VOLUME, options)
 
 
+@dataclass(frozen=True)
+class Many:
+    """A thousand objects of another module: the call that makes one, what goes wrong with it, and the names that are there."""
+
+    module: str
+    options: dict[str, Any]
+    call: str
+    fault: dict[str, Any]
+    there: Callable[[Lab], list[str]]
+    world: str = "storpool"
+
+
+def offerings_there(lab: Lab) -> list[str]:
+    return [one["name"] for one in lab.simulator.cs("listDiskOfferings", listall=True, pagesize=-1)[1]["diskoffering"]]
+
+
+MANY = [
+    Many(
+        SNAPSHOT, {"volume": "other"}, "VolumeSnapshot", {"name": "insufficientResources", "descr": "no space left"},
+        lambda lab: [one["name"] for one in lab.get("SnapshotsList")],
+    ),
+    Many("storpool_template", {"replication": 2, "place_all": "hdd"}, "VolumeTemplateCreate",
+         {"name": "insufficientResources", "descr": "no space left"}, lambda lab: [one["name"] for one in lab.get("VolumeTemplatesList")]),
+    Many(
+        "cloudstack_offering", {"size": "5G"}, "createDiskOffering", {"name": "530", "descr": "no space left"},
+        offerings_there, "cloudstack",
+    ),
+]  # fmt: skip
+
+
+# CloudStack's take longest; how a task stops is the same for all.
+@pytest.mark.parametrize(
+    ("many", "on_error"),
+    [
+        pytest.param(one, how, id=f"{one.module}-{how}")
+        for one in MANY
+        for how in ("stop", "continue")
+        if one.world == "storpool" or how != "stop"
+    ],
+)
+def test_item_500_of_1000_of_other_modules_fails(lab_of, many, on_error):
+    lab = lab_of(many.world)
+    lab.clear()
+    names = [f"v{number:04}" for number in range(1, 1001)]
+    options = {"names": names, **many.options, "return_objects": "all"}
+    lab.simulator.fault("error", many.call, object="v0500", **many.fault)
+    result = lab.run(many.module, {**options, "on_error": on_error})
+    is_honest(result)
+    there = set(many.there(lab)) & set(names)
+    told = {entry["name"]: entry for entry in result[declared(many.module).plural]}
+    assert sorted(told) == names
+    assert {name for name, entry in told.items() if entry["changed"]} == there
+    assert {name for name, entry in told.items() if entry.get("not_done")} == set(names) - there
+    assert [name for name, entry in told.items() if entry.get("failed")] == ["v0500"] and "no space left" in result["msg"]
+    assert len(there) == 999 if on_error == "continue" else 490 < len(there) < 520
+    again = lab.run(many.module, options)
+    assert again["summary"]["changed"] == 1000 - len(there) and set(names) <= set(many.there(lab))
+    silent(lab, many.module, options)
+
+
 # -- the server dies and comes back
 
 
@@ -122,6 +188,50 @@ def test_a_server_killed_under_load(lab, patient, number):
     silent(lab, VOLUME, options)
 
 
+def restarted(lab: Lab) -> None:
+    """The management servers restart and forget their jobs; what is on record stays."""
+    lab.simulator.restart_server(lose_jobs=True)
+
+
+def killed_and_started(lab: Lab) -> None:
+    lab.simulator.kill()
+    lab.simulator.start()
+
+
+@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("dies", [restarted, killed_and_started], ids=["jobs lost", "killed"])
+def test_a_cloudstack_that_dies_under_load(lab_of, dies, number):
+    """Jobs are lost, or begin anew: no volume is made twice, and the next run does what is missing."""
+    lab = lab_of("cloudstack")
+    lab.clear()
+    seed = SEED + number
+    print(f"seed {seed}")
+    lot = random.Random(seed)
+    lab.simulator.deploy("db1")
+    names = [f"d{index}" for index in range(8)]
+    options = {"zone": "sofia", "offering": "Custom", "size": "1G", "names": names, "vm": "db1", "parallel": 4, "on_error": "continue"}
+    results: list[dict[str, Any]] = []
+    lab.simulator.reset_calls()
+    work = threading.Thread(target=lambda: results.append(lab.run("cloudstack_volume", options, Clients(PATIENCE))))
+    work.start()
+    after = lot.randrange(1, 3 * len(names))
+    while lab.simulator.calls(summary=True)["writes"] < after and work.is_alive():
+        time.sleep(0.002)
+    dies(lab)
+    work.join()
+    (result,) = results
+    is_honest(result)
+    told = [] if not result.get("failed") else result["volumes"]
+    assert all(entry.get("failed") for entry in told if entry.get("unknown") or entry.get("not_done")), told
+    again = lab.run("cloudstack_volume", options, Clients(PATIENCE))
+    assert not again.get("failed"), f"seed {seed}: {again['msg']}"
+    there = [one["name"] for one in lab.simulator.cs("listVolumes", listall=True, type="DATADISK")[1]["volume"]]
+    assert sorted(there) == names, f"seed {seed}: {result.get('msg')}"
+    made = [one for one in lab.get("VolumesList") if one["size"] == 1 << 30]
+    assert sorted(attached(lab).values()) == [[11]] * (1 + len(names)) + [[13]] and len(made) == len(names)
+    silent(lab, "cloudstack_volume", options)
+
+
 # -- the playbook dies
 
 TASKS: list[tuple[str, dict[str, Any]]] = [
@@ -143,9 +253,9 @@ def with_old_volumes(lab: Lab) -> None:
         lab.attach(name, rw=[12])
 
 
-def killed(lab: Lab, directory: Path, playbook: Path, lot: random.Random) -> bool:
-    """Run the playbook and kill it, with all its workers, at some write; tell whether it was still at work."""
-    after, pause = lot.randrange(0, 76), lot.uniform(0, 0.01)
+def killed(lab: Lab, directory: Path, playbook: Path, lot: random.Random, writes: int) -> bool:
+    """Run the playbook and kill it, with all its workers, at one of its `writes`; tell whether it was still at work."""
+    after, pause = lot.randrange(0, writes), lot.uniform(0, 0.01)
     process = subprocess.Popen(
         [str(playbooks.BIN / "ansible-playbook"), str(playbook)],
         cwd=directory,
@@ -165,29 +275,77 @@ def killed(lab: Lab, directory: Path, playbook: Path, lot: random.Random) -> boo
     return running
 
 
-def test_playbooks_killed_at_any_moment(lab, tmp_path):
-    """The next run, whole, ends where one ends that was never disturbed, and the one after that is silent."""
-    plays = [{f"storpool.cloudstack.{module}": options, "name": f"Task {number}"} for number, (module, options) in enumerate(TASKS)]
+def cloud_world(lab: Lab) -> None:
+    lab.clear()
+    for name in ("db1", "db2"):
+        lab.simulator.deploy(name)
+    for name in ("old", "moves"):
+        made = lab.run("cloudstack_volume", {**DATA, "name": name, "vm": "db1"})
+        assert not made.get("failed"), made["msg"]
+
+
+DATA = {"zone": "sofia", "offering": "Custom", "size": "1G"}
+CLOUD_TASKS: list[tuple[str, dict[str, Any]]] = [
+    ("cloudstack_settings", {"settings": [{"name": "ha.tag", "value": "ha"}, {"name": "force.ha", "value": True, "cluster": "kvm1"}]}),
+    ("cloudstack_offering", {"offerings": [{"name": "gold", "size": "2G", "max_iops": 100}, {"name": "silver", "details": {"a": "b"}}]}),
+    ("cloudstack_volume", {**DATA, "names": ["a", "b"], "vm": "db1", "parallel": 1}),
+    ("cloudstack_volume", {"name": "moved", "renamed_from": "moves", "size": "2G", "vm": "db2", "device_id": 5}),
+    ("cloudstack_volume", {"name": "old", "state": "absent", "on_attached": "detach"}),
+    ("cloudstack_snapshot_policy", {"volume": "a", "policies": [{"interval": "daily", "schedule": "0:3", "keep": 2}]}),
+    ("cloudstack_vm_snapshot", {"vm": "db2", "name": "before"}),
+    ("cloudstack_storage_pool", {"name": "archive", "zone": "sofia", "template": "hybrid", "state": "disabled"}),
+]
+
+
+def cloud_state(lab: Lab) -> dict[str, Any]:
+    """What the tasks are about, on both sides."""
+    disks = machines(lab)
+    # CloudStack deals the numbers of devices out in the order of the calls.
+    disks["volume"] = sorted(({**one, "deviceid": None} for one in disks["volume"]), key=repr)
+    return {**disks, **stored_settings(lab), "offerings": all_offerings(lab), "policies": policies(lab), "pools": both_states(lab)["pools"]}
+
+
+WORLDS = {"storpool": (with_old_volumes, TASKS, storpool_state), "cloudstack": (cloud_world, CLOUD_TASKS, cloud_state)}
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_playbooks_killed_at_any_moment(world, lab_of, tmp_path):
+    """The next run, whole, ends where one ends that was never disturbed, and the one after that is silent.
+
+    A quarter of them speaks to CloudStack.
+    """
+    lab = lab_of(world)
+    prepare, tasks, state = WORLDS[world]
+    kills = max(1, KILLS // 4) if world == "cloudstack" else KILLS - KILLS // 4
+    plays = [{f"storpool.cloudstack.{module}": options, "name": f"Task {number}"} for number, (module, options) in enumerate(tasks)]
     playbook = tmp_path / "playbook.yml"
     playbook.write_text(json.dumps(playbooks.plays(plays)), encoding="utf-8")
-    with_old_volumes(lab)
-    for module, options in TASKS:
+    prepare(lab)
+    lab.simulator.reset_calls()
+    for module, options in tasks:
         assert not (result := lab.run(module, options, Clients(PATIENCE))).get("failed"), result["msg"]
-    expected = storpool_state(lab)
-    hits = 0
-    for seed in range(SEED, SEED + KILLS):
-        print(f"seed {seed}", flush=True)
-        with_old_volumes(lab)
-        lab.simulator.reset_calls()
-        hits += killed(lab, tmp_path, playbook, random.Random(seed))
+    writes = lab.simulator.calls(summary=True)["writes"]
+    expected = state(lab)
+    # One that has ended before its turn was not killed, and does not count.
+    seeds = itertools.count(SEED)
+    for _unused in range(kills):
+        while True:
+            seed = next(seeds)
+            print(f"seed {seed}", flush=True)
+            prepare(lab)
+            lab.simulator.reset_calls()
+            if killed(lab, tmp_path, playbook, random.Random(seed), writes):
+                break
+            assert seed < SEED + 2 * kills + 10, "most playbooks end before they are killed"
         lab.quiet()
-        for module, options in TASKS:
+        for module, options in tasks:
             result = lab.run(module, options, Clients(PATIENCE))
             assert not result.get("failed"), f"seed {seed}: {result['msg']}"
-        assert storpool_state(lab) == expected, f"seed {seed}"
-        for module, options in TASKS:
+        wrong = differences(expected, state(lab))
+        assert not wrong, f"seed {seed}:\n" + "\n".join(wrong)
+        for module, options in tasks:
             silent(lab, module, options)
-    assert hits >= KILLS // 2, f"only {hits} of {KILLS} playbooks were still running"
+    counted("kills", f"{kills} playbooks for {world}")
 
 
 # -- races
@@ -278,3 +436,4 @@ def test_two_tasks_race(lab, kind):
         if last:
             assert not (again := lab.run(module, last, Clients(PATIENCE))).get("failed"), f"seed {seed}: {again['msg']}"
             silent(lab, module, last)
+    counted("races", f"{RACES} races: {kind}")

@@ -40,7 +40,7 @@ LONG = {
     "HYPOTHESIS_PROFILE": "thorough",  # 10,000 examples of each property
     "ALL_FAULTS": "1",  # of every scenario every call with every fault
     "FAULT_RUNS": "200",  # playbooks that are killed
-    "FAULT_RACES": "12",  # of each of the nine kinds of races
+    "FAULT_RACES": "12",  # of each kind of races
     "LONG_TEST": "1",  # ten times the bad inputs, and all odd values in answers
 }
 
@@ -322,9 +322,19 @@ def long_test(core: str, options: list[str]) -> int:
     os.environ["COUNT_FAULTS"] = str(counted)
     say(" ".join(f"{name}={os.environ[name]}" for name in LONG))
     status = summary([run_stage(name, version, options, LONG_TIMEOUT) for name, version in planned(["long"], core)])
-    cases = [int(line.split()[-2]) for line in counted.read_text(encoding="utf-8").splitlines()] if counted.exists() else []
-    print(f"faults: {sum(cases)} cases in {len(cases)} scenarios", flush=True)
+    for kind, (number, tests) in fault_counts(counted).items():
+        print(f"{kind}: {number} in {tests} tests", flush=True)
     return status
+
+
+def fault_counts(counted: Path) -> dict[str, tuple[int, int]]:
+    """What the tests of faults wrote down, by kind: how many there were (`faults: 31 ...`), in how many tests."""
+    found: dict[str, tuple[int, int]] = {}
+    for line in counted.read_text(encoding="utf-8").splitlines() if counted.exists() else ():
+        kind, _colon, what = line.partition(": ")
+        number, tests = found.get(kind, (0, 0))
+        found[kind] = number + int(what.split()[0]), tests + 1
+    return found
 
 
 if __name__ == "__main__":
