@@ -108,8 +108,8 @@ options:
           - What CloudStack does not allow is refused before anything is sent, with the command that works instead, if there is one.
             Volumes of running VMs to or from other storage, encrypted volumes of VMs that do not run, VM snapshots, snapshots that the old
             pool alone has, pools that are not up.
-          - A volume that is on no pool yet gets the one that CloudStack chooses, by the storage tags of the offering. It can only be declared
-            when those leave no other choice.
+          - A volume that is on no pool yet gets the one that CloudStack chooses, by the storage tags of the offering. It can only be
+            declared when those leave no other choice.
         type: str
       encrypted: &encrypted
         description:
@@ -138,8 +138,8 @@ options:
         type: dict
       repair: &repair
         description:
-          - Whether to have CloudStack send size, limit and tier to StorPool again where they differ, as for the ROOT volumes that CloudStack
-            4.21 and newer make without limit. RV(volumes[].differences) tells what that can mend.
+          - Whether to have CloudStack send size, limit and tier to StorPool again where they differ, as for the ROOT volumes that
+            CloudStack 4.21 and newer make without limit. RV(volumes[].differences) tells what that can mend.
           - A volume that is larger on StorPool is never made smaller. A tier can be sent again to volumes whose offering leaves size or
             limit open.
         type: bool

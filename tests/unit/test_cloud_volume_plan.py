@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import ChangeRefused, OptionError
-from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._both_layers import LUKS_HEADER
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._both_layers import LUKS_HEADER, origin_of
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._cloud import Owner
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._shared import index_attachments
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cloud_volume import CLOUD_VOLUMES, World
 from ansible_collections.storpool.cloudstack.plugins.modules.cloudstack_volume import DECLARED
-from things import checked, raw_volume
+from things import checked, raw_snapshot, raw_volume
 
 GIB = 1 << 30
 SOFIA = Owner(zone="sofia")
@@ -219,6 +219,7 @@ def test_vm_snapshots_forbid(given):
 
 
 STORPOOL, NFS = {"provider": "StorPool", "state": "Up"}, {"provider": "DefaultPrimary", "state": "Up"}
+BY_HOST = "migrateVirtualMachineWithVolume virtualmachineid=m1 hostid=... migrateto[0].volume=v1"
 
 
 @pytest.mark.parametrize(
@@ -228,9 +229,12 @@ STORPOOL, NFS = {"provider": "StorPool", "state": "Up"}, {"provider": "DefaultPr
         (attached(), STORPOOL, {"livemigrate": True}),
         (attached("Stopped"), STORPOOL, {}),
         (row(), NFS, {}),
-        (attached(), NFS, "one of the two pools is not on StorPool"),
-        (attached(path="file"), STORPOOL, "one of the two pools is not on StorPool"),
+        (attached(), NFS, "one of the two pools is not on StorPool (stop the VM (stopVirtualMachine id=m1) and run the task again)"),
+        (attached(path="file"), STORPOOL, BY_HOST),
         (row(encryptformat="LUKS"), STORPOOL, "it is encrypted"),
+        (attached("Stopped", encryptformat="LUKS"), STORPOOL, "startVirtualMachine id=m1"),
+        (row(zoneid="z9"), {**STORPOOL, "zoneid": "z1"}, "option storage_pool"),
+        (row(), {**STORPOOL, "lonely": [{"id": "s1", "name": "monday"}]}, "its old pool alone has its snapshots monday (s1)"),
         (attached(encryptformat="LUKS"), STORPOOL, {"livemigrate": True}),
         (attached(encryptformat="LUKS"), NFS, "it is encrypted"),
         (row(), {**STORPOOL, "state": "Maintenance"}, "the pool is Maintenance"),
@@ -238,9 +242,10 @@ STORPOOL, NFS = {"provider": "StorPool", "state": "Up"}, {"provider": "DefaultPr
     ],
 )
 def test_migration(volume, pool, outcome):
-    made = plan(world(volume, pools=[{"id": OTHER_POOL, "name": "hybrid", **pool}]), storage_pool="hybrid", verify="off")
+    lonely = {"v1": pool.get("lonely", [])}
+    made = plan(world(volume, pools=[{"id": OTHER_POOL, "name": "hybrid", **pool}], lonely=lonely), storage_pool="hybrid", verify="off")
     if isinstance(outcome, str):
-        assert isinstance(made.refused, ChangeRefused) and outcome in str(made.refused)
+        assert outcome in str(made.refused) and not made.changes
     else:
         assert sent(made) == [("migrate", "migrateVolume", {"volumeid": "v1", "storageid": OTHER_POOL, **outcome})]
         assert made.after["storage_pool"] == "hybrid"
@@ -274,6 +279,191 @@ def test_migration(volume, pool, outcome):
 def test_compared(volume, storpool, fields):
     this = world(volume, storpool=storpool)
     assert [(one["field"], one["mend"]) for one in this.differences(volume, this.offerings[volume["diskofferingid"]])] == fields
+
+
+@pytest.mark.parametrize(
+    ("volume", "clients", "host", "told"),
+    [
+        (attached(), [11], 11, None),
+        (attached(), [11], None, None),
+        (attached(), [12], 11, ("client 11 (VM db1 is Running)", "client 12")),
+        (attached(), [11, 12], None, ("one client (VM db1 is Running)", "client 11 and 12")),
+        (attached(), [], None, ("one client (VM db1 is Running)", "none")),
+        (attached("Stopped"), [], 11, None),
+        (attached("Stopped"), [11], None, ("none (VM db1 is Stopped)", "client 11")),
+        (row(), [13], None, ("none", "client 13")),
+        (row(), None, None, None),
+        (attached("Migrating"), [11, 12], 11, None),
+        (attached("Starting"), [], None, None),
+    ],
+)
+def test_attachments(volume, clients, host, told):
+    tags = {"cvm": "m1"} if volume.get("virtualmachineid") else {}
+    this = world(volume, storpool=[there(tags=tags)], attached_to=clients, clients={"m1": host} if host else {})
+    found = [(one["cloudstack"], one["storpool"]) for one in this.differences(volume, OFFERING) if one["field"] == "attachment"]
+    assert found == ([told] if told else [])
+
+
+OFFERING = world().offerings["o-open"]
+
+
+@pytest.mark.parametrize(
+    ("storpool", "given", "fields"),
+    [
+        ({"iops": "-"}, {"size": "30G"}, []),
+        ({"iops": "-"}, {"offering": "o-luks"}, []),
+        ({"size": 30 * GIB}, {"size": "40G"}, []),
+        ({"size": 30 * GIB}, {"size": "25G"}, ["size"]),
+        ({"size": 30 * GIB}, {"offering": "o-fixed"}, ["size"]),
+        ({"templateName": "hdd"}, {"size": "30G"}, ["template"]),
+        ({"tags": {"qc": "gold"}}, {"offering": "o-tier"}, []),
+        ({"tags": {"qc": "gold"}}, {"offering": "o-luks"}, ["tag qc"]),
+        ({"tags": {"cs": "x"}}, {"size": "30G"}, ["tag cs"]),
+    ],
+)
+def test_what_a_resize_leaves_different_is_told_before(storpool, given, fields):
+    made = plan(world(row(), storpool=[there(**storpool)]), **given)
+    found = made.refused.parts["differences"] if made.refused else []
+    assert [one["field"] for one in found] == fields
+    if not fields:
+        assert made.changes
+
+
+@pytest.mark.parametrize(
+    ("volume", "storpool", "expected"),
+    [
+        (row("o-tier", maxiops=None), {}, {"id": "v1", "diskofferingid": "o-tier", "size": 20}),
+        (row("o-tier", maxiops=None), {"tags": {"qc": "other"}, "size": 10 * GIB}, {"id": "v1", "diskofferingid": "o-tier", "size": 20}),
+        (row(), {"iops": 7}, {"id": "v1"}),
+    ],
+)
+def test_repairs(volume, storpool, expected):
+    ((word, call, params),) = sent(plan(world(volume, storpool=[there(**storpool)]), repair=True))
+    assert word.startswith("repair ") and params == expected
+    assert call == ("changeOfferingForVolume" if "diskofferingid" in expected else "resizeVolume")
+
+
+@pytest.mark.parametrize(
+    ("details", "storpool", "words"),
+    [
+        ({}, {}, None),
+        ({}, {"templateName": "hdd"}, None),
+        (
+            {"SP_TEMPLATE": "hdd"},
+            {"templateName": "hdd"},
+            "would not be the same in CloudStack and on StorPool: template is hdd in CloudStack",
+        ),
+        ({"SP_QOSCLASS": "gold", "SP_TEMPLATE": "hdd"}, {"tags": {"qc": "gold"}}, None),
+    ],
+)
+def test_a_move_gives_the_template_of_the_pool(details, storpool, words):
+    this = world(row(), storpool=[there(**storpool)], pools=[{"id": OTHER_POOL, "name": "hybrid", **STORPOOL}])
+    this.offerings["o-open"]["details"] = details
+    made = plan(this, storage_pool="hybrid")
+    assert (words in str(made.refused)) if words else [word for word, _call, _params in sent(made)] == ["migrate"]
+
+
+@pytest.mark.parametrize(
+    ("volume", "given", "words"),
+    [
+        ({"snapshotid": "s1"}, {"snapshot": "monday"}, None),
+        ({"snapshotid": "s1"}, {"snapshot": "s1"}, None),
+        ({"snapshotid": "s2"}, {"snapshot": "monday"}, "made from snapshot tuesday, declared is snapshot monday"),
+        ({"snapshotid": "s9"}, {"snapshot": "monday"}, "made from snapshot s9"),
+        ({"snapshotid": "s2"}, {"snapshot": "gone"}, None),
+        ({"state": "Allocated", "path": None}, {"snapshot": "monday"}, "was made empty"),
+        ({}, {"snapshot": "monday"}, None),
+    ],
+)
+def test_origins(volume, given, words):
+    snapshots = [{"id": "s1", "name": "monday", "volumeid": "v0"}, {"id": "s2", "name": "tuesday", "volumeid": "v0"}]
+    made = plan(world(row(**volume), snapshots=snapshots), verify="off", **given)
+    assert (words in str(made.refused)) if words else not made.refused
+
+
+@pytest.mark.parametrize(
+    ("chain", "origin"),
+    [
+        (["s1"], "s1"),
+        (["own", "s2", "s1"], "s2"),
+        (["group", "s1"], "s1"),
+        (["unknown", "s1"], "s1"),
+        (["own"], None),
+        ([], None),
+        (["own", "own"], None),
+    ],
+)
+def test_what_storpool_tells_of_the_origin(chain, origin):
+    """The nearest snapshot below that CloudStack knows and that is not of the volume itself; a deleted one is none."""
+    bases, below = {}, ""
+    for name in reversed(chain):
+        tags = {"cs": "group" if name == "group" else "snapshot", "uuid": name}
+        bases[name] = raw_snapshot(name, parentName=below, tags=tags)
+        below = name
+    taken_of = {"s1": "v0", "s2": "v0", "own": "v1"}
+    assert origin_of(row(), {"~sf.a.1": there(parentName=below)}, bases, taken_of) == origin
+
+
+@pytest.mark.parametrize(
+    ("offering", "pools", "words"),
+    [
+        ("o-hybrid", {"hybrid": "hybrid", "nvme": "nvme"}, None),
+        ("o-open", {"hybrid": "hybrid"}, None),
+        ("o-open", {"hybrid": "hybrid", "nvme": "nvme"}, "those with the storage tags of its offering (none): hybrid, nvme"),
+        ("o-hybrid", {"hybrid": "other", "nvme": "hybrid,x"}, "(hybrid): nvme"),
+        ("o-hybrid", {"hybrid": "other"}, "(hybrid): none"),
+    ],
+)
+def test_the_pool_of_a_new_volume(offering, pools, words):
+    rows = [{"id": name, "name": name, "zoneid": "z1", "tags": tags, **STORPOOL} for name, tags in pools.items()]
+    rows.append({"id": "elsewhere", "name": "hybrid", "zoneid": "z2", "tags": "hybrid", **STORPOOL})
+    this = world(vms=[VM], pools=rows)
+    this.offerings["o-hybrid"] = {**this.offerings["o-open"], "id": "o-hybrid", "name": "o-hybrid", "storage_tags": ["hybrid"]}
+    made = plan(this, offering=offering, size="1G", max_iops=5, vm="db1", storage_pool="hybrid")
+    assert (words in str(made.refused)) if words else made.after["storage_pool"] == "hybrid"
+
+
+@pytest.mark.parametrize(("version", "told"), [((4, 20, 0, 0), 1), ((4, 20, 1, 0), 0), ((4, 19, 3, 0), 0)])
+def test_the_release_that_does_not_tell_the_vm(version, told):
+    this = world(attached(), storpool=[there(tags={"cvm": "m1"})], version=version)
+    assert len(plan(this, size="30G").warnings) == told
+    assert not plan(this, max_iops=7).warnings and not plan(world(row(), version=version), size="30G").warnings
+
+
+def test_limits_of_a_volume_from_a_snapshot():
+    """They are those of the snapshot's volume (section 5.7); only an offering that leaves them open lets them be set."""
+    snapshot = {"id": "s1", "name": "before", "state": "BackedUp", "virtualsize": 20 * GIB, "volumeid": "v0"}
+    this = world(snapshots=[snapshot], sources={"v0": {"id": "v0", "miniops": 100, "maxiops": 100, "diskofferingid": "o-open"}})
+    plain = plan(this, snapshot="before")
+    assert [word for word, _call, _params in sent(plain)] == ["create"] and plain.after["max_iops"] == 100
+    limited = plan(this, snapshot="before", max_iops=300)
+    assert sent(limited)[1] == ("limit", "resizeVolume", {"id": None, "miniops": 300, "maxiops": 300}) and limited.after["max_iops"] == 300
+    fixed = plan(this, snapshot="before", offering="o-fixed")
+    assert fixed.after["max_iops"] == 100 and "not that of offering o-fixed (5000)" in fixed.warnings[0]
+    assert "which is of an encrypted volume" in str(
+        plan(world(snapshots=[snapshot], sources={"v0": {"encryptformat": "LUKS"}}), snapshot="before").refused
+    )
+
+
+def test_the_end_is_looked_at_as_the_beginning_was():
+    made = plan(world(row(), storpool=[there()]), size="30G")
+    (wait,) = made.waits
+    done = {"size": 30 * GIB}
+    assert wait.missing(world(row(**done), storpool=[there(**done)])) is None and made.after["size"] == 30 * GIB
+    text = wait.missing(world(row(size=35 * GIB), storpool=[there(size=35 * GIB)]))
+    assert "somebody else changes it" in text and made.after["size"] == 35 * GIB
+    assert "max_iops is 5000 in CloudStack and 7 on StorPool" in wait.missing(world(row(**done), storpool=[there(iops=7, **done)]))
+    assert wait.missing(world(storpool=[])) is not None
+    lenient = plan(world(row()), size="30G", verify="warn")
+    assert lenient.waits[0].missing(world(row(size=25 * GIB), storpool=[there(size=25 * GIB)])) is None
+    assert "it takes resize still" in lenient.warnings[-1]
+
+
+def test_a_deletion_is_proved():
+    (wait,) = plan(world(row()), state="absent").waits
+    assert "is still on StorPool (~sf.a.1)" in wait.missing({"~sf.a.1": there()}) and wait.missing({}) is None
+    assert not plan(world(row()), state="absent", verify="off").waits
+    assert not plan(world(row(path="a-file")), state="absent").waits
 
 
 def test_differences_are_an_error_or_a_warning_or_mended():
