@@ -17,6 +17,7 @@ from .conftest import restore
 from .test_cloudstack_ha import Host, pass_time
 from .test_cloudstack_pools import details_of, wanted
 
+TEST_VOLUME = "check-volume-is-on-host"
 FLIPS: dict[str, object] = {
     "names_ignore_case": "false",
     "setting_name_match": "exact",
@@ -32,6 +33,7 @@ FLIPS: dict[str, object] = {
     "servers_have_storpool_conf": "false",
     "pool_details_update": "ignored",
     "unsupported_command_status": 432,
+    "test_volumes": "true",
 }
 
 
@@ -107,6 +109,28 @@ def test_pools_and_commands(flipped: Simulator) -> None:
     assert "x" not in details_of(flipped, pool_id(flipped))
     given = {"clustername": "c", "clustertype": "CloudManaged", "hypervisor": "KVM", "podid": "1", "zoneid": "1"}
     assert refused(flipped, "addCluster", **given)["errorcode"] == 432
+
+
+def test_volumes_of_connecting_hosts(flipped: Simulator) -> None:
+    """One for each pool and cluster, on all hosts; the report of abandoned objects knows them by the details of the pool."""
+    pass_time(flipped, 2)
+    volumes = {"~" + row["globalId"]: row for row in flipped.get("VolumesList")[1]["data"]}
+    assert len(volumes) == 2 and all((row["size"], row["tags"]) == (512, {"cs": TEST_VOLUME}) for row in volumes.values())
+    details = {key: value for key, value in details_of(flipped, pool_id(flipped)).items() if key.startswith("SP_VOLUME_ON_CLUSTER-")}
+    assert {"~" + path.rpartition("/")[2] for path in details.values()} == set(volumes) and len(details) == 2
+    clients = [row["client"] for row in flipped.get("AttachmentsList")[1]["data"]]
+    assert sorted(clients) == [1, 2, 3, 11, 12, 13]
+    flipped.agent("kvm11", "down")
+    flipped.post("VolumesReassign", [{"volume": next(iter(volumes)), "detach": "all", "force": True}])
+    pass_time(flipped, 2)
+    flipped.agent("kvm11", "up")
+    pass_time(flipped, 2)
+    assert 11 in [row["client"] for row in flipped.get("AttachmentsList")[1]["data"]] and len(flipped.get("VolumesList")[1]["data"]) == 2
+    flipped.control("DELETE", "/cloudstack/log")
+    flipped.post("VolumeCreate", {"name": "", "size": 512, "template": "nvme", "tags": {"cs": TEST_VOLUME}})
+    pass_time(flipped, 86400 + 10)
+    told = [line for line in flipped.log() if line["source"] == "StorPoolAbandonObjectsCollector"]
+    assert len(told) == 1 and TEST_VOLUME in told[0]["text"], "that of nobody alone"
 
 
 # Other roles

@@ -44,6 +44,9 @@ class CloudAssumptions(Switches):
     )
 
     # Storage pools
+    test_volumes: bool = switch(
+        False, "a host that connects gets a test volume of each pool for its cluster (cs=check-volume-is-on-host), which stays attached"
+    )
     servers_have_storpool_conf: bool = switch(
         True, "management servers have /etc/storpool.conf of the first cluster, for a url that is a template name"
     )

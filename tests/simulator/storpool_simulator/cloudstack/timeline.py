@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import cleanup, hostha, hosts, instances, maintenance, outofband, policies, taking, templates
-from .plugin import cache, copying, delayed
+from .plugin import cache, connecting, copying, delayed
 
 if TYPE_CHECKING:
     from ..store import Document
@@ -46,6 +46,7 @@ class Timeline:
             maintenance.proceed(self.cloud, host, now)
             outofband.look(self.cloud, self.cloud.hosts[host["id"]])
             self._investigate(self.cloud.hosts[host["id"]], now)
+            connecting.look(self.cloud, self.cloud.hosts[host["id"]])
         hostha.poll(self.cloud, now)
         cleanup.look(self.cloud, now)
         policies.run_due(self.cloud, now)

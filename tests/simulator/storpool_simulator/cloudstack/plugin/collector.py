@@ -49,6 +49,7 @@ def _known(cloud: Cloud) -> dict[str, set[str]]:
         tags.TEMPLATE: bases | cached,
         tags.GROUP: groups,
         tags.SNAPSHOT: details,
+        tags.TEST: {value for one in cloud.living(cloud.pools) for value in one["details"].values()},
     }
     return {kind: {gid_of(path) for path in known if isinstance(path, str)} for kind, known in paths.items()}
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 UUID, KIND, VM, POLICY, TIER, DISK = "uuid", "cs", "cvm", "vc-policy", "qc", "disk"
 VOLUME, SNAPSHOT, TEMPLATE, GROUP, TEMPORARY, DELAYED = "volume", "snapshot", "template", "group", "temporary", "delayDelete"
+TEST = "check-volume-is-on-host"
 # Details of offerings
 QOS_CLASS, SP_TEMPLATE = "SP_QOSCLASS", "SP_TEMPLATE"
 NO_POLICY = "no"
