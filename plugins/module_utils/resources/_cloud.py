@@ -9,13 +9,16 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Callable, TypeVar
 
 from .._cloudstack import CloudStack, Command, is_id, pick
 from .._errors import OptionError
 
 _GLOBAL_ID = re.compile(r"[a-z0-9]+\.[a-z0-9]+\.[a-z0-9]+")
+
+GONE = frozenset({"Destroy", "Expunging", "Expunged"})  # the states of a volume that there is no more, or only to be recovered
+PROOF = 10  # seconds in which both systems have to agree after the last write; they do at once
 
 OWNER_SPEC: dict[str, dict[str, Any]] = dict(
     zone=dict(type="str"),
@@ -217,6 +220,28 @@ def one_of(found: Sequence[Mapping[str, Any]], wanted: str, option: str, kind: s
         return fits[0] if fits else None
     told = "; ".join(f"{one['id']} ({', '.join(_marks(one))})" for one in fits[:20])
     raise OptionError(option, wanted, f"is the name of {len(fits)} {kind}s: {told}; give the id, or zone, account or project")
+
+
+@dataclass
+class OfVolumes:
+    """What was read of things that belong to volumes: first of all these, by their owner."""
+
+    volumes: dict[Owner, list[dict[str, Any]]] = field(default_factory=dict)
+    _indexes: dict[tuple[str, Owner], dict[Any, list[Mapping[str, Any]]]] = field(default_factory=dict, init=False, repr=False)
+
+    def volume(self, owner: Owner, called: str) -> Mapping[str, Any] | None:
+        """Return the volume with that id or name, ``None`` when there is none. :raises OptionError: several have it."""
+        rows = self.indexed("volumes", owner, "id", "name").get(called, ())
+        return one_of([one for one in rows if one.get("state") not in GONE], called, "volume", "volume")
+
+    def indexed(self, of: str, owner: Owner, *fields: str) -> dict[Any, list[Mapping[str, Any]]]:
+        """Return rows by the values of these fields, so that ten thousand are not looked through for each of them."""
+        if (of, owner) not in self._indexes:
+            found = self._indexes[of, owner] = {}
+            for row in getattr(self, of)[owner]:
+                for value in dict.fromkeys(row.get(name) for name in fields):
+                    found.setdefault(value, []).append(row)
+        return self._indexes[of, owner]
 
 
 def alone(by_name: Mapping[str, Any] | None, former: Mapping[str, Any] | None, wanted: Any) -> Mapping[str, Any] | None:

@@ -21,7 +21,19 @@ from .._cloudstack import CloudStack, Command, pick
 from .._errors import ChangeRefused, CollectionError, DeadlineExceeded, OptionError
 from .._plan import Change, JointWait, Plan, Wait
 from .._units import format_size, parse_duration
-from ._cloud import Directory, Owner, asked_or_all, one_of, parse_owner, settled, settled_vms, storpool_address, twin_of
+from ._cloud import (
+    PROOF,
+    Directory,
+    OfVolumes,
+    Owner,
+    asked_or_all,
+    one_of,
+    parse_owner,
+    settled,
+    settled_vms,
+    storpool_address,
+    twin_of,
+)
 from ._shared import quiet
 from .cloud_series import (
     KEEPING,
@@ -47,8 +59,6 @@ BACKUP, BYPASS = "snapshot.backup.to.secondary", "sp.bypass.secondary.storage"
 BYPASS_UNTIL = (4, 21)  # from there on it is read nowhere, and a snapshot can be copied from StorPool to StorPool (table 0.3)
 REPLICATION, LOCATION = "use.storage.replication", "sp.cluster.location"
 WAIT = "6h"  # as long as CloudStack gives a backup (backup.snapshot.wait)
-_GONE = frozenset({"Destroy", "Expunging", "Expunged"})
-_PROOF = 10  # seconds in which both systems have to agree after the last write; they do at once
 _RESTART = "and restart the management servers"
 
 _CREATE_HINTS = (
@@ -98,7 +108,7 @@ class WantedSnapshot:
 
 
 @dataclass
-class World:
+class World(OfVolumes):
     """What was read.
 
     ``volumes`` and ``snapshots`` (one row each) are CloudStack's by owner; ``copies`` are the rows of a snapshot by its id, one for each
@@ -108,7 +118,6 @@ class World:
     that copies need.
     """
 
-    volumes: dict[Owner, list[dict[str, Any]]] = field(default_factory=dict)
     snapshots: dict[Owner, list[dict[str, Any]]] = field(default_factory=dict)
     copies: dict[str, list[dict[str, Any]]] | None = None
     storpool: dict[str, Mapping[str, Any]] | None = None
@@ -122,6 +131,10 @@ class World:
     zones: dict[str, tuple[str, str] | CollectionError] = field(default_factory=dict)
     targets: dict[str, list[dict[str, str]]] = field(default_factory=dict)
     look: Callable[[CloudStack], World] | None = None
+
+    def snapshots_of(self, owner: Owner, volume: str) -> list[Mapping[str, Any]]:
+        """Return the snapshots of a volume, by its id or name."""
+        return self.indexed("snapshots", owner, "volumeid", "volumename").get(volume, [])
 
     def zone(self, given: str) -> tuple[str, str]:
         """Return id and name of a zone. :raises CollectionError: there is none."""
@@ -497,7 +510,7 @@ class CloudSnapshots:
         if wanted.zones:
             waits.append(JointWait(world.look, incomplete, wanted.wait, "CloudStack goes on with it; run the task again later"))
         if wanted.verify != "off":
-            waits.append(JointWait(world.look, missing, _PROOF, "verify: warn goes on without"))
+            waits.append(JointWait(world.look, missing, PROOF, "verify: warn goes on without"))
         return waits
 
     # copies
@@ -626,7 +639,7 @@ class CloudSnapshots:
                 return f"volume {volume['name']} does not stand on snapshot {wanted.label} on StorPool"
             return None if row.get("size") == size else f"volume {volume['name']} has {row.get('size')} bytes and the snapshot {size}"
 
-        return JointWait(world.look, missing, _PROOF, "somebody else may have changed it meanwhile; run the task again")
+        return JointWait(world.look, missing, PROOF, "somebody else may have changed it meanwhile; run the task again")
 
     # absent
 
@@ -689,21 +702,18 @@ def _encrypted(volume: Mapping[str, Any], because: str, way_out: str) -> ChangeR
 
 def _volume(wanted: WantedSnapshot, world: World) -> Mapping[str, Any] | None:
     """Return the volume. :raises OptionError: several are meant."""
-    if not wanted.volume:
-        return None
-    rows = [one for one in world.volumes[wanted.owner] if one.get("state") not in _GONE]
-    return one_of(rows, wanted.volume, "volume", "volume")
+    return world.volume(wanted.owner, wanted.volume) if wanted.volume else None
 
 
 def _rows(wanted: WantedSnapshot, world: World) -> list[Mapping[str, Any]]:
     """Return the snapshots of the volume, also of one that is gone."""
-    rows, volume = world.snapshots[wanted.owner], quiet(_volume, wanted, world)
+    volume = quiet(_volume, wanted, world)
     if volume:
-        return [one for one in rows if one.get("volumeid") == volume["id"]]
+        return [one for one in world.snapshots_of(wanted.owner, volume["id"]) if one.get("volumeid") == volume["id"]]
     if wanted.volume is None:
-        return list(rows)
-    near = [one for one in rows if wanted.owner.zone in (None, one.get("zonename"), one.get("zoneid"))]
-    return [one for one in near if wanted.volume in (one.get("volumename"), one.get("volumeid"))]
+        return list(world.snapshots[wanted.owner])
+    rows = world.snapshots_of(wanted.owner, wanted.volume)
+    return [one for one in rows if wanted.owner.zone in (None, one.get("zonename"), one.get("zoneid"))]
 
 
 def _find(wanted: WantedSnapshot, world: World) -> Mapping[str, Any] | None:

@@ -21,7 +21,7 @@ from .._plan import Change, JointWait, Plan
 from .._units import format_size, parse_size, parse_whole
 from . import _both_layers
 from ._both_layers import RUNNING, STOPPED, compared, held, on_storpool, origin_of, told, way_out
-from ._cloud import Directory, Owner, alone, one_of, parse_names, parse_owner, settled, storpool_address, twin_of
+from ._cloud import GONE, PROOF, Directory, Owner, alone, one_of, parse_names, parse_owner, settled, storpool_address, twin_of
 from ._shared import Attachments, fetch_named, index_attachments, named, quiet
 from .hosts import parse_node_ids
 from .offering import GIB, known_offerings
@@ -32,12 +32,10 @@ LUKS_HEADER = _both_layers.LUKS_HEADER
 DELETE_PROTECTION_SINCE = (4, 20)
 NO_WORD_OF_RESIZE = (4, 20, 0)
 BAD_PARAMETER = 431
-_GONE = frozenset({"Destroy", "Expunging", "Expunged"})
 # What passes by itself (Volume.java).
 _BUSY = frozenset(
     {"Creating", "Migrating", "Snapshotting", "RevertSnapshotting", "Resizing", "Copying", "Attaching", "Restoring", "Destroying"}
 )
-_PROOF = 10  # seconds in which both systems have to agree after the last write; they do at once
 _MOST = (1 << 31) - 1
 
 _MIGRATE_HINTS = (("livemigrate", "the VM has been started meanwhile; run the task again"),)
@@ -520,7 +518,7 @@ class CloudVolumes:
 
     @staticmethod
     def _check_not_gone(wanted: WantedVolume, row: Mapping[str, Any]) -> None:
-        if row.get("state") in _GONE:
+        if row.get("state") in GONE:
             raise ChangeRefused(
                 f"volume {wanted.label} is destroyed", hint="recoverVolume in CloudStack brings it back, or take another name"
             )
@@ -769,12 +767,12 @@ class CloudVolumes:
             warnings.append(text)
             return None
 
-        return [JointWait(world.look, missing, _PROOF, "run the task again; repair: true mends what CloudStack can mend")]
+        return [JointWait(world.look, missing, PROOF, "run the task again; repair: true mends what CloudStack can mend")]
 
     # absent
 
     def _plan_absent(self, wanted: WantedVolume, row: Mapping[str, Any] | None, world: World) -> Plan:
-        if row is None or row.get("state") in _GONE:
+        if row is None or row.get("state") in GONE:
             return Plan(wanted.label, None, None)
         shown = self._shown(row, world)
         if row.get("type") == ROOT and row.get("virtualmachineid"):
@@ -813,7 +811,7 @@ class CloudVolumes:
             warnings.append(text)
             return None
 
-        return JointWait(world.look_for_deleted, missing, _PROOF, "CloudStack has it no more; delete it there (storpool_volume)")
+        return JointWait(world.look_for_deleted, missing, PROOF, "CloudStack has it no more; delete it there (storpool_volume)")
 
     # -- after
 
@@ -859,7 +857,7 @@ _Pair = tuple  # tuple[WantedVolume, Mapping[str, Any] | None]: what is declared
 
 
 def _find(wanted: WantedVolume, world: World) -> Mapping[str, Any] | None:
-    rows = [row for row in world.volumes[wanted.owner] if row.get("state") not in _GONE or wanted.id == row["id"]]
+    rows = [row for row in world.volumes[wanted.owner] if row.get("state") not in GONE or wanted.id == row["id"]]
     if wanted.id:
         found = next((row for row in rows if row["id"] == wanted.id), None)
         if found is None and wanted.state != "absent":

@@ -20,7 +20,7 @@ from .._cloudstack import CloudStack, Command
 from .._errors import ChangeRefused, CollectionError, OptionError
 from .._plan import Change, JointWait, Plan, Wait
 from .._units import format_size, parse_duration
-from ._cloud import MOST_OF_A_DESCRIPTION, Directory, Owner, asked_or_all, one_of, parse_owner, short_enough, twin_of
+from ._cloud import MOST_OF_A_DESCRIPTION, PROOF, Directory, Owner, asked_or_all, one_of, parse_owner, short_enough, twin_of
 from ._shared import quiet
 from .cached_template import OWNER_ID, is_template_object
 from .cloud_series import LATER, STOPPED
@@ -28,7 +28,6 @@ from .cloud_snapshot import BACKED_UP, backs_up, read_settings
 
 DELAYED = "SP_DELAY_DELETE"  # a snapshot's detail: StorPool removes it by itself (section 5.11)
 _ORIGIN = re.compile(r"\(from (snapshot|volume) ([0-9a-f-]{36})\)$")
-_PROOF = 10  # seconds in which both systems have to agree after the last write; they do at once
 _DELETE_HINTS = (("are using it", "delete these VMs first; CloudStack keeps a template that VMs were made from"),)
 
 
@@ -298,7 +297,7 @@ class MadeTemplates:
 
         waits: list[Wait | JointWait] = [Wait(f"the making of template {wanted.label}", done, wanted.wait)]
         if wanted.verify != "off":
-            waits.append(JointWait(world.look, missing, _PROOF, "verify: warn goes on without"))
+            waits.append(JointWait(world.look, missing, PROOF, "verify: warn goes on without"))
         return waits
 
     # -- after

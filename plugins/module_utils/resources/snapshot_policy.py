@@ -18,7 +18,8 @@ from .._cloudstack import CloudStack, Command
 from .._errors import ChangeRefused, CollectionError, OptionError
 from .._plan import Change, JointWait, Plan
 from .._units import parse_whole
-from ._cloud import Directory, Owner, asked_or_all, one_of, parse_owner
+from ._cloud import PROOF, Directory, OfVolumes, Owner, asked_or_all, parse_owner
+from ._shared import quiet
 from .series import parse_zone
 
 # In the order in which answers number them (``IntervalType``).
@@ -33,8 +34,6 @@ _PARTS = {
 }
 _FORMS = {"hourly": "MM", "daily": "MM:HH", "weekly": "MM:HH:DD", "monthly": "MM:HH:DD"}
 LISTS_ALL_SINCE = (4, 22)
-_GONE = frozenset({"Destroy", "Expunging", "Expunged"})
-_PROOF = 10  # seconds in which CloudStack has to list what was written; it does at once
 _MOST = (1 << 31) - 1
 
 POLICY_SPEC: dict[str, dict[str, Any]] = dict(
@@ -74,10 +73,9 @@ class WantedPolicies:
 
 
 @dataclass
-class World:
+class World(OfVolumes):
     """What was read: volumes by owner, policies by the id of their volume, and for what is to change how many each interval may keep."""
 
-    volumes: dict[Owner, list[dict[str, Any]]] = field(default_factory=dict)
     policies: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     most: dict[str, int] = field(default_factory=dict)
     look: Callable[[CloudStack], World] | None = None
@@ -120,7 +118,7 @@ class SnapshotPolicies:
         for owner in dict.fromkeys(one.owner for one in wanted):
             names = {one.label for one in wanted if one.owner == owner}
             world.volumes[owner] = asked_or_all(client, directory, owner, "listVolumes", "volume", names)
-        known = [volume for volume in (_quietly(one, world) for one in wanted) if volume]
+        known = [volume for volume in (quiet(_volume, one, world) for one in wanted) if volume]
         if len(known) > 1 and client.version >= LISTS_ALL_SINCE:
             for owner in world.volumes:
                 params = {key: value for key, value in directory.within(owner).items() if key != "zoneid"}
@@ -130,7 +128,7 @@ class SnapshotPolicies:
             for volume in known:
                 world.policies[volume["id"]] = client.list("listSnapshotPolicies", "snapshotpolicy", volumeid=volume["id"])
         for one in wanted:
-            volume = _quietly(one, world)
+            volume = quiet(_volume, one, world)
             for policy in _unlike(one, _present(volume, world)) if volume else ():
                 if policy.interval not in world.most:
                     name = f"snapshot.max.{policy.interval}"
@@ -210,7 +208,7 @@ class SnapshotPolicies:
             after["policies"] = listed
             return None
 
-        return [JointWait(world.look, missing, _PROOF, "somebody else may have changed them meanwhile; run the task again")]
+        return [JointWait(world.look, missing, PROOF, "somebody else may have changed them meanwhile; run the task again")]
 
     # -- after
 
@@ -249,15 +247,7 @@ def _written(numbers: Sequence[int]) -> str:
 
 
 def _volume(wanted: WantedPolicies, world: World) -> Mapping[str, Any] | None:
-    rows = [one for one in world.volumes[wanted.owner] if one.get("state") not in _GONE]
-    return one_of(rows, wanted.label, "volume", "volume")
-
-
-def _quietly(wanted: WantedPolicies, world: World) -> Mapping[str, Any] | None:
-    try:
-        return _volume(wanted, world)
-    except OptionError:
-        return None
+    return world.volume(wanted.owner, wanted.label)
 
 
 def _present(volume: Mapping[str, Any], world: World) -> dict[str, dict[str, Any]]:

@@ -20,7 +20,7 @@ from .._cloudstack import CloudStack, Command
 from .._errors import ChangeRefused, CollectionError, OptionError
 from .._plan import Change, JointWait, Plan
 from .._units import parse_whole
-from ._cloud import Directory, Owner, asked_or_all, one_of, parse_owner, settled, settled_vms, short_enough, storpool_address
+from ._cloud import PROOF, Directory, Owner, asked_or_all, one_of, parse_owner, settled, settled_vms, short_enough, storpool_address
 from ._shared import quiet
 from .cloud_series import (
     KEEPING,
@@ -41,7 +41,6 @@ from .series import parse_zone
 READY, ERROR, EXPUNGING = "Ready", "Error", "Expunging"
 _BUSY = frozenset({"Allocated", "Creating", "Reverting"})  # what passes by itself
 DISK = "Disk"
-_PROOF = 10  # seconds in which StorPool has to show the group
 MOST = "vmsnapshot.max"  # the setting that says how many a VM may have
 _MANY = (1 << 31) - 1
 _CREATE_HINTS = (("volume snapshot", "wait until the volume snapshots of this VM are done"),)
@@ -278,7 +277,7 @@ class VmSnapshots:
             wrong = notes["differences"] and wanted.verify == "strict"
             return f"VM snapshot {wanted.label}: {'; '.join(notes['differences'])}" if wrong else None
 
-        return [JointWait(world.look, missing, _PROOF, "delete it (state: absent) and take another")]
+        return [JointWait(world.look, missing, PROOF, "delete it (state: absent) and take another")]
 
     # retention
 
