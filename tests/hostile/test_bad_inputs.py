@@ -13,6 +13,7 @@ import itertools
 import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -236,6 +237,63 @@ def test_bad_inputs_of_a_role(role, cloud, tmp_path):
 
 
 TEXT_REFUSED: list[Any] = []  # Ansible makes a text of anything
+
+
+# -- playbooks
+
+PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
+NOT_MEANT = {"int": "x", "bool": "perhaps", "dict": "x", "list": {"a": 1}, "raw": None, "float": "x"}
+
+
+def specs_in(document: Any) -> Iterator[dict[str, Any]]:
+    """The argument specs that a playbook holds its variables to."""
+    if isinstance(document, dict):
+        for name in ("argument_spec", "variables_spec"):
+            if isinstance(document.get(name), dict):
+                yield document[name]
+        for value in document.values():
+            yield from specs_in(value)
+    elif isinstance(document, list):
+        for value in document:
+            yield from specs_in(value)
+
+
+def variables_of(playbook: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for spec in specs_in(yaml.safe_load((ROOT / "playbooks" / f"{playbook}.yml").read_text(encoding="utf-8"))):
+        found.update(spec)
+    return found
+
+
+@pytest.mark.parametrize("playbook", [name for name in PLAYBOOKS if variables_of(name)])
+def test_bad_inputs_of_a_playbook(playbook, cloud):
+    """All its variables wrong at once: each is named, nothing was asked of either system, and the exit status tells it."""
+    bad = {}
+    for name, one in variables_of(playbook).items():
+        value = "gone" if one.get("choices") else NOT_MEANT.get(one.get("type", "str"))
+        if value is not None and not name.endswith("_run_on"):
+            bad[name] = value
+    assert bad, "nothing of it can be wrong"
+    cloud.reset_calls()
+    inventory = ["-i", "localhost,"]
+    run = playbooks.run(Path(f"storpool.cloudstack.{playbook}"), *inventory, variables=bad, env=playbooks.connection(cloud))
+    assert run.rc == 2, run.output[-3000:]
+    told = json.dumps([record["result"] for record in run.failures])
+    assert [name for name in bad if name not in told] == [], told[:3000]
+    assert "Traceback" not in run.output
+    assert cloud.calls()["calls"] == []
+
+
+@pytest.mark.parametrize("playbook", [name for name in PLAYBOOKS if variables_of(name)])
+def test_misspelt_variables_of_a_playbook(playbook, cloud):
+    """What begins like its variables and is none would be passed over in silence."""
+    cloud.reset_calls()
+    needed = {name: ["x"] if one.get("type") == "list" else "x" for name, one in variables_of(playbook).items() if one.get("required")}
+    variables = {**needed, f"{playbook}_zoen": "x"}
+    run = playbooks.run(Path(f"storpool.cloudstack.{playbook}"), variables=variables, env=playbooks.connection(cloud))
+    assert run.rc == 2, run.output[-3000:]
+    assert f"{playbook}_zoen" in run.output
+    assert cloud.calls()["calls"] == []
 
 
 def test_inputs_are_the_same_with_the_same_seed():
