@@ -35,6 +35,8 @@ CODE = "plugins/module_utils"
 COUNT, SEED = 60, 20261122
 HUNG = 240  # seconds after which the tests of a mutant count as hung, which is noticed too
 
+SIMULATED = "properties/test_against_the_simulator.py::test_tasks_one_after_the_other[{}]"
+
 # The tests of each file, quick ones first: the first that fails ends the run.
 FITTING = {
     "_plan.py": ["unit/test_plan.py", "unit/test_runner.py", "unit/test_volume_plan.py", "unit/test_settings_plan.py"],
@@ -48,13 +50,22 @@ FITTING = {
     "resources/retention.py": ["unit/test_snapshot_retention.py", "properties/test_retention_properties.py"],
     "resources/template.py": ["unit/test_template_plan.py", "properties/test_template_properties.py"],
     "resources/settings.py": ["unit/test_settings_plan.py", "properties/test_settings_properties.py"],
-    "resources/storage_pool.py": ["unit/test_storage_pool_plan.py"],
-    "resources/cached_template.py": ["unit/test_template_cache_plan.py"],
-    "resources/cloud_volume.py": ["unit/test_cloud_volume_plan.py", "unit/test_cloud_observe.py"],
-    "resources/cloud_snapshot.py": ["unit/test_cloud_snapshot_plan.py", "unit/test_cloud_observe.py"],
-    "resources/snapshot_policy.py": ["unit/test_snapshot_policy_plan.py"],
-    "resources/made_template.py": ["unit/test_made_template_plan.py"],
-    "resources/vm_snapshot.py": ["unit/test_vm_snapshot_plan.py", "unit/test_cloud_observe.py", "properties/test_cloud_properties.py"],
+    "resources/storage_pool.py": ["unit/test_storage_pool_plan.py", SIMULATED.format("cloudstack_storage_pool")],
+    "resources/cached_template.py": ["unit/test_template_cache_plan.py", SIMULATED.format("storpool_template_cache")],
+    "resources/cloud_volume.py": ["unit/test_cloud_volume_plan.py", "unit/test_cloud_observe.py", SIMULATED.format("cloudstack_volume")],
+    "resources/cloud_snapshot.py": [
+        "unit/test_cloud_snapshot_plan.py",
+        "unit/test_cloud_observe.py",
+        SIMULATED.format("cloudstack_snapshot"),
+    ],
+    "resources/snapshot_policy.py": ["unit/test_snapshot_policy_plan.py", SIMULATED.format("cloudstack_snapshot_policy")],
+    "resources/made_template.py": ["unit/test_made_template_plan.py", SIMULATED.format("cloudstack_template")],
+    "resources/vm_snapshot.py": [
+        "unit/test_vm_snapshot_plan.py",
+        "unit/test_cloud_observe.py",
+        "properties/test_cloud_properties.py",
+        SIMULATED.format("cloudstack_vm_snapshot"),
+    ],
     "resources/offering.py": ["unit/test_offering_plan.py", "properties/test_cloud_properties.py"],
     "resources/ha.py": ["unit/test_ha_plan.py", "properties/test_ha_properties.py"],
     "resources/ha_verdict.py": ["unit/test_ha_verdict.py", "properties/test_ha_verdict_properties.py"],
@@ -184,7 +195,7 @@ def noticed(place: Path, file: str) -> str | None:
     """Run the tests that fit a file; return the first that failed, ``None`` when none did."""
     env = environment(DEFAULT_CORE)
     env.update(PYTHONPATH=str(PLACE), ANSIBLE_COLLECTIONS_PATH=str(PLACE), HYPOTHESIS_PROFILE="quick")
-    paths = [f"tests/{one}" for one in FITTING[file] if (place / "tests" / one).exists()]
+    paths = [f"tests/{one}" for one in FITTING[file] if (place / "tests" / one.partition("::")[0]).exists()]
     command = ["nice", "-n", "10", bin_dir() / "python", "-m", "pytest", "-x", "-q", "--tb=no", "-rfE", *paths]
     try:
         done = run(command, cwd=place, env=env, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=HUNG)

@@ -49,6 +49,7 @@ def actions(made):
         ({"policies": [{**DAILY, "schedule": "1:2:3"}]}, "schedule", "form MM:HH"),
         ({"policies": [{**DAILY, "schedule": "60:0"}]}, "schedule", "for the minute"),
         ({"policies": [{**DAILY, "schedule": "x:0"}]}, "schedule", "for the minute"),
+        ({"policies": [{**DAILY, "schedule": "-1:0"}]}, "schedule", "for the minute"),
         ({"policies": [{"interval": "weekly", "schedule": "0:0:0", "keep": 1}]}, "schedule", "day of the week"),
         ({"policies": [{"interval": "monthly", "schedule": "0:0:29", "keep": 1}]}, "schedule", "day of the month"),
         ({"policies": [{**DAILY, "keep": 0}]}, "keep", "at least 1"),

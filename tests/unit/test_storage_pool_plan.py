@@ -378,3 +378,20 @@ def test_the_invocation_shows_no_token():
     shown = repr(shown_options(DECLARED, options))
     assert not [secret for secret in (TOKEN, OTHER, "4711471147114711", "815815") if secret in shown]
     assert TOKEN not in repr(wanted(pool_auth_token=TOKEN)) and TOKEN not in repr(world(row()).addresses)
+
+
+def test_the_diff_shows_a_pool_in_the_units_that_people_write():
+    made = plan(world(), zone="sofia", template="nvme", capacity="10T")
+    shown = STORAGE_POOLS.show(made.after)
+    assert shown["capacity"] == "10T"
+    assert {**shown, "capacity": None} == {**made.after, "capacity": None}
+
+
+LONG = [("name", "n" * 256), ("renamed_from", "n" * 256), ("tags", ["t" * 100, "u" * 100, "v" * 100])]
+
+
+@pytest.mark.parametrize(("option", "value"), LONG)
+def test_what_cloudstack_finds_too_long_is_refused_before_it_is_sent(option, value):
+    with pytest.raises(OptionError, match=f"option {option}: .* characters; CloudStack takes 255"):
+        wanted(**{option: value})
+    wanted(**{option: "n" * 255 if isinstance(value, str) else ["t" * 254]})

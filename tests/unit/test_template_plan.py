@@ -68,7 +68,20 @@ def test_a_new_template_without_placement_is_on_the_default_group():
 
 
 def test_size_and_parent_are_sent_in_the_units_of_the_api():
-    made = plan(world(snapshots=[{"name": "golden", "globalId": "a.b.g", "deleted": False}]), size="10G", parent="golden", bw="1M")
+    class Client:
+        """What is looked up, and nothing else."""
+
+        def templates(self):
+            return []
+
+        def snapshot(self, name):
+            return {"name": name, "globalId": "a.b.g", "deleted": False}
+
+        def snapshots(self):
+            raise AssertionError("one is asked for by its name")
+
+    given = {"size": "10G", "parent": "golden", "bw": "1M"}
+    made = TEMPLATES.plan(wanted(**given), TEMPLATES.observe(Client(), [wanted(**given)]))
     assert calls(made)[0][3] == {"name": "tier", "size": 10 * GIB, "parent": "golden", "bw": 1024}
     assert TEMPLATES.show(made.after)["size"] == "10G"
 
