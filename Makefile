@@ -57,8 +57,8 @@ matrix: ## sanity, unit and integration on every ansible-core that a Python here
 	@$(PYTHON) $(TOOLS)/stages.py matrix
 
 .PHONY: bench
-bench: ## ratios of our work to ansible.builtin.ping, the official bindings and a bare client
-	@$(PYTHON) $(TOOLS)/inside.py tests/benchmarks/bench.py $(ARGS)
+bench: ## what it costs beside an empty play, bare clients and other collections; writes docs/performance.md with its charts
+	@$(PYTHON) $(TOOLS)/inside.py --in bench tests/benchmarks/bench.py $(ARGS)
 
 .PHONY: simulator
 simulator: ## starts the simulated StorPool; prints its address and a file of settings to source

@@ -8,17 +8,20 @@ What counts are ratios. A ratio is taken within each round, and the median over 
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 MIB = 1 << 20
-PATIENCE = 15.0  # seconds; a contender that took as long in all is not run again
+PATIENCE = 8.0  # seconds; a contender that took as long in all is not run again
+KINDS = ("nothing", "bare", "bindings", "ours", "module", "peer")  # what a contender is, for charts
 
 
 class BenchError(Exception):
@@ -27,12 +30,17 @@ class BenchError(Exception):
 
 @dataclass
 class Contender:
-    """A process to be timed. `prepare` brings the server into the state it starts from, `calls` tells what the server was asked since."""
+    """A process to be timed, one of `KINDS`, with what it finds in its environment beside what all find there.
+
+    `prepare` brings the server into the state it starts from, `calls` tells what the server was asked since.
+    """
 
     name: str
+    kind: str
     command: Sequence[str]
-    prepare: Callable[[], None] = lambda: None
+    prepare: Callable[[], Any] = lambda: None
     calls: Callable[[], dict[str, int]] = dict
+    environment: Mapping[str, str] = field(default_factory=dict)
     measure_memory: bool = False
 
 
@@ -53,6 +61,7 @@ class Row:
     def as_dict(self) -> dict[str, Any]:
         return {
             "name": self.name,
+            "kind": self.contender.kind,
             "seconds": [round(one, 4) for one in self.seconds],
             "median": round(median(self.seconds), 4),
             "largest_process_mib": round(self.largest, 1),
@@ -72,6 +81,9 @@ class Ratio:
     def __str__(self) -> str:
         return f"{self.middle:.2f} ({self.low:.2f}-{self.high:.2f})"
 
+    def as_dict(self) -> dict[str, float]:
+        return {"median": round(self.middle, 4), "lowest": round(self.low, 4), "highest": round(self.high, 4)}
+
 
 def ratio(row: Row, *others: Row) -> Ratio:
     """Return how many times as long as `others` together `row` took, round by round."""
@@ -81,11 +93,16 @@ def ratio(row: Row, *others: Row) -> Ratio:
 
 
 class Arena:
-    """Where contenders run: an environment, a directory."""
+    """Where contenders run: an environment, a directory, and a small process that starts them."""
 
     def __init__(self, environment: dict[str, str], directory: Path) -> None:
         self.environment = environment
         self.directory = directory
+        command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("launcher.py"))]
+        self._launcher = subprocess.Popen(command, cwd=directory, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def close(self) -> None:
+        self._launcher.communicate()
 
     def contest(self, contenders: Sequence[Contender], rounds: int) -> list[Row]:
         """Run each contender once in each round, slow ones in fewer."""
@@ -104,14 +121,16 @@ class Arena:
     def run(self, contender: Contender) -> tuple[float, float]:
         """Return the seconds that one run took and the MiB of its largest process."""
         contender.prepare()
-        with open(self.directory / "output", "w+b") as output:
-            started = time.monotonic()
-            process = self._start(contender, output)
-            _pid, status, usage = os.wait4(process.pid, 0)
-            seconds = time.monotonic() - started
-            process.returncode = os.waitstatus_to_exitcode(status)
-            self._check(contender, process.returncode, output)
-        return seconds, usage.ru_maxrss * 1024 / MIB
+        output = self.directory / "output"
+        asked = {
+            "command": list(contender.command),
+            "environment": {**self.environment, **contender.environment},
+            "output": str(output),
+        }
+        print(json.dumps(asked), file=self._launcher.stdin, flush=True)
+        told = json.loads(self._launcher.stdout.readline())
+        self._check(contender, told["status"], output)
+        return told["seconds"], told["largest_kib"] * 1024 / MIB
 
     def memory(self, contender: Contender) -> float:
         """Return the most MiB that the processes of one run held together, pages they share counted once.
@@ -119,29 +138,26 @@ class Arena:
         Looking costs time, so this run is not timed.
         """
         contender.prepare()
-        highest = 0
-        with open(self.directory / "output", "w+b") as output:
-            process = self._start(contender, output)
+        highest, output = 0, self.directory / "output"
+        with output.open("wb") as target:
+            process = subprocess.Popen(
+                list(contender.command),
+                stdin=subprocess.DEVNULL,
+                stdout=target,
+                stderr=subprocess.STDOUT,
+                env={**self.environment, **contender.environment},
+                cwd=self.directory,
+            )
             while process.poll() is None:
                 highest = max(highest, held(process.pid))
                 time.sleep(0.02)
-            self._check(contender, process.returncode, output)
+        self._check(contender, process.returncode, output)
         return highest / MIB
 
-    def _start(self, contender: Contender, output: Any) -> subprocess.Popen:
-        return subprocess.Popen(
-            list(contender.command),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=self.environment,
-            cwd=self.directory,
-        )
-
-    def _check(self, contender: Contender, status: int, output: Any) -> None:
+    @staticmethod
+    def _check(contender: Contender, status: int, output: Path) -> None:
         if status:
-            output.seek(0)
-            raise BenchError(f"{contender.name} ended with status {status}:\n{output.read().decode(errors='replace')[-4000:]}")
+            raise BenchError(f"{contender.name} ended with status {status}:\n{output.read_text(errors='replace')[-4000:]}")
 
 
 def held(root: int) -> int:

@@ -4,23 +4,28 @@
 """A stand-in for StorPool that is fast enough to measure clients with: it answers a call in about 0.05 ms, keeps nothing, proves nothing.
 
 What is right is tested against the simulator; here the server must not be what is measured. It knows the calls that the benchmark makes, in
-the shape of the API reference, and holds every answer to a write back for as long as it is told (the latency of a real cluster).
+the shape of the API reference, and holds every answer back for as long as it is told (the latency of a real cluster).
 
-    python stand_in.py      prints one JSON line, {"port": N}, and serves until its standard input ends
+    python stand_in.py [ANSWERS [CERTIFICATE]]      prints one JSON line, {"port": N}, and serves until its standard input ends
 
     POST /bench/fill {"volumes": N, "size": BYTES}   has exactly the volumes b-00000 ... and forgets the calls
-    POST /bench/latency {"seconds": S}               answers writes after S seconds
-    GET  /bench/calls                                {"reads": N, "writes": N, "connections": N} since the last fill
+    POST /bench/latency {"seconds": S}               answers after S seconds
+    POST /bench/calls                                {"reads": N, "writes": N, "connections": N} since the last fill
+
+ANSWERS, a JSON map, are what other paths answer, for what other collections speak to; with CERTIFICATE, a file that holds the key, too, it
+serves HTTPS.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import sys
 from typing import Any
 
 PREFIX = "/ctrl/1.0/"
+CONTROL = "/bench/"
 TEMPLATE = {
     "bw": "-",
     "id": 1,
@@ -48,7 +53,8 @@ def dump(value: Any) -> bytes:
 class Cluster:
     """Volumes as the API shows them, kept as the JSON texts that a listing is made of."""
 
-    def __init__(self) -> None:
+    def __init__(self, answers: dict[str, Any] | None = None) -> None:
+        self.answers = {path: dump(value) for path, value in (answers or {}).items()}
         self.latency = 0.0
         self.fill(0, 0)
 
@@ -96,6 +102,14 @@ class Cluster:
         )
         return {"ok": True, "generation": self.created, "globalId": identity, "name": name}
 
+    def fixed(self, method: str, path: str) -> bytes:
+        """Return the answer to a call of another API: always the same."""
+        if method == "GET":
+            self.reads += 1
+        else:
+            self.writes += 1
+        return self.answers[path.partition("?")[0]]
+
     def answer(self, method: str, path: str, body: bytes) -> bytes:
         """Return the body of the answer to a call."""
         call, _slash, on = path[len(PREFIX) :].partition("/")
@@ -126,9 +140,9 @@ class Cluster:
 
     def control(self, path: str, body: bytes) -> bytes:
         request = json.loads(body) if body else {}
-        if path == "/bench/fill":
+        if path == CONTROL + "fill":
             self.fill(request["volumes"], request["size"])
-        elif path == "/bench/latency":
+        elif path == CONTROL + "latency":
             self.latency = request["seconds"]
         return dump({"reads": self.reads, "writes": self.writes, "connections": self.connections})
 
@@ -157,11 +171,13 @@ class Connection(asyncio.Protocol):
         self.received = rest[length:]
         method, path, version = start.split(" ")
         close = version == "HTTP/1.0" or fields.get("connection", "").lower() == "close"
+        delay = self.cluster.latency
         if path.startswith(PREFIX):
             body = self.cluster.answer(method, path, rest[:length])
-            delay = self.cluster.latency if method == "POST" else 0.0
-        else:
+        elif path.startswith(CONTROL):
             body, delay = self.cluster.control(path, rest[:length]), 0.0
+        else:
+            body = self.cluster.fixed(method, path)
         answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
         if delay:
             asyncio.get_running_loop().call_later(delay, self.reply, answer, close)
@@ -174,10 +190,14 @@ class Connection(asyncio.Protocol):
             self.transport.close()
 
 
-async def serve() -> None:
+async def serve(answers: str = "null", certificate: str | None = None) -> None:
     loop = asyncio.get_running_loop()
-    cluster = Cluster()
-    server = await loop.create_server(lambda: Connection(cluster), "127.0.0.1", 0, backlog=1024)
+    cluster = Cluster(json.loads(answers))
+    tls = None
+    if certificate:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(certificate)
+    server = await loop.create_server(lambda: Connection(cluster), "127.0.0.1", 0, backlog=1024, ssl=tls)
     print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
 
@@ -186,6 +206,6 @@ if __name__ == "__main__":
     try:
         import uvloop
     except ImportError:
-        asyncio.run(serve())
+        asyncio.run(serve(*sys.argv[1:]))
     else:
-        uvloop.run(serve())
+        uvloop.run(serve(*sys.argv[1:]))

@@ -6,6 +6,7 @@
 python3 tests/tools/virtualenvs.py core-2.19    .venv/core-2.19: ansible-core 2.19, the test tools, the simulator (from this checkout)
 python3 tests/tools/virtualenvs.py lint         .venv/lint: the linters
 python3 tests/tools/virtualenvs.py molecule     .venv/molecule: the default ansible-core with Molecule and the simulator
+python3 tests/tools/virtualenvs.py bench        .venv/bench: the default ansible-core with what `make bench` measures against and draws with
 """
 
 from __future__ import annotations
@@ -128,16 +129,16 @@ def plan(name: str) -> tuple[str, list[str], list[Path]]:
         python = python_for(DEFAULT_CORE)
         files = [REQUIREMENTS / "lint.txt"]
         requirements = ["-r", str(files[0])]
-    elif name == "molecule" or name.startswith("core-"):
-        core = DEFAULT_CORE if name == "molecule" else name[len("core-"):]
+    elif name in ("molecule", "bench") or name.startswith("core-"):
+        core = name[len("core-"):] if name.startswith("core-") else DEFAULT_CORE
         python = python_for(core)
-        files = [REQUIREMENTS / ("molecule.txt" if name == "molecule" else "test.txt")]
+        files = [REQUIREMENTS / ("test.txt" if name.startswith("core-") else f"{name}.txt")]
         requirements = [f"ansible-core=={core}.*", "-r", str(files[0])]
         if (SIMULATOR / "pyproject.toml").exists():
             files.append(SIMULATOR / "pyproject.toml")
             requirements += ["-e", str(SIMULATOR)]
     else:
-        raise ToolError(f"there is no virtual environment {name!r}: say lint, molecule or core-VERSION")
+        raise ToolError(f"there is no virtual environment {name!r}: say lint, molecule, bench or core-VERSION")
     if python is None:
         raise ToolError(f"no Python on this machine fits {name}")
     return python, requirements, files
