@@ -29,6 +29,8 @@ class Change:
     ``twin`` is for objects of which the server lets two tasks make one each at the same moment. It is called once the object is made, with
     the client and the answer, looks, and returns the write that takes it back when there is another one. Each of two tasks that sees the
     other's takes back its own; whoever looks after that has the only one.
+    ``follows`` is set for what is done because earlier changes of the same plan are, and cannot be told from what is there (a proof of what
+    was configured): a look that finds the earlier ones done leaves it to be done, and a refusal of it stands.
     """
 
     action: str
@@ -37,6 +39,7 @@ class Change:
     first: Wait | None = field(default=None, compare=False)
     work: Callable[[Any, Callable[[str], None]], None] | None = field(default=None, compare=False)
     twin: Callable[[Any, Any], Any] | None = field(default=None, compare=False)
+    follows: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)

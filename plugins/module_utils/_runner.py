@@ -23,7 +23,7 @@ from . import _foresight, _http
 from ._errors import LONGEST_MESSAGE, AnswerLost, ApiError, CollectionError, DeadlineExceeded, OptionError, plain_text, redacted
 from ._items import bulk_spec, expand
 from ._options import CLOUDSTACK_SPEC, STORPOOL_SPEC, cloudstack_connection, storpool_connection
-from ._plan import JointWait, Plan, Resource, Wait, diff_of, plan_all, waves
+from ._plan import Change, JointWait, Plan, Resource, Wait, diff_of, plan_all, waves
 from ._storpool import EXISTS, NOT_THERE, StorPool
 
 HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"  # Ansible's own word for it
@@ -449,7 +449,7 @@ class _Run:
                         lost = change.action
                         outcome.unknown = [lost]
                     late = isinstance(exc, ApiError) and change.action == lost  # refused for what the lost one has done meanwhile
-                    if looks > self.REPLANS or not (late or _worth_a_look(exc, change.action)):
+                    if looks > self.REPLANS or not (late or _worth_a_look(exc, change)):
                         raise
                     changes = self._look_again(wanted, outcome, changes, exc, change.action == lost)
                     outcome.unknown = []
@@ -603,7 +603,7 @@ class _Run:
             self.warnings.append(f"{self.resource.kind} {plan.name} was changed by somebody else meanwhile ({exc.message})")
         if plan.after is not None and outcome.plan.after is not None:
             outcome.plan.after.update({key: value for key, value in plan.after.items() if value is not None})
-        return list(plan.changes)
+        return _with_what_follows(plan.changes, changes[1:])
 
     def _make_way(self, wanted: Any, outcome: _Outcome, looks: int) -> list[Any]:
         """Return what is left to do for one object after the one made here was taken back, because there were two.
@@ -682,10 +682,21 @@ def _has_work(plan: Plan) -> bool:
     return bool(plan.changes or plan.waits or plan.renewals)
 
 
-def _worth_a_look(exc: CollectionError, action: str) -> bool:
-    """Tell whether reading the object anew can settle a failed write."""
+def _with_what_follows(changes: Sequence[Change], earlier: Sequence[Change]) -> list[Change]:
+    """Return the ``changes`` of a new plan, with those of the ``earlier`` one that follow from what is done by now, in its order."""
+    new = {change.action: change for change in changes}
+    missing = [change for change in earlier if change.follows and change.action not in new]
+    if not missing:
+        return list(changes)
+    known = {change.action for change in earlier}
+    ordered = [change if change in missing else new.get(change.action) for change in earlier]
+    return [*(change for change in changes if change.action not in known), *(change for change in ordered if change)]
+
+
+def _worth_a_look(exc: CollectionError, change: Change) -> bool:
+    """Tell whether reading the object anew can settle the write of ``change``, which failed."""
     if isinstance(exc, ApiError):
-        return exc.name in (EXISTS, NOT_THERE) or (exc.name in NOT_AS_IT_IS and action != "create")
+        return exc.name in (EXISTS, NOT_THERE) or (exc.name in NOT_AS_IT_IS and change.action != "create" and not change.follows)
     return isinstance(exc, AnswerLost)
 
 

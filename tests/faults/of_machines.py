@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from functools import partial
 from typing import Any
 
@@ -27,12 +29,19 @@ ROCKY = "Rocky Linux 9"
 def make_a_volume_from_a_snapshot(lab: Lab) -> dict[str, Any]:
     lab.simulator.deploy("db1")
     ready(lab.run("cloudstack_offering", OPEN))
-    ready(lab.run("cloudstack_volume", {**DATA, "offering": "open", "max_iops": 200, "vm": "db1"}))
+    # CloudStack takes none of volumes whose VM runs.
+    for options in ({**DATA, "offering": "open", "max_iops": 200, "vm": "db1"}, {"name": "data", "vm": ""}):
+        ready(lab.run("cloudstack_volume", options))
     ready(lab.run("cloudstack_snapshot", {"volume": "data", "name": "before"}))
     return {"name": "look", "zone": "sofia", "snapshot": "before", "offering": "open", "max_iops": 300, "vm": "db1"}
 
 
-@cloud("cloudstack_volume", state=machines)
+def without_keys(lab: Lab) -> Any:
+    """The machines, and of volumes with a LUKS header (2 MiB longer) not their contents: its key is another one each time."""
+    return json.loads(re.sub(r"(~ 1075838976) [0-9a-f]{12}", r"\1", json.dumps(machines(lab))))
+
+
+@cloud("cloudstack_volume", state=without_keys)
 def make_an_encrypted_volume_with_limits(lab: Lab) -> dict[str, Any]:
     lab.simulator.deploy("db1")
     ready(lab.run("cloudstack_offering", {**OPEN, "encrypt": True}))

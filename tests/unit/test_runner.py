@@ -14,7 +14,7 @@ from unittest.mock import ANY
 import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils import _http, _runner
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import AnswerLost, ApiError, OptionError, Unreachable
-from ansible_collections.storpool.cloudstack.plugins.module_utils._plan import JointWait, Wait
+from ansible_collections.storpool.cloudstack.plugins.module_utils._plan import Change, JointWait, Wait
 from things import THINGS, Put, Store, Things, WantedThing, checked
 from transcript import GET, POST, Server
 
@@ -496,6 +496,28 @@ def test_what_cloudstack_refuses_for_good_is_not_sent_again(value):
     store = Store({("Set", "a"): [refuse]}, a=1)
     result = run(store, name="a", value=5)
     assert result["failed"] and "the storage said no" in result["msg"] and store.writes == [("Set", "a")]
+
+
+class Proving(Things):
+    """What is set is proved afterwards, and no listing tells whether it was."""
+
+    def plan(self, wanted, world):
+        made = super().plan(wanted, world)
+        made.changes = [*made.changes, Change("prove", Put("Prove", wanted.label, wanted.value), follows=True)] if made.changes else []
+        return made
+
+
+@pytest.mark.parametrize("lost", LOST)
+def test_what_follows_is_done_although_the_answer_before_it_was_lost(lost):
+    store = Store({("Set", "a"): [lost]}, a=1)
+    result = replace(THINGS, resource=Proving()).run(store, checked(THINGS, name="a", value=5), False, True)
+    assert result["things"][0]["actions"] == ["set", "prove"] and store.writes[-1] == ("Prove", "a")
+
+
+def test_a_proof_that_fails_is_an_error():
+    store = Store({("Prove", "a"): [ApiError("530", "the power cannot be read")]}, a=1)
+    result = replace(THINGS, resource=Proving()).run(store, checked(THINGS, name="a", value=5), False, True)
+    assert result["failed"] and "cannot be read" in result["msg"] and result["things"][0]["actions"] == ["set"]
 
 
 class Twins(Things):

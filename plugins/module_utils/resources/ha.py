@@ -319,7 +319,8 @@ class HostHas:
             )
             up = host.state == UP
             goal["power"] = ON if up else None
-            changes.append(Change("prove power", status, {"outofbandmanagement": _learn_power_of_running if up else _learn_power}))
+            learn = {"outofbandmanagement": _learn_power_of_running if up else _learn_power}
+            changes.append(Change("prove power", status, learn, follows=bool(changes)))
         return changes, beside
 
     @staticmethod
