@@ -11,7 +11,7 @@ import time
 from functools import partial
 
 import pytest
-from conftest import as_at_first_start
+from conftest import CLOUDSTACKS, as_at_first_start
 from storpool_simulator.testing import Simulator
 from storpool_simulator.topology import BUILT_IN
 
@@ -337,7 +337,7 @@ def zones_of(tmp_path_factory):
 class TestZones:
     """Files are copied by every version, StorPool's own copies come with 4.21."""
 
-    @pytest.fixture(params=["4.20.2", "4.21.0"])
+    @pytest.fixture(params=CLOUDSTACKS)
     def simulator(self, request, zones_of):
         return zones_of(request.param)
 

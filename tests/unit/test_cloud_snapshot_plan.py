@@ -424,6 +424,13 @@ def test_what_an_interrupted_run_has_left_is_finished(written, state, more, expe
     assert together(stopping(*written, state=state, **more), *[True] * len(written)) == expected
 
 
+def test_the_diff_tells_which_of_them_stops_and_which_starts_the_vm():
+    this = stopping(512, 512, 512)
+    declared = spread(this, *({"volume": f"d{number}", "state": "reverted", "stop_vm": True} for number in range(3)))
+    told = [CLOUD_SNAPSHOTS.plan(one, this).beside[1].get("vm") for one in declared]
+    assert told == ["db1 is stopped for it", None, "db1 is started again"]
+
+
 def test_those_that_cannot_be_reverted_neither_stop_nor_start_the_vm():
     this = stopping(512, 512, 512, 512)
     del this.storpool["s0"], this.storpool["s3"]

@@ -166,6 +166,9 @@ def test_a_running_vm_is_stopped_and_started_only_when_asked():
     assert isinstance(refused, ChangeRefused) and refused.parts["allow_with"] == "stop_vm: true"
     made = plan(world(taken(), groups=group(), written=WRITTEN), state="reverted", stop_vm=True)
     assert [word for word, _call in sent(made)] == ["mark the VM", "stop the VM", "revert", "start the VM", "unmark the VM"]
+    why = made.notes["revert"]["because"]
+    assert made.beside[0] == {"content": f"its own: {why}", "vm": "db1 is Running"}
+    assert made.beside[1] == {"content": "that of db1/before", "vm": "db1 is stopped for it and started again"}
 
 
 def test_a_vm_that_an_interrupted_run_left_stopped_is_started():

@@ -193,3 +193,17 @@ def with_vm_stopped(
             changes.append(Change("start the VM", Command("startVirtualMachine", {"id": machine["id"]}, about)))
         changes.append(Change("unmark the VM", Command("deleteTags", tag, about)))
     return changes
+
+
+def shown_revert(
+    label: str, because: str | None, machine: Mapping[str, Any] | None, changes: Sequence[Change]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what the diff shows of a revert: whose content it is, and what becomes of the VM, before and after."""
+    before, after = {}, {}
+    if because:
+        before["content"], after["content"] = f"its own: {because}", f"that of {label}"
+    actions = {change.action for change in changes}
+    words = [word for action, word in (("stop the VM", "stopped for it"), ("start the VM", "started again")) if action in actions]
+    if machine and words:
+        before["vm"], after["vm"] = f"{machine['name']} is {machine['state']}", f"{machine['name']} is {' and '.join(words)}"
+    return before, after

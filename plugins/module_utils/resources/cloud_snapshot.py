@@ -43,6 +43,7 @@ from .cloud_series import (
     Standing,
     changed_since,
     parse_naming,
+    shown_revert,
     spared_names,
     standings,
     with_retention,
@@ -609,12 +610,9 @@ class CloudSnapshots:
                 "size_after": size if because else old_size,
             },
         }
-        beside: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+        beside = shown_revert(wanted.label, because, machine, changes)
         if because:
-            beside = (
-                {"content": f"its own: {because}", "volume_size": format_size(old_size)},
-                {"content": f"that of {wanted.label}", "volume_size": format_size(size)},
-            )
+            beside[0]["volume_size"], beside[1]["volume_size"] = format_size(old_size), format_size(size)
         return Plan(wanted.label, shown, shown, changes, notes, warnings, beside=beside, waits=waits)
 
     @staticmethod

@@ -31,6 +31,7 @@ from .cloud_series import (
     Standing,
     changed_since,
     parse_naming,
+    shown_revert,
     spared_names,
     standings,
     with_retention,
@@ -334,7 +335,7 @@ class VmSnapshots:
             "differences": [],
             "revert": {"needed": bool(because), "because": because or "all volumes stand on it and nothing was written to them since"},
         }
-        beside = ({"content": f"its own: {because}"}, {"content": f"that of {wanted.label}"}) if because else ({}, {})
+        beside = shown_revert(wanted.label, because, machine, changes)
         return Plan(wanted.label, shown, shown, changes, notes, beside=beside)
 
     @staticmethod
