@@ -59,6 +59,7 @@ def test_02_snapshot_to_template_bypass_secondary(world: World) -> None:
     world.there(world.snapshot_path(snapshot), "Snapshot")
     template = world.template(snapshot=snapshot["id"])
     assert world.tagged(template["id"]), "the template exists on StorPool too"
+    assert world.files(template) and not world.files(snapshot), "it is made on secondary storage, where the snapshot is not"
     assert world.digest(world.root(_from_template(world, template))) == world.digest(disk)
 
 
@@ -66,15 +67,14 @@ def test_03_snapshot_volume_with_secondary(world: World) -> None:
     snapshot = world.snapshot(world.root(world.deploy()))
     world.there(world.snapshot_path(snapshot), "Snapshot")
     roles = [row["datastoretype"] for row in world.ok("listSnapshots", id=snapshot["id"], showunique=False)["snapshot"]]
-    assert roles == ["Primary", "Image"]
+    assert roles == ["Primary", "Image"] and world.files(snapshot)
 
 
 def test_04_snapshot_volume_bypass_secondary(world: World) -> None:
     world.bypass(True)
     snapshot = world.snapshot(world.root(world.deploy()))
     world.there(world.snapshot_path(snapshot), "Snapshot")
-    files = world.sim.control("GET", "/cloudstack/secondary")[world.store]["files"]
-    assert not [name for name in files if snapshot["id"] in name]
+    assert not world.files(snapshot)
 
 
 def test_05_delete_template_bypassed_secondary(world: World) -> None:
@@ -166,17 +166,19 @@ def test_14_attach_detach_volume_to_running_vm(world: World) -> None:
 
 
 def test_15_resize_root_volume_on_working_vm(world: World) -> None:
-    disk = world.root(world.deploy())
+    vm = world.deploy()
+    disk = world.root(vm)
     assert world.resize(disk, 2)["size"] == 2 * GIB
-    world.same(disk)
+    assert world.same(disk)["size"] == 2 * GIB == world.seen(vm, disk)
 
 
 def test_16_resize_attached_volume_on_working_vm(world: World) -> None:
-    disk = world.disk(world.deploy())
+    vm = world.deploy()
+    disk = world.disk(vm)
     world.resize(disk, 3)
-    assert world.same(disk)["size"] == 3 * GIB
+    assert world.same(disk)["size"] == 3 * GIB == world.seen(vm, disk)
     world.resize(disk, 1, allow_shrink=True)
-    assert world.same(disk)["size"] == GIB
+    assert world.same(disk)["size"] == GIB == world.seen(vm, disk)
 
 
 def test_17_attach_detach_volume_to_stopped_vm(world: World) -> None:
@@ -210,7 +212,10 @@ def test_19_resize_detached_volume(world: World) -> None:
 def test_20_snapshot_to_volume(world: World) -> None:
     disk = world.disk(world.deploy())
     world.write(disk, CONTENT)
-    volume = world.copy_of(world.snapshot(disk))
+    snapshot = world.snapshot(disk)
+    counted = world.copied_bytes()
+    volume = world.copy_of(snapshot)
+    assert world.copied_bytes() == counted, "StorPool kept the snapshot, so nothing is copied"
     assert world.read(volume, len(CONTENT)) == CONTENT and world.there(volume)["size"] == disk["size"]
 
 

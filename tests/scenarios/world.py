@@ -246,6 +246,19 @@ class World:
     def tagged(self, uuid: str, kind: str = "SnapshotsList") -> list[Row]:
         return support.tagged(self.sim, uuid, EVERYWHERE + kind, self.cluster)
 
+    def copied_bytes(self) -> tuple[int, int]:
+        """What hosts converted and StorPool copied up to now."""
+        counted = self.sim.counters()
+        return counted["bytes_converted"], counted["bytes_copied"]
+
+    def seen(self, vm: Row, disk: Row) -> int:
+        """The size that the running machine knows of."""
+        return next(one["seen"] for one in self.sim.vms()[vm["name"]]["disks"] if one["id"] == disk["id"])
+
+    def files(self, what: Row) -> list[str]:
+        """Of a snapshot or a template on secondary storage."""
+        return [name for name in self.sim.secondary(self.store)["files"] if what["id"] in name]
+
     # Snapshots, templates, VM snapshots
 
     def snapshot(self, disk: Row, **wanted: Any) -> Row:
