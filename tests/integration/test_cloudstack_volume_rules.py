@@ -95,7 +95,7 @@ def after_the(monkeypatch):
 
 
 def test_a_result_that_changes_under_the_task(declare, run_module, volumes, simulator, after_the, monkeypatch, db1):
-    monkeypatch.setattr("ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cloud_volume._PROOF", 0.5)
+    monkeypatch.setattr("ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cloud_volume.PROOF", 0.5)
     declare(name="data", zone="sofia", offering="Custom", size="1G", vm="db1")
     after_the("resizeVolume", lambda: simulator.cs_job("resizeVolume", id=volumes()["data"]["id"], size=5))
     result = run_module(MODULE, name="data", size="2G")

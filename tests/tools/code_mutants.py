@@ -52,7 +52,13 @@ FITTING = {
     "resources/settings.py": ["unit/test_settings_plan.py", "properties/test_settings_properties.py"],
     "resources/storage_pool.py": ["unit/test_storage_pool_plan.py", SIMULATED.format("cloudstack_storage_pool")],
     "resources/cached_template.py": ["unit/test_template_cache_plan.py", SIMULATED.format("storpool_template_cache")],
+    "resources/_both_layers.py": ["unit/test_cloud_volume_plan.py"],
     "resources/cloud_volume.py": ["unit/test_cloud_volume_plan.py", "unit/test_cloud_observe.py", SIMULATED.format("cloudstack_volume")],
+    "resources/cloud_volume_world.py": [
+        "unit/test_cloud_volume_plan.py",
+        "unit/test_cloud_observe.py",
+        SIMULATED.format("cloudstack_volume"),
+    ],
     "resources/cloud_snapshot.py": [
         "unit/test_cloud_snapshot_plan.py",
         "unit/test_cloud_observe.py",

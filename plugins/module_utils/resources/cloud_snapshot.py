@@ -21,6 +21,7 @@ from .._cloudstack import CloudStack, Command, pick
 from .._errors import ChangeRefused, CollectionError, DeadlineExceeded, OptionError
 from .._plan import Change, JointWait, Plan, Wait
 from .._units import format_size, parse_duration
+from ._both_layers import LUKS_HEADER
 from ._cloud import (
     PROOF,
     Directory,
@@ -49,7 +50,6 @@ from .cloud_series import (
     with_retention,
     with_vm_stopped,
 )
-from .cloud_volume import LUKS_HEADER
 from .series import parse_zone
 
 BACKED_UP, ERROR = "BackedUp", "Error"

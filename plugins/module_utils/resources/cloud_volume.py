@@ -11,119 +11,37 @@ the first time; until then CloudStack calls it Allocated.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Callable
+from typing import Any
 
 from .._cloudstack import CloudStack, Command, is_id, pick
-from .._errors import ApiError, ChangeRefused, CollectionError, OptionError
+from .._errors import ChangeRefused, CollectionError, OptionError
 from .._plan import Change, JointWait, Plan
 from .._units import format_size, parse_size, parse_whole
 from . import _both_layers
-from ._both_layers import RUNNING, STOPPED, compared, held, on_storpool, origin_of, told, way_out
-from ._cloud import GONE, PROOF, Directory, Owner, alone, one_of, parse_names, parse_owner, settled, storpool_address, twin_of
-from ._shared import Attachments, fetch_named, index_attachments, named, quiet
+from ._both_layers import RUNNING, STOPPED, held, on_storpool, told, way_out
+from ._cloud import GONE, PROOF, one_of, parse_names, parse_owner, storpool_address, twin_of
+from ._shared import named
+from .cloud_volume_world import (
+    ALLOCATED,
+    READY,
+    ROOT,
+    WantedVolume,
+    World,
+    declared_snapshots,
+    find,
+    is_vm,
+    observe,
+    offering_of,
+)
 from .hosts import parse_node_ids
-from .offering import GIB, known_offerings
+from .offering import GIB
 
-ALLOCATED, READY = "Allocated", "Ready"
-ROOT = "ROOT"
-LUKS_HEADER = _both_layers.LUKS_HEADER
 DELETE_PROTECTION_SINCE = (4, 20)
 NO_WORD_OF_RESIZE = (4, 20, 0)
-BAD_PARAMETER = 431
-# What passes by itself (Volume.java).
-_BUSY = frozenset(
-    {"Creating", "Migrating", "Snapshotting", "RevertSnapshotting", "Resizing", "Copying", "Attaching", "Restoring", "Destroying"}
-)
 _MOST = (1 << 31) - 1
 
 _MIGRATE_HINTS = (("livemigrate", "the VM has been started meanwhile; run the task again"),)
 _RESIZE_HINTS = (("snapshot", "wait until its snapshots are backed up, and remove the VM's snapshots"),)
-
-
-@dataclass
-class WantedVolume:
-    """One declared volume; ``None`` means that the option was not given. ``vm`` is empty when it shall be attached to none."""
-
-    label: str
-    state: str
-    owner: Owner
-    name: str | None = None
-    id: str | None = None
-    renamed_from: str | None = None
-    offering: str | None = None
-    size: int | None = None
-    min_iops: int | None = None
-    max_iops: int | None = None
-    allow_shrink: bool = False
-    snapshot: str | None = None
-    vm: str | None = None
-    device_id: int | None = None
-    storage_pool: str | None = None
-    encrypted: bool | None = None
-    delete_protection: bool | None = None
-    on_attached: str = "fail"
-    verify: str = "strict"
-    repair: bool = False
-    node_ids: dict[str, int] = field(default_factory=dict)
-
-    def names(self) -> Sequence[str]:
-        known = [self.id] if self.id else []
-        return (*known, *(f"{self.owner}/{name}" for name in (self.name, self.renamed_from) if name))
-
-    def needs(self) -> Sequence[str]:
-        return ()
-
-
-@dataclass
-class World:
-    """What was read.
-
-    CloudStack's ``volumes`` and ``snapshots`` by owner, its ``offerings`` by id, its ``pools``, the volumes that snapshots were taken of by
-    id (``sources``), the snapshots that are on the pool of their volume alone by the volume's id (``lonely``), the ids of VMs
-    ``with_snapshots``. StorPool's volumes by address (``storpool``), their ``attachments`` (``None``: not known), its snapshots by name
-    (``bases``), the client of the host of a VM by the VM's id (``clients``). ``vms`` are VMs by owner and the name given, or why there is
-    none; ``belongs`` the parameters of creation by owner, ``places`` what results will say of them. ``look`` reads all of this once more,
-    ``look_for_deleted`` what StorPool has left of the volumes that are to go.
-    """
-
-    volumes: dict[Owner, list[dict[str, Any]]]
-    offerings: dict[str, dict[str, Any]] = field(default_factory=dict)
-    storpool: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    attachments: Attachments | None = None
-    clients: dict[str, int] = field(default_factory=dict)
-    snapshots: dict[Owner, list[dict[str, Any]]] = field(default_factory=dict)
-    bases: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    sources: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    vms: dict[tuple[Owner, str], Mapping[str, Any] | CollectionError] = field(default_factory=dict)
-    pools: Sequence[Mapping[str, Any]] = ()
-    with_snapshots: set[str] = field(default_factory=set)
-    lonely: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
-    belongs: dict[Owner, dict[str, Any] | CollectionError] = field(default_factory=dict)
-    places: dict[Owner, dict[str, Any]] = field(default_factory=dict)
-    version: tuple[int, ...] | None = None
-    look: Callable[[CloudStack], World] | None = None
-    look_for_deleted: Callable[[CloudStack], Mapping[str, Any]] | None = None
-
-    def vm(self, wanted: WantedVolume) -> Mapping[str, Any]:
-        """Return the VM that a volume is to be attached to. :raises CollectionError: there is none, or several."""
-        found = self.vms[wanted.owner, wanted.vm]
-        if isinstance(found, CollectionError):
-            raise found
-        return found
-
-    def differences(
-        self, row: Mapping[str, Any], offering: Mapping[str, Any] | None, storpool: Mapping[str, Mapping[str, Any]] | None = None
-    ) -> list[dict[str, Any]]:
-        """Return in what the two systems differ, or would if StorPool's volumes were these."""
-        client = self.clients.get(row.get("virtualmachineid") or "")
-        return list(compared(row, offering, self.storpool if storpool is None else storpool, self.attachments, client))
-
-    def origin(self, row: Mapping[str, Any]) -> str | None:
-        """Return the id of the snapshot that a volume was made from, as far as it can be told."""
-        taken_of = {one["id"]: one.get("volumeid") for rows in self.snapshots.values() for one in rows}
-        return origin_of(row, self.storpool, self.bases, taken_of)
 
 
 class CloudVolumes:
@@ -171,119 +89,8 @@ class CloudVolumes:
     # -- observe
 
     def observe(self, client: CloudStack, wanted: Sequence[WantedVolume]) -> World:
-        """List volumes and offerings once and StorPool's volumes and attachments once; further reads only for what is to change."""
-        directory = Directory(client)
-        world = World({}, look=partial(self.observe, wanted=wanted))
-        for owner in dict.fromkeys(one.owner for one in wanted):
-            its = [one for one in wanted if one.owner == owner]
-            read = partial(self._volumes, client, directory, owner, its)
-            world.volumes[owner] = settled(read, partial(_busy, its), client.connection.job_timeout)
-        present = [(one, quiet(_find, one, world)) for one in wanted]
-        kept = [(one, row) for one, row in present if one.state == "present"]
-        if kept:
-            world.offerings = known_offerings(client, compute=any(row and row.get("type") == ROOT for _one, row in kept))
-        self._look_at_storpool(client, directory, present, world)
-        self._look_at_snapshots(client, directory, [(one, row) for one, row in kept if one.snapshot], world)
-        self._look_at_pools(client, directory, [(one, row) for one, row in kept if one.storage_pool], world)
-        for one, row in kept:
-            self._look_up(client, directory, one, row, world)
-        return world
-
-    @staticmethod
-    def _volumes(client: CloudStack, directory: Directory, owner: Owner, wanted: Sequence[WantedVolume]) -> list[dict[str, Any]]:
-        names = {name for one in wanted for name in (one.name, one.renamed_from) if name and not one.id}
-        ids = {one.id for one in wanted if one.id}
-        within = directory.within(owner)
-        if not ids and len(names) == 1:
-            return client.list("listVolumes", "volume", name=next(iter(names)), **within)
-        if len(ids) == 1 and not names:
-            return _listed(client, "listVolumes", "volume", id=next(iter(ids)), **within)
-        return client.list("listVolumes", "volume", unlimited=True, **within)
-
-    @staticmethod
-    def _look_at_storpool(client: CloudStack, directory: Directory, present: Sequence[_Pair], world: World) -> None:
-        """Read what StorPool holds of the volumes that are compared, and which client is the VM's host."""
-        there = [(one, row) for one, row in present if row and one.verify != "off" and on_storpool(row)]
-        kept = [(one, row) for one, row in there if one.state == "present"]
-        deleted = {storpool_address(row["path"]) for one, row in there if one.state == "absent"}
-        if deleted:
-            world.look_for_deleted = lambda client: fetch_named(deleted, client.storpool.volume, client.storpool.volumes)
-        if not kept:
-            return
-        addresses = {storpool_address(row["path"]) for _one, row in kept}
-        world.storpool = fetch_named(addresses, client.storpool.volume, client.storpool.volumes)
-        if not client.storpool.connection.multi_cluster:  # of several clusters only one would tell
-            world.attachments = index_attachments(client.storpool.attachments())
-        node_ids = {host: number for one, _row in kept for host, number in one.node_ids.items()}
-        for owner in dict.fromkeys(one.owner for one, row in kept if row.get("vmstate") == RUNNING) if node_ids else ():
-            for machine in client.list("listVirtualMachines", "virtualmachine", unlimited=True, **directory.within(owner)):
-                if machine.get("hostname") in node_ids:
-                    world.clients[machine["id"]] = node_ids[machine["hostname"]]
-
-    @staticmethod
-    def _look_at_snapshots(client: CloudStack, directory: Directory, pairs: Sequence[_Pair], world: World) -> None:
-        """Read the snapshots that volumes are made from, and what tells those that volumes were made from."""
-        for owner in dict.fromkeys(one.owner for one, _row in pairs):
-            its = [(one, row) for one, row in pairs if one.owner == owner]
-            names = {one.snapshot for one, row in its if row is None or row.get("snapshotid") != one.snapshot}
-            if any(row and not row.get("snapshotid") for _one, row in its):
-                # What the volume stands on may also be a snapshot of itself, so all are needed to tell.
-                world.snapshots[owner] = client.list("listSnapshots", "snapshot", unlimited=True, **directory.within(owner))
-                world.bases = world.bases or {one["name"]: one for one in client.storpool.snapshots()}
-            elif names:
-                asked = directory.asked(next(iter(names))) if len(names) == 1 else {"unlimited": True}
-                world.snapshots[owner] = _listed(client, "listSnapshots", "snapshot", **asked, **directory.within(owner))
-        for one, row in pairs:
-            snapshots = _declared_snapshots(one, world)
-            volume = snapshots[0].get("volumeid") if row is None and len(snapshots) == 1 else None
-            if volume and volume not in world.sources:
-                world.sources[volume] = next(iter(client.list("listVolumes", "volume", id=volume, listall=True)), {})
-
-    @staticmethod
-    def _look_at_pools(client: CloudStack, directory: Directory, pairs: Sequence[_Pair], world: World) -> None:
-        """Read the storage pools, and of volumes that are to be moved the snapshots that would forbid it."""
-        pairs = [(one, row) for one, row in pairs if row is None or one.storage_pool not in (row.get("storage"), row.get("storageid"))]
-        if pairs:
-            world.pools = directory.all("listStoragePools", "storagepool")
-        for owner in dict.fromkeys(one.owner for one, _row in pairs):
-            ids = [row["id"] for one, row in pairs if one.owner == owner and row and row.get("state") == READY]
-            only = {"volumeid": ids[0]} if len(ids) == 1 else {}
-            if not ids:
-                continue
-            copies: dict[str, list[dict[str, Any]]] = {}
-            for row in client.list("listSnapshots", "snapshot", unlimited=True, showunique=False, **only, **directory.within(owner)):
-                copies.setdefault(row["id"], []).append(row)
-            for rows in copies.values():
-                if {one.get("datastoretype") for one in rows} == {"Primary"}:
-                    world.lonely.setdefault(rows[0].get("volumeid") or "", []).append(rows[0])
-
-    @staticmethod
-    def _look_up(client: CloudStack, directory: Directory, one: WantedVolume, row: Mapping[str, Any] | None, world: World) -> None:
-        """Read what only this volume's changes need."""
-        if row is None:
-            try:
-                world.belongs.setdefault(one.owner, directory.belongs(one.owner))
-                world.places.setdefault(one.owner, _place(directory, one.owner, world.belongs[one.owner]))
-            except CollectionError as exc:
-                world.belongs[one.owner] = exc
-        if one.vm and not (row and _is_vm(row, one.vm)) and (one.owner, one.vm) not in world.vms:
-            try:
-                rows = _listed(client, "listVirtualMachines", "virtualmachine", **directory.asked(one.vm), **directory.within(one.owner))
-                found = one_of(rows, one.vm, "vm", "VM")
-                if found is None:
-                    raise OptionError("vm", one.vm, "does not exist in CloudStack", item=one.label)
-                world.vms[one.owner, one.vm] = found
-            except CollectionError as exc:
-                world.vms[one.owner, one.vm] = exc
-        machines = {row.get("virtualmachineid")} if row and _disturbs(one, row) else set()
-        target = world.vms.get((one.owner, one.vm))
-        machines |= {target["id"]} if isinstance(target, Mapping) else set()
-        for machine in machines - {None}:
-            if directory.all("listVMSnapshot", "vmSnapshot", virtualmachineid=machine, listall=True):
-                world.with_snapshots.add(machine)
-        unprotected = one.delete_protection and (row is None or row.get("deleteprotection") is None)
-        if unprotected or (row and row.get("vmstate") == RUNNING and _resizes(one, row)):
-            world.version = client.version
+        """See :func:`.cloud_volume_world.observe`."""
+        return observe(client, wanted)
 
     # -- plan
 
@@ -291,7 +98,7 @@ class CloudVolumes:
         """Return what it takes to have the volume as declared, on both systems. Pure."""
         row = None
         try:
-            row = _find(wanted, world)
+            row = find(wanted, world)
             if wanted.state == "absent":
                 return self._plan_absent(wanted, row, world)
             return self._plan_new(wanted, world) if row is None else self._plan_present(wanted, row, world)
@@ -305,7 +112,7 @@ class CloudVolumes:
     @staticmethod
     def _shown(row: Mapping[str, Any], world: World) -> dict[str, Any]:
         """Return a volume as results show it; sizes in bytes."""
-        offering = _offering_of(row, world)
+        offering = offering_of(row, world)
         address = storpool_address(row.get("path"))
         return {
             "id": row["id"],
@@ -473,7 +280,7 @@ class CloudVolumes:
         after = dict(shown)
         self._check_not_gone(wanted, row)
         self._check_origin(wanted, row, world)
-        offering = _offering_of(row, world)
+        offering = offering_of(row, world)
         changes: list[Change] = []
         update: dict[str, Any] = {}
         if wanted.name and row["name"] != wanted.name:
@@ -484,7 +291,7 @@ class CloudVolumes:
             update["deleteprotection"] = after["delete_protection"] = wanted.delete_protection
         if update:
             changes.append(_update(wanted, {"id": row["id"], **update}))
-        moved = wanted.vm is not None and shown["vm"] is not None and not _is_vm(row, wanted.vm)
+        moved = wanted.vm is not None and shown["vm"] is not None and not is_vm(row, wanted.vm)
         if moved:
             changes.append(self._detach(wanted, row, after, world))
         resize = self._resize(wanted, row, offering, after, world) or self._repair(wanted, row, offering, world)
@@ -528,7 +335,7 @@ class CloudVolumes:
         """:raises ChangeRefused: it was not made from the declared snapshot. A snapshot that is gone is not compared."""
         if not wanted.snapshot:
             return
-        meant = {wanted.snapshot} if is_id(wanted.snapshot) else {one["id"] for one in _declared_snapshots(wanted, world)}
+        meant = {wanted.snapshot} if is_id(wanted.snapshot) else {one["id"] for one in declared_snapshots(wanted, world)}
         origin = world.origin(row)
         if not meant or origin in meant or (origin is None and row.get("state") != ALLOCATED):
             return
@@ -828,70 +635,12 @@ _LEFT_BEHIND = "CloudStack would leave it so; choose another offering or pool, o
 _LATER = "wait until CloudStack is done with it and run the task again"
 
 
-def _place(directory: Directory, owner: Owner, belongs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return where a new volume is and whose, as results tell it: by name, a domain by its path, ``None`` for what CloudStack chooses."""
-    found: dict[str, Any] = {"account": owner.account, "zone": owner.zone, "domain": owner.domain, "project": owner.project}
-    listings = {
-        "zone": ("listZones", "zone", "name", {}),
-        "domain": ("listDomains", "domain", "path", {"listall": True}),
-        "project": ("listProjects", "project", "name", {"listall": True}),
-    }
-    for place, (call, key, told_as, params) in listings.items():
-        if found[place]:
-            rows = directory.all(call, key, **params)
-            found[place] = next((row.get(told_as) for row in rows if row["id"] == belongs[f"{key}id"]), found[place])
-    return found
-
-
-def _listed(client: CloudStack, call: str, key: str, **params: Any) -> list[dict[str, Any]]:
-    """Return a listing; nothing for an id that there is not, where CloudStack calls the parameter bad."""
-    try:
-        return client.list(call, key, **params)
-    except ApiError as exc:
-        if "id" not in params or exc.parts.get("status") != BAD_PARAMETER:
-            raise
-        return []
-
-
-_Pair = tuple  # tuple[WantedVolume, Mapping[str, Any] | None]: what is declared, and the volume that is there
-
-
-def _find(wanted: WantedVolume, world: World) -> Mapping[str, Any] | None:
-    rows = [row for row in world.volumes[wanted.owner] if row.get("state") not in GONE or wanted.id == row["id"]]
-    if wanted.id:
-        found = next((row for row in rows if row["id"] == wanted.id), None)
-        if found is None and wanted.state != "absent":
-            raise OptionError("id", wanted.id, "is the id of no volume")
-        return found
-    by_name = one_of([row for row in rows if row["name"] == wanted.name], wanted.name, "name", "volume")
-    if wanted.renamed_from and (by_name is None or wanted.state == "absent"):
-        former = one_of([row for row in rows if row["name"] == wanted.renamed_from], wanted.renamed_from, "renamed_from", "volume")
-        return alone(by_name, former, wanted)
-    return by_name
-
-
-def _busy(wanted: Sequence[WantedVolume], rows: Sequence[Mapping[str, Any]]) -> bool:
-    """Tell whether something goes on with a declared volume."""
-    meant = {name for one in wanted for name in (one.id, one.name, one.renamed_from)} - {None}
-    return any(row.get("state") in _BUSY and (row["id"] in meant or row["name"] in meant) for row in rows)
-
-
-def _offering_of(row: Mapping[str, Any], world: World) -> Mapping[str, Any] | None:
-    """Return the offering of a volume; that of a ROOT volume is its VM's, unless it has a disk offering of its own."""
-    return world.offerings.get(row.get("diskofferingid") or "") or world.offerings.get(row.get("serviceofferingid") or "")
-
-
-def _declared_snapshots(wanted: WantedVolume, world: World) -> list[Mapping[str, Any]]:
-    """Return the snapshots that the declared name or id may mean."""
-    return [one for one in world.snapshots.get(wanted.owner, ()) if wanted.snapshot in (one["id"], one["name"])]
-
-
 def _snapshot(wanted: WantedVolume, world: World) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """Return the snapshot that a volume is to be made from, and the volume that it was taken of (empty when that is gone).
 
     :raises CollectionError: there is none or several, or nothing can be made from it.
     """
-    found = one_of(_declared_snapshots(wanted, world), wanted.snapshot, "snapshot", "snapshot")
+    found = one_of(declared_snapshots(wanted, world), wanted.snapshot, "snapshot", "snapshot")
     if found is None:
         raise OptionError("snapshot", wanted.snapshot, "does not exist in CloudStack", item=wanted.label)
     if found.get("state") != "BackedUp":
@@ -946,23 +695,6 @@ def _notified(document: dict[str, Any], volume: Mapping[str, Any]) -> None:
     """Take the size that the answer tells."""
     if volume.get("size"):
         document["size"] = volume["size"]
-
-
-def _is_vm(row: Mapping[str, Any], vm: str) -> bool:
-    return bool(row.get("virtualmachineid")) and vm in (row["virtualmachineid"], row.get("vmname"), row.get("vmdisplayname"))
-
-
-def _resizes(wanted: WantedVolume, row: Mapping[str, Any]) -> bool:
-    """Tell whether another size or offering is declared."""
-    other_offering = wanted.offering and wanted.offering not in (row.get("diskofferingid"), row.get("diskofferingname"))
-    return bool(wanted.size not in (None, row.get("size")) or other_offering)
-
-
-def _disturbs(wanted: WantedVolume, row: Mapping[str, Any]) -> bool:
-    """Tell whether something is declared that VM snapshots may forbid."""
-    other_vm = wanted.vm is not None and not _is_vm(row, wanted.vm)
-    other_pool = wanted.storage_pool and wanted.storage_pool not in (row.get("storage"), row.get("storageid"))
-    return bool(other_vm or other_pool or _resizes(wanted, row))
 
 
 def _untold(wanted: WantedVolume, row: Mapping[str, Any], after: Mapping[str, Any], world: World) -> Iterator[str]:
