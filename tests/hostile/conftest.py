@@ -20,7 +20,7 @@ from ansible_collections.storpool.cloudstack.plugins.module_utils import _http
 from storpool_simulator.testing import Simulator
 
 TESTS = Path(__file__).resolve().parents[1]
-sys.path += [str(TESTS), str(TESTS / "integration")]
+sys.path += [str(TESTS), str(TESTS / "integration"), str(TESTS / "tools")]
 
 from integration.conftest import as_at_first_start, cloud_of  # noqa: E402
 

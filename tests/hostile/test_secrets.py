@@ -16,19 +16,104 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import playbooks
 import pytest
 import yaml
+from image import disk_image
 from integration.conftest import connection
+from kvm_hosts import Hosts
 from test_bad_inputs import LEAST
 from ways import FAST, MODULES, PLUGINS, ROOT, as_module, in_worker, module_of, spec_of
 
 PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
-# What a playbook needs besides the connection; one that is not here runs with nothing more.
-VARIABLES: dict[str, dict[str, Any]] = {}
+PASSWORD = "Marked-oobm_password-7391"
+NODES = {"kvm11": 11, "kvm12": 12, "kvm13": 13}
+
+
+@dataclass
+class Prepared:
+    """What a playbook is run with: variables, further arguments and environment. ``ends``: it comes to its end."""
+
+    variables: dict[str, Any] = field(default_factory=dict)
+    arguments: tuple[str, ...] = ()
+    env: dict[str, str] = field(default_factory=dict)
+    ends: bool = True
+
+
+def for_demo(cloud: Any, elsewhere: Path) -> Prepared:
+    known = cloud.hosts()
+    secret = elsewhere / "secret.json"  # what stands on a command line, all can read
+    secret.write_text(json.dumps({"demo_oobm_password": PASSWORD}))
+    devices = cloud.devices / cloud.first
+    # Its chapters about CloudStack go on from what tests/demo does between them; without that it ends there.
+    return Prepared(
+        {
+            "demo_image": str(disk_image()), "demo_grown_size": "32M", "demo_client": 11, "demo_other_client": 12,
+            "demo_devices": str(devices / "11" / "storpool"), "demo_other_devices": str(devices / "12" / "storpool"),
+            "demo_ha_hosts": [{"host": name, "oobm_address": known[name]["bmc"]} for name in NODES], "demo_oobm_username": "ADMIN",
+            "demo_sp_node_ids": NODES, "demo_zone": "sofia", "demo_qos_class": "fast",
+        },
+        ("-e", f"@{secret}"),
+        ends=False,
+    )  # fmt: skip
+
+
+def for_host_ha(cloud: Any, elsewhere: Path) -> Prepared:
+    hosts = Hosts(elsewhere, cloud, NODES)
+    inventory = yaml.safe_load(hosts.inventory.read_text())
+    for number, host in enumerate(inventory["kvm"]["hosts"].values(), 1):
+        host["storpool_oobm_address"] = f"198.51.100.{number}"
+    inventory["kvm"]["vars"] = {"storpool_oobm_username": "ADMIN", "storpool_oobm_password": PASSWORD}
+    hosts.inventory.write_text(yaml.safe_dump(inventory))
+    for number in (1, 2, 3):
+        cloud.bmc(f"198.51.100.{number}", password=PASSWORD)
+    declared = {
+        "storpool_heartbeat_self_reboot": False, "storpool_snapshots_of_running_vms": True, "storpool_storage_stats_interval": 900,
+        "heartbeat_up_timeout": 60,
+    }  # fmt: skip
+    return Prepared(declared, ("-i", str(hosts.inventory)), {"PATH": hosts.path, "ANSIBLE_PIPELINING": "true"})
+
+
+def for_moving(cloud: Any, elsewhere: Path) -> Prepared:
+    cloud.deploy("db1")
+    volume = cloud.cs("listVolumes", listall=True)[1]["volume"][0]["name"]
+    made = as_module(
+        "cloudstack_storage_pool", {**connection(cloud, "cloudstack_storage_pool"), "name": "other", "zone": "sofia", "template": "hybrid"}
+    )
+    assert not made.get("failed"), made
+    return Prepared({"move_volumes_names": [volume], "move_volumes_storage_pool": "other"})
+
+
+def for_vm_snapshots(cloud: Any, elsewhere: Path) -> Prepared:
+    cloud.deploy("db1")
+    return Prepared({"snapshot_vms_vms": ["db1"], "snapshot_vms_name": "s"})
+
+
+def for_a_revert(cloud: Any, elsewhere: Path) -> Prepared:
+    cloud.deploy("db1")
+    made = as_module("cloudstack_vm_snapshot", {**connection(cloud, "cloudstack_vm_snapshot"), "vm": "db1", "name": "s"})
+    assert not made.get("failed"), made
+    return Prepared({"revert_vm_vm": "db1", "revert_vm_snapshot": "s", "revert_vm_stop": True, "revert_vm_keep_as": "undo"})
+
+
+# As modules the two long ones would take minutes; LONG_TEST has them, too.
+LONG_ONES = () if os.environ.get("LONG_TEST") else ("configure_host_ha", "demo")
+
+# How each playbook is made to do all that it can; a playbook that is not here fails a test.
+PLAYED = {
+    "assess_host_ha": lambda cloud, elsewhere: Prepared({"assess_host_ha_node_ids": NODES, "assess_host_ha_fail_on": "never"}),
+    "configure_host_ha": for_host_ha,
+    "demo": for_demo,
+    "demo_clean_up": lambda cloud, elsewhere: Prepared(),
+    "move_volumes": for_moving,
+    "revert_vm": for_a_revert,
+    "snapshot_vms": for_vm_snapshots,
+    "warm_template_cache": lambda cloud, elsewhere: Prepared({"warm_template_cache_names": ["debian-12"]}),
+}
 
 
 def secrets_of(simulator: Any) -> dict[str, str]:
@@ -83,9 +168,13 @@ def hits_in_files(directory: Path, secrets: dict[str, str], but: tuple[str, ...]
 
 
 class Watch:
-    """Looks at the command lines of all processes, and at the environments of none: those are their owner's alone."""
+    """Looks at the command lines of all processes, and at the environments of none: those are their owner's alone.
 
-    def __init__(self, secrets: dict[str, str]) -> None:
+    And at the temporary files, if it is told where they are: what is gone at the end was there all the same.
+    """
+
+    def __init__(self, secrets: dict[str, str], files: Path | None = None) -> None:
+        self.files = files
         self.values = {value.encode() for value in secrets.values()}
         self.looks = 0
         self.seen: set[bytes] = set()
@@ -115,6 +204,13 @@ class Watch:
                         and b"storpool-simulator" not in line
                     ):
                         self.seen.add(line[:300])
+            for path in self.files.rglob("*") if self.files else ():
+                try:
+                    content = path.read_bytes() if path.is_file() else b""
+                except OSError:
+                    continue
+                if any(value in content for value in self.values):
+                    self.seen.add(bytes(path) + b": " + content[:200])
 
 
 @pytest.fixture
@@ -135,6 +231,7 @@ def everywhere(place: Path, debug: bool = False) -> dict[str, str]:
         "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(place / "facts"),
         "ANSIBLE_INJECT_INVOCATION": "true",
         "ANSIBLE_DEBUG": str(debug).lower(),
+        "ANSIBLE_DISPLAY_TRACEBACK": "always",
     }
 
 
@@ -175,7 +272,7 @@ def test_marked_secrets_leave_no_trace(in_process, cloud, place):
     ]
     content, env = secret_from_file(content, secrets, place)
     env.update(everywhere(place, debug=in_process))
-    with Watch(secrets) as watch:
+    with Watch(secrets, place / "tmp" if in_process else None) as watch:
         run = playbooks.run(content, "-vvvv", diff=True, variables={"storpool_in_process": in_process}, env=env)
     assert len(run.tasks) == len(asked), run.output[-3000:]
     wrong = [
@@ -216,46 +313,99 @@ def examples(module: str) -> list[dict[str, Any]]:
     return yaml.safe_load(importlib.import_module(f"{PLUGINS}.modules.{module}").EXAMPLES)
 
 
-def test_every_example_and_playbook_through_ansible_runner(cloud, place):
+def test_every_example_through_ansible_runner(cloud, place):
     """Events and artifacts of ansible-runner, for all examples in one playbook, check mode and -vvvv; they may fail, they may not tell."""
     secrets = secrets_of(cloud)
     content: list[dict[str, Any]] = []
     for module in MODULES:
         content += [{"block": [task], "rescue": [], "ignore_errors": True} for task in examples(module)]
+    play = {"name": "All examples", "hosts": "localhost", "gather_facts": False, "tasks": content}
+    env = {**playbooks.environment(place / "home"), **everywhere(place), **playbooks.connection(cloud)}
+    assert through_runner(place, [play], "--check", env, secrets) > 3 * len(MODULES)
+
+
+def through_runner(place: Path, play: list[dict[str, Any]], cmdline: str, env: dict[str, str], secrets: dict[str, str]) -> int:
+    """Run plays by ansible-runner and look for secrets in all that it leaves; return how many events there were."""
     project = place / "runner" / "project"
     project.mkdir(parents=True)
-    play = {"name": "All examples", "hosts": "localhost", "gather_facts": False, "tasks": content}
-    (project / "all.yml").write_text(yaml.safe_dump([play], sort_keys=False), encoding="utf-8")
-    env = {**playbooks.environment(place / "home"), **everywhere(place), **playbooks.connection(cloud)}
+    (project / "all.yml").write_text(yaml.safe_dump(play, sort_keys=False), encoding="utf-8")
     runner = Path(sys.executable).parent / "ansible-runner"
     with Watch(secrets) as watch:
         done = subprocess.run(
-            [str(runner), "run", str(place / "runner"), "-p", "all.yml", "--cmdline=-vvvv --check --diff", "--ident", "all"],
-            env=env, text=True, capture_output=True, timeout=240, check=False,
+            [str(runner), "run", str(place / "runner"), "-p", "all.yml", f"--cmdline=-vvvv --diff {cmdline}", "--ident", "all"],
+            env=env, text=True, capture_output=True, timeout=280, check=False,
         )  # fmt: skip
-    events = list((place / "runner" / "artifacts" / "all" / "job_events").glob("*.json"))
-    assert len(events) > 3 * len(MODULES), done.stdout[-3000:] + done.stderr[-2000:]
     # ansible-runner itself keeps the environment that it was started with, in the file `command` of its artifacts, for its owner alone.
     kept = place / "runner" / "artifacts" / "all" / "command"
-    assert hits("command", kept.read_text(), secrets)
+    assert hits("command", kept.read_text(), secrets), done.stdout[-3000:] + done.stderr[-2000:]
     assert kept.stat().st_mode & 0o077 == 0
     wrong = [*hits("output", done.stdout + done.stderr, secrets), *hits_in_files(place, secrets, ("command",))]
     assert not wrong, "\n".join(wrong[:20])
     assert not watch.seen
+    return len(list((place / "runner" / "artifacts" / "all" / "job_events").glob("*.json")))
 
 
-@pytest.mark.parametrize("name", PLAYBOOKS)
-def test_every_playbook(name, cloud, place):
+@pytest.mark.parametrize("name", [name for name in PLAYBOOKS if name not in LONG_ONES])
+def test_every_playbook_through_ansible_runner(name, cloud, place, tmp_path_factory):
+    """For real, as AWX runs it."""
+    prepared = PLAYED[name](cloud, tmp_path_factory.mktemp("elsewhere"))
+    env = {**playbooks.environment(place / "home"), **everywhere(place), **playbooks.connection(cloud), **prepared.env}
+    (place / "runner" / "env").mkdir(parents=True)
+    (place / "runner" / "env" / "extravars").write_text(json.dumps(prepared.variables))
+    play = [{"name": "All of it", "import_playbook": f"storpool.cloudstack.{name}"}]
+    assert through_runner(place, play, " ".join(prepared.arguments), env, secrets_of(cloud)) > 5
+
+
+def test_every_playbook_is_played():
+    assert sorted(PLAYED) == PLAYBOOKS
+
+
+def played(name: str, cloud: Any, place: Path, elsewhere: Path, in_process: bool = True, **more: Any) -> playbooks.Run:
+    """Run a playbook, looking everywhere for secrets while it runs and after it."""
+    prepared, told = PLAYED[name](cloud, elsewhere), dict(more)
     secrets = secrets_of(cloud)
-    env = {**playbooks.connection(cloud), **everywhere(place)}
-    with Watch(secrets) as watch:
+    env = {**playbooks.connection(cloud), **prepared.env, **everywhere(place), **more.pop("env", {})}
+    variables = {"storpool_in_process": in_process, **prepared.variables}
+    # As modules, tasks are files for a moment, which only their owner may read; see the end of this file.
+    with Watch(secrets, place / "tmp" if in_process else None) as watch:
         run = playbooks.run(
-            Path(f"storpool.cloudstack.{name}"), "-vvvv", check=True, diff=True, env=env, variables=VARIABLES.get(name, {}), timeout=280
+            Path(f"storpool.cloudstack.{name}"), *prepared.arguments, "-vvvv", diff=True, env=env, variables=variables, timeout=280, **more
         )
     assert "PLAY" in run.output
     wrong = [*hits("output", run.output, secrets), *hits("results", json.dumps(run.records), secrets), *hits_in_files(place, secrets)]
     assert not wrong, "\n".join(wrong[:20])
+    assert watch.looks
     assert not watch.seen
+    assert run.rc == 0 or not prepared.ends or "env" in told, run.output[-4000:]
+    return run
+
+
+@pytest.mark.parametrize("name", PLAYBOOKS)
+def test_every_playbook_in_check_mode(name, cloud, place, tmp_path_factory):
+    played(name, cloud, place, tmp_path_factory.mktemp("elsewhere"), check=True)
+
+
+BOTH_WAYS = [(name, in_process) for name in PLAYBOOKS for in_process in (True, False) if in_process or name not in LONG_ONES]
+
+
+@pytest.mark.parametrize(("name", "in_process"), BOTH_WAYS, ids=[f"{name}-{'worker' if here else 'module'}" for name, here in BOTH_WAYS])
+def test_every_playbook_for_real(name, in_process, cloud, place, tmp_path_factory):
+    """All that it does, done: to the end, with the writes that carry secrets."""
+    cloud.reset_calls()
+    played(name, cloud, place, tmp_path_factory.mktemp("elsewhere"), in_process)
+    wrote = [call["call"] for call in cloud.calls()["calls"] if call["write"]]
+    assert wrote or name in ("assess_host_ha", "demo_clean_up")
+
+
+WRONG = {"SP_AUTH_TOKEN": "4711471147114711471", "CLOUDSTACK_KEY": "Marked-wrong-key-7391", "CLOUDSTACK_SECRET": "Marked-wrong-secret-7391"}
+
+
+@pytest.mark.parametrize(("name", "in_process"), BOTH_WAYS, ids=[f"{name}-{'worker' if here else 'module'}" for name, here in BOTH_WAYS])
+def test_every_playbook_that_fails(name, in_process, cloud, place, tmp_path_factory):
+    """With credentials that are refused: neither they nor the right ones are told."""
+    run = played(name, cloud, place, tmp_path_factory.mktemp("elsewhere"), in_process, env=WRONG)
+    assert run.failures or run.rc, run.output[-3000:]
+    assert [*hits("output", run.output, WRONG), *hits_in_files(place, WRONG)] == []
 
 
 # -- a secret that is a word
