@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -31,6 +32,8 @@ class Suite:
     name: str
     module: str = ""
     starts: str = "test_"
+    # The release of CloudStack that has the first of them
+    since: str = ""
     rows: tuple[tuple[str, tuple[str, ...], str], ...] = ()
     # Scenarios that are no use here, and why
     without: str = ""
@@ -39,7 +42,12 @@ class Suite:
         if self.rows or not self.module:
             return list(self.rows)
         names = [name for name in tests_of(f"{HERE}/{self.module}.py") if name.startswith(self.starts)]
-        return [(name.removeprefix("test_"), (f"{HERE}/{self.module}.py::{name}",), "") for name in names]
+        tests = [f"{HERE}/{self.module}.py::{name}" for name in names]
+        return [(name.removeprefix("test_"), (test,), remark_on(test)) for name, test in zip(names, tests, strict=True)]
+
+    @property
+    def title(self) -> str:
+        return f"{self.name}, CloudStack {self.since} and newer" if self.since else self.name
 
 
 def here(module: str, *names: str) -> tuple[str, ...]:
@@ -61,10 +69,24 @@ def volumes(*numbers: int) -> tuple[str, ...]:
     return tuple(f"{HERE}/{VOLUMES}.py::{name}" for name in names if int(name.split("_")[1]) in numbers)
 
 
+@cache
+def _functions(path: str) -> dict[str, ast.FunctionDef]:
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
+
+
 def tests_of(path: str) -> list[str]:
     """The names of the test functions in a file."""
-    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
-    return [node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
+    return list(_functions(path))
+
+
+def remark_on(test: str) -> str:
+    """Of a test that older releases leave out."""
+    path, _unused, name = test.partition("::")
+    for node in ast.walk(_functions(path)[name]):
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "only_since":
+            return f"CloudStack {ast.literal_eval(node.args[0])} and newer"
+    return ""
 
 
 def upstream() -> list[Suite]:
@@ -74,9 +96,9 @@ def upstream() -> list[Suite]:
         Suite("TestVmSnapshots", "test_marvin_vm_snapshots"),
         Suite("TestTagsOnStorPool", "test_marvin_tags"),
         Suite("TestEncryptedVolumes", "test_marvin_encrypted_volumes"),
-        Suite("test_storpool_tiers", "test_marvin_tiers"),
+        Suite("test_storpool_tiers", "test_marvin_tiers", since="4.20"),
         Suite("MigrateVolumeToStorPool", rows=_first_three()),
-        Suite("test_snapshot_copy_on_primary_storage", "test_marvin_snapshot_copy"),
+        Suite("test_snapshot_copy_on_primary_storage", "test_marvin_snapshot_copy", since="4.21"),
     ]
 
 
@@ -174,10 +196,11 @@ def integration() -> list[Suite]:
             "change_storpool_template (5)",
             rows=(
                 (
-                    "resize and scale to other classes and templates, VM snapshots afterwards",
-                    _those("integration", "change_template"),
-                    "",
+                    "01 to 04 resize to other classes and templates, VM snapshots afterwards",
+                    _those("integration", "change_template")[:4],
+                    "CloudStack 4.20 and newer",
                 ),
+                ("05 scale to another offering", _those("integration", "change_template")[4:], ""),
             ),
         ),
         Suite("migrate_vm_with_volumes (4)", rows=(("live and offline, hosts without StorPool", with_vm, "NFS stands for Ceph"),)),
@@ -254,8 +277,19 @@ def ours() -> Suite:
                 ),
                 "",
             ),
-            ("settings", simulator("settings", *_names(f"{SIMULATOR}/test_cloudstack_settings.py")), ""),
-            ("alternative endpoint", simulator("pools", "the_alternative_endpoint_is_asked_instead"), ""),
+            (
+                "settings",
+                (
+                    *modules("cloudstack_settings", "many_at_once", "scopes_by_name_and_by_id", "what_waits_for_a_restart"),
+                    *simulator("settings", "the_settings_of_the_sheet", "a_dynamic_value_works_at_once_another_after_all_have_restarted"),
+                ),
+                "",
+            ),
+            (
+                "alternative endpoint",
+                (*modules("cloudstack_settings", "an_endpoint"), *simulator("pools", "the_alternative_endpoint_is_asked_instead")),
+                "",
+            ),
             (
                 "delayed delete",
                 (
@@ -279,10 +313,6 @@ def ours() -> Suite:
             ("sizes", here(life, "custom_sizes"), ""),
         ),
     )
-
-
-def _names(path: str) -> tuple[str, ...]:
-    return tuple(name.removeprefix("test_") for name in tests_of(path))
 
 
 def _section(title: str) -> tuple[str, ...]:
@@ -421,10 +451,10 @@ def render() -> str:
         f"## Marvin tests of CloudStack ({UPSTREAM})",
     ]
     for suite in upstream():
-        text += ["", f"### {suite.name}", "", *_table(suite)]
+        text += ["", f"### {suite.title}", "", *_table(suite)]
     text += ["", "## Marvin tests of storpool-cloudstack-integration"]
     for suite in integration():
-        text += ["", f"### {suite.name}", "", *_table(suite)]
+        text += ["", f"### {suite.title}", "", *_table(suite)]
     text += ["", "## What none of them has", "", *_table(ours())]
     return "\n".join(text) + "\n"
 

@@ -83,7 +83,7 @@ def _account(world: World) -> dict[str, str]:
 
 def test_user_commands_01_deploy_and_attach(world: World) -> None:
     vm = world.deploy(**_account(world))
-    disk = world.disk(account="ops", domain="ROOT/ops")
+    disk = world.disk(account="ops", domain="ops")
     with _as(world, "ops"):
         world.attach(disk, vm)
     assert world.tags(world.volume(disk["id"]))["cvm"] == vm["id"]
