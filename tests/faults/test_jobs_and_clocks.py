@@ -36,14 +36,14 @@ JOBS = [
 ]
 
 
-# The record of a template is made before the job, and the simulator's faults leave it as it is: not ready, for ever. So nothing but a loss
+# The records of these are made before the job, and the simulator's faults leave them as they are: not ready, for ever. So nothing but a loss
 # after the effect can be tried here.
-LASTING = {"createTemplate"}
+LASTING = {"createTemplate", "createSnapshot", "createVMSnapshot"}
 
 
 @pytest.mark.parametrize("scenario", OF_CLOUDSTACK, ids=str)
 def test_a_job_that_fails_or_gets_lost(scenario: Scenario, lab_of: Callable[[str], Lab]):
-    lab = lab_of("cloudstack")
+    lab = lab_of(scenario.world)
     clean = clean_run(scenario, lab)
     jobs = [(number, call) for number, call in enumerate(clean.calls) if call["write"] and call["call"] in ASYNCHRONOUS]
     wrong: list[str] = []
@@ -100,7 +100,7 @@ def test_a_server_whose_clock_is_ahead(module: str, lab_of: Callable[[str], Lab]
     A clock that is behind does no harm before `enforce.post.requests.and.timestamps` is switched on, which these releases do not.
     """
     scenario = next(one for one in OF_CLOUDSTACK if one.module == module)
-    lab = lab_of("cloudstack")
+    lab = lab_of(scenario.world)
     options = prepared(scenario, lab)
     lab.simulator.control("POST", "/cloudstack/skew", {"seconds": LATE})
     try:

@@ -8,10 +8,10 @@ python3 tests/tools/stages.py test      every stage, as CI does
 python3 tests/tools/stages.py long      what takes hours: far more generated examples, all faults, more kills and races
 python3 tests/tools/stages.py matrix    sanity, units and integration on every core that a Python here can run
 
-`test` runs two stages at a time, because each keeps one processor busy; what one half of them prints is shown when that half has ended.
-A stage that fails does not stop the next one. The last line is `N passed, N failed` (with `, N skipped` when some were), where a linter,
-a sanity test and a step of a Molecule scenario count as one each. Full output of the linters, of ansible-test and of Molecule:
-.cache/log.
+`test` runs two stages at a time, because each keeps one processor busy: each of two lines takes the next one when it is free, so that both
+end at about the same time. What a stage prints is shown when it has ended. A stage that fails does not stop the next one. The last line is
+`N passed, N failed` (with `, N skipped` when some were), where a linter, a sanity test and a step of a Molecule scenario count as one each.
+Full output of the linters, of ansible-test, of Molecule and of each stage: .cache/log.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -58,10 +59,19 @@ FOLDERS = {
     "artifact": "tests/artifact",
 }
 
-# `test` runs these, and everything else beside them in a process of its own, which leaves its results in a file. Both take about as long.
-FIRST_HALF = ("unit", "scenarios", "integration")
-BESIDE = "beside"
-BESIDE_RESULTS = CACHE / "results" / "beside.json"
+# Files of a stage that `test` runs as a stage of its own, `integration:roles`, with `integration:others` beside it: it is the longest one.
+PARTS = {"integration": ("roles", ("role_", "configure_", "assess_", "warm_", "cloudstack_playbooks", "demo", "readme", "examples"))}
+OTHERS = "others"
+
+# The order in which `test` begins them: what takes long goes first, so that the two lines end together.
+QUEUE = (
+    "integration:others", "integration:roles", "faults", "simulator-tests", "hostile", "molecule", "scenarios", "sanity", "sanity:oldest",
+    "properties", "artifact", "lint", "unit",
+)  # fmt: skip
+LINES = 2
+TELL = "tell"  # `stages.py tell FILE STAGE` leaves the result in a file
+# Of these only one at a time: they share ansible-test's virtual environments.
+ALONE = ("sanity",)
 
 # Stages whose simulators work on images of disks
 WITH_IMAGES = ("simulator-tests", "faults", "scenarios", "integration")
@@ -146,10 +156,22 @@ def sanity(core: str) -> Result:
     return result
 
 
-def tests(name: str, core: str, options: list[str], timeout: int) -> Result:
-    """A folder of pytest tests, counted from pytest's own report."""
+def files_of(stage: str) -> list[str]:
+    """The files of a part of a stage, or its whole folder."""
+    name, _colon, part = stage.partition(":")
+    if not part:
+        return [FOLDERS[name]]
+    own, beginnings = PARTS[name]
+    every = sorted(path.name for path in (ROOT / FOLDERS[name]).glob("test_*.py"))
+    mine = [file for file in every if file.startswith(tuple(f"test_{one}" for one in beginnings)) == (part == own)]
+    return [f"{FOLDERS[name]}/{file}" for file in mine]
+
+
+def tests(stage: str, core: str, options: list[str], timeout: int) -> Result:
+    """A folder of pytest tests, or a part of it, counted from pytest's own report."""
+    name = stage.partition(":")[0]
     folder = FOLDERS[name]
-    result = Result(name if core == DEFAULT_CORE else f"{name}, ansible-core {core}")
+    result = Result(stage if core == DEFAULT_CORE else f"{stage}, ansible-core {core}")
     if not (ROOT / folder).is_dir():
         result.note = f"{folder} does not exist yet"
         print(result.note)
@@ -158,10 +180,10 @@ def tests(name: str, core: str, options: list[str], timeout: int) -> Result:
     if name in WITH_IMAGES:
         debian_packages("the simulated CloudStack, which converts real images", qemu_img="qemu-utils", cryptsetup="cryptsetup-bin")
     link()
-    report = CACHE / "results" / f"{name}-{core}.xml"
+    report = CACHE / "results" / f"{stage.replace(':', '-')}-{core}.xml"
     report.parent.mkdir(parents=True, exist_ok=True)
     report.unlink(missing_ok=True)
-    command = [VENVS / f"core-{core}" / "bin" / "python", "-m", "pytest", folder, "-q", "-rs", f"--timeout={timeout}"]
+    command = [VENVS / f"core-{core}" / "bin" / "python", "-m", "pytest", *files_of(stage), "-q", "-rs", f"--timeout={timeout}"]
     command.append(f"--junitxml={report}")
     status = run([*command, *options], env=environment(core), check=False).returncode
     if report.exists():
@@ -250,10 +272,7 @@ def summary(results: list[Result]) -> int:
 def planned(names: list[str], core: str) -> list[tuple[str, str]]:
     """The stages in order, each with its core."""
     if names == ["test"]:
-        return [(name, core) for name in FIRST_HALF]
-    if names == [BESIDE]:
-        folders = [(name, core) for name in FOLDERS if name not in FIRST_HALF]
-        return [("lint", core), *folders, ("molecule", core), ("sanity", core), ("sanity", OLDEST_CORE)]
+        return [("sanity", OLDEST_CORE) if name == "sanity:oldest" else (name, core) for name in QUEUE]
     if names == ["long"]:
         return [(name, core) for name in LONG_STAGES]
     if names == ["matrix"]:
@@ -264,7 +283,8 @@ def planned(names: list[str], core: str) -> list[tuple[str, str]]:
             else:
                 say(f"ansible-core {version} is left out: none of Python {', '.join(CORES[version])} is on this machine")
         return stages
-    unknown = set(names) - {"lint", "sanity", "molecule", *FOLDERS}
+    parts = {f"{name}:{part}" for name, (own, _files) in PARTS.items() for part in (own, OTHERS)}
+    unknown = set(names) - {"lint", "sanity", "molecule", *FOLDERS, *parts}
     if unknown or not names:
         raise ToolError(f"stages: test, long, matrix, lint, sanity, molecule, {', '.join(FOLDERS)}")
     return [(name, core) for name in names]
@@ -283,33 +303,76 @@ def tool(arguments: list[str]) -> int:
     if arguments == ["long"]:
         return long_test(core, options)
     if arguments == ["test"]:
-        return whole_test(core, options)
-    if arguments == [BESIDE]:
-        results = [run_stage(name, version, []) for name, version in planned(arguments, core)]
-        BESIDE_RESULTS.write_text(json.dumps([asdict(result) for result in results]), encoding="utf-8")
+        return whole_test(core)
+    if arguments[:1] == [TELL]:
+        where, name = arguments[1:]
+        result = run_stage(name, core, [])
+        Path(where).write_text(json.dumps(asdict(result)), encoding="utf-8")
         return 0
     return summary([run_stage(name, version, options) for name, version in planned(arguments, core)])
 
 
-def whole_test(core: str, options: list[str]) -> int:
-    """Run everything that CI runs."""
-    ensure(f"core-{core}")  # both sides begin with it
-    BESIDE_RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    BESIDE_RESULTS.unlink(missing_ok=True)
-    command = [sys.executable, Path(__file__), "--core", core, BESIDE]
-    with log_path(BESIDE).open("wb") as log:
-        other = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+def whole_test(core: str) -> int:
+    """Run everything that CI runs, two stages at a time."""
+    for needed in (f"core-{core}", "lint"):
+        ensure(needed)  # what both lines may begin with
+    link()
+    left = planned(["test"], core)
+    order = list(left)
+    results: dict[tuple[str, str], Result] = {}
+    begun: list[tuple[str, str]] = []
+    processes: list[subprocess.Popen] = []
+    turn = threading.Condition()
+
+    def next_one() -> tuple[str, str] | None:
+        """The next stage that may begin now; waits while there is one that may not yet."""
+        with turn:
+            while left:
+                busy = {name for name, _core in begun if name in ALONE}
+                for stage in left:
+                    if stage[0] not in busy:
+                        left.remove(stage)
+                        begun.append(stage)
+                        return stage
+                turn.wait()
+        return None
+
+    def line() -> None:
+        while stage := next_one():
+            results[stage] = in_a_process(*stage, processes)
+            with turn:
+                begun.remove(stage)
+                turn.notify_all()
+
+    lines = [threading.Thread(target=line, daemon=True) for _unused in range(LINES)]
     try:
-        results = [run_stage(name, version, options) for name, version in planned(["test"], core)]
-        other.wait()
+        for one in lines:
+            one.start()
+        for one in lines:
+            one.join()
     finally:
-        other.terminate()
-    print(log_path(BESIDE).read_text(encoding="utf-8", errors="replace"), flush=True)
-    if BESIDE_RESULTS.exists():
-        results += [Result(**told) for told in json.loads(BESIDE_RESULTS.read_text(encoding="utf-8"))]
-    else:
-        results.append(Result(BESIDE, failed=1, failures=[f"the other half of the stages ended with status {other.returncode}"]))
-    return summary(results)
+        for process in processes:
+            if process.poll() is None:
+                process.terminate()
+    return summary([results.get(stage) or Result(stage[0], failed=1, failures=["it was not run to its end"]) for stage in order])
+
+
+def in_a_process(name: str, core: str, processes: list[subprocess.Popen]) -> Result:
+    """Run a stage beside others; what it printed is shown in one piece, and its result comes by a file."""
+    told = CACHE / "results" / f"{name.replace(':', '-')}-{core}.json"
+    told.parent.mkdir(parents=True, exist_ok=True)
+    told.unlink(missing_ok=True)
+    log = log_path(f"stage-{name.replace(':', '-')}-{core}")
+    with log.open("wb") as target:
+        command = [sys.executable, str(Path(__file__)), "--core", core, TELL, str(told), name]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=target, stderr=subprocess.STDOUT)
+        processes.append(process)
+        process.wait()
+    sys.stdout.write(log.read_text(encoding="utf-8", errors="replace"))
+    sys.stdout.flush()
+    if told.exists():
+        return Result(**json.loads(told.read_text(encoding="utf-8")))
+    return Result(name, failed=1, failures=[f"the stage ended with status {process.returncode}"])
 
 
 def long_test(core: str, options: list[str]) -> int:
