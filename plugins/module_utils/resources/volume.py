@@ -128,6 +128,7 @@ class World:
     _shown: dict[str, dict[str, Any]] = field(default_factory=dict, compare=False)
     _by_id: dict[str, str] | None = field(default=None, compare=False)
     _by_tag: dict[str, dict[str | None, list[str]]] = field(default_factory=dict, compare=False)
+    _given: dict[str, dict[str, Any]] = field(default_factory=dict, compare=False)
 
     def attach(self, found: Sequence[Mapping[str, Any]]) -> None:
         """Take in the attachments (AttachmentDesc)."""
@@ -151,6 +152,15 @@ class World:
         if shown is None:
             shown = self._shown[reference] = volume_object(raw, self.attachments)
         return shown
+
+    def template(self, name: str | None) -> Mapping[str, Any] | None:
+        """Return what a template gives to volumes; see :func:`template_gives`."""
+        if name not in self._given:
+            given = template_gives(name, self.templates)
+            if given is None:
+                return None
+            self._given[name] = given
+        return self._given[name]
 
     def tagged(self, tags: Mapping[str, str]) -> list[str]:
         """Return the names of the volumes that have all of these tags."""
@@ -383,11 +393,9 @@ class Volumes:
         return volume
 
     def _plan_create(self, wanted: WantedVolume, world: World) -> Plan:
-        given = template_gives(wanted.template, world.templates)
+        given = world.template(wanted.template)
         source = self._source(wanted, world, given)
-        template = given or (
-            template_gives(source["template"], world.templates) if source and source.get("template") in world.templates else None
-        )
+        template = given or (world.template(source["template"]) if source and source.get("template") in world.templates else None)
         after: dict[str, Any] = {
             "name": wanted.name,
             "global_id": None,
@@ -436,7 +444,7 @@ class Volumes:
         return Plan(wanted.label, None, after, changes, read_back=read_back)
 
     @staticmethod
-    def _source(wanted: WantedVolume, world: World, template: dict[str, Any] | None) -> dict[str, Any] | None:
+    def _source(wanted: WantedVolume, world: World, template: Mapping[str, Any] | None) -> dict[str, Any] | None:
         """Return what the volume is made from: the fields it takes over, with ``parent`` as it will be."""
         if wanted.base_on:
             volume = world.volume(wanted.base_on)
@@ -501,7 +509,7 @@ class Volumes:
                 body["shrinkOk"] = True
             after = {**after, "size": wanted.size}
         if wanted.template and wanted.template != volume["template"]:
-            template = template_gives(wanted.template, world.templates)
+            template = world.template(wanted.template)
             body["template"] = wanted.template
             after = {**after, "template": wanted.template, **{key: template[key] for key in POLICY if template[key] is not None}}
         for key, value in wanted.policy.items():
@@ -623,7 +631,7 @@ class Volumes:
     def foresee(self, client: sp.StorPool, wanted: WantedVolume, plan: Plan, world: World) -> None:
         """Enter the volume as it will be, its attachments, and the snapshot that is kept of it."""
         before, after = plan.before, plan.after
-        present = before and world.volumes[before["name"]]
+        present = before and client.as_foreseen("volume", world.volumes[before["name"]])
         if present and any(change.action == "snapshot" for change in plan.changes):
             keep = wanted.keep_snapshot
             expiry = {"targetDeleteDate": int(time.time()) + keep["delete_after"]} if keep["delete_after"] else {}
