@@ -148,6 +148,14 @@ def test_of_a_vm_that_was_never_started(run_module, simulator, calls):
     assert "volumes that are not there yet (ROOT-" in result["msg"] and calls().writes == []
 
 
+def test_several_of_one_vm(declare, db1, listed, calls):
+    """CloudStack does one thing with a VM at a time."""
+    result = declare(vm_snapshots=[{"vm": "db1", "name": name} for name in "abc"])
+    assert result["summary"]["changed"] == 3 and sorted(listed()) == ["a", "b", "c"]
+    mixed = [{"vm": "db1", "name": name, "state": "present" if name == "d" else "absent"} for name in "adb"]
+    assert declare(vm_snapshots=mixed)["summary"]["changed"] == 3 and sorted(listed()) == ["c", "d"]
+
+
 def test_several_vms(declare, simulator, listed):
     simulator.deploy("web1")
     simulator.deploy("web2")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import ChangeRefused, OptionError
+from ansible_collections.storpool.cloudstack.plugins.module_utils._plan import waves
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._cloud import Owner
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cloud_series import MARK, Standing
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cloud_snapshot import (
@@ -436,3 +437,10 @@ def test_those_that_cannot_be_reverted_neither_stop_nor_start_the_vm():
     del this.storpool["s0"], this.storpool["s3"]
     assert together(this, True, True, True, True) == [[], BEGIN, END, []]
     assert together(stopping(512, 512), False, True) == [[], [*BEGIN, *END[1:]]], "who did not allow to stop it is refused"
+
+
+def test_a_volume_cannot_be_reverted_to_two():
+    with pytest.raises(OptionError, match="'the content of volume data' is declared twice"):
+        waves([wanted(state="reverted"), wanted(name="other", state="reverted")], "snapshots")
+    with pytest.raises(OptionError, match="'project web: data/s' is declared twice"):
+        waves([wanted(project="web"), wanted(project="web")], "snapshots")

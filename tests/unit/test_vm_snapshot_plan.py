@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import ChangeRefused, OptionError
+from ansible_collections.storpool.cloudstack.plugins.module_utils._plan import waves
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._cloud import Owner
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cloud_series import MARK, Standing
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.vm_snapshot import VM_SNAPSHOTS, World
@@ -248,3 +249,20 @@ def test_what_the_task_declares_is_never_pruned_by_it():
     declared = [wanted(name="n-%Y%m%d", state="pruned", keep_last=1), wanted(name="n-20251101"), wanted(vm="m1", name="n-20251122")]
     pruned = VM_SNAPSHOTS.spread(declared, this)[0]
     assert [change.action for change in VM_SNAPSHOTS.plan(pruned, this).changes] == ["delete (n-20251102)"]
+
+
+def test_those_of_one_vm_follow_each_other():
+    this = world(machines=(machine(), machine(id="m2", name="web1")))
+    declared = [wanted(), wanted(vm="web1"), wanted(vm="m1", name="other"), wanted(state="absent", name="old"), wanted(vm="none")]
+    spread = VM_SNAPSHOTS.spread(declared, this)
+    names = [one.names()[0] for one in declared]
+    assert [one.needs() for one in spread] == [(), (), (names[0],), (names[2],), ()]
+
+
+def test_a_vm_cannot_be_reverted_to_two():
+    declared = [wanted(state="reverted"), wanted(name="other", state="reverted")]
+    with pytest.raises(OptionError, match="'the content of VM db1' is declared twice"):
+        waves(declared, "vm_snapshots")
+    with pytest.raises(OptionError, match="'zone sofia: db1/before' is declared twice"):
+        waves([wanted(zone="sofia"), wanted(zone="sofia")], "vm_snapshots")
+    assert waves([wanted(state="reverted"), wanted(vm="web1", state="reverted")], "vm_snapshots") == [[0, 1]]

@@ -37,6 +37,11 @@ class Owner:
     domain: str | None = None
     project: str | None = None
 
+    def __str__(self) -> str:
+        """Return what goes before the name of an object where two may have it: ``zone sofia, project web: ``, or nothing."""
+        given = ", ".join(f"{name} {value}" for name, value in vars(self).items() if value)
+        return f"{given}: " if given else ""
+
 
 def parse_owner(options: Mapping[str, Any]) -> Owner:
     """Return whose objects the options of :data:`OWNER_SPEC` mean.

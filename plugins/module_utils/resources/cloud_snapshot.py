@@ -102,7 +102,8 @@ class WantedSnapshot:
         return self.naming.name
 
     def names(self) -> Sequence[str]:
-        return [self.id or f"{self.owner}/{'the series ' if self.state == 'pruned' else ''}{self.label}"]
+        own = self.id or f"{self.owner}{'the series ' if self.state == 'pruned' else ''}{self.label}"
+        return [own, f"{self.owner}the content of volume {self.volume}"] if self.state == "reverted" else [own]
 
     def needs(self) -> Sequence[str]:
         return (self.follows,) if self.follows else ()

@@ -52,7 +52,7 @@ class WantedTemplate:
         return "snapshot" if self.snapshot else "volume"
 
     def names(self) -> Sequence[str]:
-        return [f"{self.owner}/{self.label}"]
+        return [f"{self.owner}{self.label}"]
 
     def needs(self) -> Sequence[str]:
         return ()

@@ -66,7 +66,7 @@ class WantedPolicies:
     exact: bool = False
 
     def names(self) -> Sequence[str]:
-        return [f"{self.owner}/{self.label}"]
+        return [f"{self.owner}{self.label}"]
 
     def needs(self) -> Sequence[str]:
         return ()

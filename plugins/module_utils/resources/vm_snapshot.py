@@ -63,13 +63,16 @@ class WantedVmSnapshot:
     description: str | None = None
     stop_vm: bool = False
     verify: str = "strict"
-    spared: frozenset[str] = frozenset()  # names that retention leaves alone
+    # What is declared beside it decides the rest: which other of the same VM is to be done before, and what retention leaves alone.
+    follows: str | None = None
+    spared: frozenset[str] = frozenset()
 
     def names(self) -> Sequence[str]:
-        return [self.id or f"{self.owner}/{self.vm}/{'the series ' if self.state == 'pruned' else ''}{self.label}"]
+        own = self.id or f"{self.owner}{'the series ' if self.state == 'pruned' else ''}{self.label}"
+        return [own, f"{self.owner}the content of VM {self.vm}"] if self.state == "reverted" else [own]
 
     def needs(self) -> Sequence[str]:
-        return ()
+        return (self.follows,) if self.follows else ()
 
 
 @dataclass
@@ -158,11 +161,16 @@ class VmSnapshots:
         return bool(machine) and quiet(self._find, wanted, machine, world) is None
 
     def spread(self, wanted: Sequence[WantedVmSnapshot], world: World) -> list[WantedVmSnapshot]:
-        """Tell each what else is declared of its VM, for retention to spare it."""
+        """Let those of one VM follow each other: CloudStack does one thing with a VM at a time. Retention spares what is declared."""
         machines = [quiet(_machine, one, world) or {} for one in wanted]
         names = [one.name if one.state in KEEPING else None for one in wanted]
         spared = spared_names([(machine.get("id"), name) for machine, name in zip(machines, names)])
-        return [replace(one, spared=names) for one, names in zip(wanted, spared)]
+        last: dict[str | None, str] = {}
+        found = []
+        for one, machine, names in zip(wanted, machines, spared):
+            found.append(replace(one, spared=names, follows=last.get(machine.get("id")) if machine else None))
+            last[machine.get("id")] = one.names()[0]
+        return found
 
     # -- plan
 
