@@ -124,3 +124,21 @@ def test_the_proof_is_the_listing():
     assert "lists other policies" in wait.missing(world())
     assert "lists other policies" in wait.missing(world(row(keep=6)))
     assert wait.missing(world(row())) is None and made.after["policies"][0]["id"] == "p1"
+
+
+LIMITS = [
+    ("hourly", "59"), ("hourly", "0"), ("daily", "59:23"), ("daily", "0:0"), ("weekly", "0:0:1"), ("weekly", "0:0:7"), ("monthly", "0:0:28"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("interval", "schedule"), LIMITS)
+def test_the_limits_of_a_schedule_belong_to_it(interval, schedule):
+    wanted(policies=[{"interval": interval, "schedule": schedule, "keep": 1}])
+
+
+@pytest.mark.parametrize(
+    ("interval", "schedule"), [("hourly", "60"), ("daily", "0:24"), ("weekly", "0:0:0"), ("weekly", "0:0:8"), ("monthly", "0:0:0")]
+)
+def test_what_is_beyond_them_does_not(interval, schedule):
+    with pytest.raises(OptionError, match="option schedule of data"):
+        wanted(policies=[{"interval": interval, "schedule": schedule, "keep": 1}])

@@ -22,7 +22,7 @@ from .._options import DEFAULT_PORT, StorPoolConnection
 from .._plan import Change, Plan, Wait
 from .._storpool import StorPool
 from .._units import format_size, parse_size, parse_template_name, parse_whole
-from ._cloud import parse_tags, parse_text
+from ._cloud import MOST_CHARACTERS, parse_tags, parse_text
 from ._shared import quiet
 
 PROVIDER = "StorPool"
@@ -58,7 +58,6 @@ _CREATE_HINTS = (
 
 _ADDRESS = re.compile(r"((?:[^\s:;=/@\[\]]+)|(?:\[[0-9a-fA-F:.]+\]))(?::([0-9]{1,5}))?")
 _TOKEN = re.compile(r"[A-Za-z0-9_.+/-]+")
-_URL_LENGTH = 255  # of any text parameter
 
 
 @dataclass(frozen=True)
@@ -281,8 +280,8 @@ class StoragePools:
             "provider": PROVIDER, "scope": "zone", "hypervisor": "KVM",
             "name": wanted.name, "zoneid": zone["id"], "url": address.url(), "capacitybytes": capacity,
         }  # fmt: skip
-        if len(params["url"]) > _URL_LENGTH:
-            raise OptionError("pool_auth_token", HIDDEN_TOKEN, f"makes an address of more than {_URL_LENGTH} characters")
+        if len(params["url"]) > MOST_CHARACTERS:
+            raise OptionError("pool_auth_token", HIDDEN_TOKEN, f"makes an address of more than {MOST_CHARACTERS} characters")
         if wanted.tags:
             params["tags"] = wanted.tags
         steps = self._steps(wanted, UP, None)
