@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import ChangeRefused, OptionError
-from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._both_layers import LUKS_HEADER, origin_of
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._both_layers import LUKS_HEADER, origin_of, way_out
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._cloud import Owner
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._shared import index_attachments
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cloud_volume import CLOUD_VOLUMES, World
@@ -470,6 +470,9 @@ def test_differences_are_an_error_or_a_warning_or_mended():
     this = world(row(), storpool=[there(iops="-", size=10 * GIB)])
     refused = plan(this).refused
     assert isinstance(refused, ChangeRefused) and "max_iops is 5000 in CloudStack and unlimited on StorPool" in str(refused)
+    notes = plan(this).notes
+    assert notes["storpool"]["iops"] == "unlimited" and [one["field"] for one in notes["differences"]] == ["size", "max_iops"]
+    assert plan(this, verify="off", size="10G").notes == {}, "it was not looked at"
     assert "repair: true" in str(refused)
     warned = plan(this, verify="warn")
     assert not warned.refused and not warned.changes and "unlimited on StorPool" in warned.warnings[0]
@@ -477,6 +480,18 @@ def test_differences_are_an_error_or_a_warning_or_mended():
     assert [word for word, _call, _params in sent(plan(this, size="30G"))] == ["resize"], "a resize sends size and limit anyway"
     larger = plan(world(row(), storpool=[there(size=30 * GIB)]), repair=True)
     assert larger.refused and not larger.changes, "nothing makes a volume smaller that may hold data"
+
+
+@pytest.mark.parametrize(
+    ("mend", "words"),
+    [
+        ([True, True], "repair: true has CloudStack set StorPool right"),
+        ([True, False], "repair: true mends field 0; for the rest find out who changed it"),
+        ([False], "find out who changed it"),
+    ],
+)
+def test_the_way_out_of_differences(mend, words):
+    assert way_out([{"field": f"field {number}", "mend": one} for number, one in enumerate(mend)]).startswith(words)
 
 
 def test_absent():
