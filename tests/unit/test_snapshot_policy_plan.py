@@ -127,7 +127,8 @@ def test_the_proof_is_the_listing():
 
 
 LIMITS = [
-    ("hourly", "59"), ("hourly", "0"), ("daily", "59:23"), ("daily", "0:0"), ("weekly", "0:0:1"), ("weekly", "0:0:7"), ("monthly", "0:0:28"),
+    ("hourly", "59"), ("hourly", "0"), ("daily", "59:23"), ("daily", "0:0"), ("weekly", "0:0:1"), ("weekly", "0:0:7"),
+    ("monthly", "0:0:28"),
 ]  # fmt: skip
 
 
