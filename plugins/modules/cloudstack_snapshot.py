@@ -289,7 +289,7 @@ snapshots:
       returned: with O(state=reverted)
       sample: {needed: true, because: 1048576 bytes were written to volume db-data since, size_before: 2147483648, size_after: 2147483648}
     retention:
-      description: What the rules keep, with the reasons, and what was deleted.
+      description: What the rules keep, with the reasons, and what was deleted. What the task itself declares is kept as C(declared).
       type: dict
       returned: with retention
       sample: {kept: {nightly-20261122: [daily 2026-11-22]}, deleted: [nightly-20261115]}

@@ -482,6 +482,11 @@ class CloudSnapshots:
                 )
             return after["state"] == BACKED_UP
 
+        def explain(client: CloudStack) -> str:
+            rows = client.list("listSnapshots", "snapshot", id=after["id"], listall=True)
+            lost = "" if any(one.get("jobid") for one in rows) else "; no job is at it any more (was a management server restarted?)"
+            return f"it is {after['state']}{lost}"
+
         planned = dict(notes["backup"]) if "backup" in notes else None
 
         def incomplete(now: World) -> str | None:
@@ -508,7 +513,7 @@ class CloudSnapshots:
                 return f"snapshot {wanted.label} has no copy in zone {', '.join(lost)}"
             return f"snapshot {wanted.label}: {'; '.join(found)}" if found and wanted.verify == "strict" else None
 
-        waits: list[Wait | JointWait] = [Wait(f"the backup of snapshot {wanted.label}", done, wanted.wait)]
+        waits: list[Wait | JointWait] = [Wait(f"the backup of snapshot {wanted.label}", done, wanted.wait, explain)]
         if wanted.zones:
             waits.append(JointWait(world.look, incomplete, wanted.wait, "CloudStack goes on with it; run the task again later"))
         if wanted.verify != "off":
