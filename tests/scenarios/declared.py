@@ -1,6 +1,6 @@
 # Copyright (c) 2026, the storpool.cloudstack authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a scenario declares: a task of this collection, by the code that its action plugin and its module run, three times."""
+"""What a scenario declares: a task of this collection, by its action plugin as in a worker of `ansible-playbook`, three times."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from storpool_simulator.testing import Simulator
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "integration"))
 
-from ansible_collections.storpool.cloudstack.plugins.module_utils import _runner
-from integration.conftest import connection, declared, validated
+from hostile.ways import in_worker
+from integration.conftest import connection
 from prediction import unlike
 
 Row = dict[str, Any]
-_CLIENTS: dict[Any, Any] = {}
 
 
 def task(sim: Simulator, module: str, cluster: str, check: bool = False, **options: Any) -> Row:
@@ -26,7 +25,7 @@ def task(sim: Simulator, module: str, cluster: str, check: bool = False, **optio
     if "sp_api_http_host" in known:
         host, _unused, port = sim.clusters[cluster]["url"].rpartition("/")[2].rpartition(":")
         known.update(sp_api_http_host=[host], sp_api_http_port=int(port), sp_multi_cluster=True)
-    return _runner.execute(declared(module), validated(module, {**known, **options}), check, True, _CLIENTS)
+    return in_worker(module, {**known, **options}, check=check, diff=True)
 
 
 def three_runs(sim: Simulator, module: str, cluster: str, **options: Any) -> Row:
