@@ -444,6 +444,8 @@ def render() -> str:
         "",
         "## The plugin's functions",
         "",
+        "`make demo` shows them too, as playbooks, with a table of the sections at its end.",
+        "",
         "| section of the document | tests |",
         "| --- | --- |",
         *(f"| {title} | {'<br>'.join(map(_link, tests))} |" for title, tests in sections()),
