@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
+
+LIMIT = 600  # seconds, after which something waits for what never comes
 
 
 def main() -> None:
@@ -24,8 +27,11 @@ def main() -> None:
         ]
         started = time.monotonic()
         pid = os.posix_spawn(asked["command"][0], asked["command"], asked["environment"], file_actions=streams)
+        signal.signal(signal.SIGALRM, lambda _number, _frame, pid=pid: os.kill(pid, signal.SIGKILL))
+        signal.alarm(LIMIT)
         _pid, status, usage = os.wait4(pid, 0)
         seconds = time.monotonic() - started
+        signal.alarm(0)
         print(json.dumps({"seconds": seconds, "status": os.waitstatus_to_exitcode(status), "largest_kib": usage.ru_maxrss}), flush=True)
 
 

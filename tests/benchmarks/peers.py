@@ -14,10 +14,12 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import trustme
+from contest import BenchError
 
 PACKAGE = "ansible==12.3.0"  # for ansible-core 2.19
 COLLECTIONS = ("community/proxmox", "hetzner/hcloud", "ngine_io/cloudstack")
@@ -88,12 +90,15 @@ def collections(cache: Path) -> Path:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as scratch:
             options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:", "--dest", scratch]
-            subprocess.run([sys.executable, "-m", "pip", "download", *options, PACKAGE], check=True)
+            done = subprocess.run([sys.executable, "-m", "pip", "download", *options, PACKAGE], check=False)
+            if done.returncode:
+                raise BenchError(f"{PACKAGE}, whose collections are measured against, cannot be had from the package index")
             unpacked = Path(scratch) / "unpacked"
             prefixes = tuple(f"ansible_collections/{one}/" for one in COLLECTIONS)
             with zipfile.ZipFile(next(Path(scratch).glob("*.whl"))) as wheel:
                 wheel.extractall(unpacked, [name for name in wheel.namelist() if name.startswith(prefixes)])
-            unpacked.rename(place)
+            with suppress(OSError):  # somebody else got them meanwhile
+                unpacked.rename(place)
     return place
 
 
