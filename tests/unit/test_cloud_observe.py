@@ -8,6 +8,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import ApiError
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._cloud import Owner
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cloud_volume import CLOUD_VOLUMES
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.vm_snapshot import VM_SNAPSHOTS
@@ -37,7 +38,7 @@ class Server:
         assert call.lower().removeprefix("list").rstrip("s") == key.lower().rstrip("s"), (call, key)
         self.asked.append((call, params))
         rows = self.listings.get(call, [])
-        for name in ("id", "name", "virtualmachineid"):
+        for name in ("id", "name", "virtualmachineid", "volumeid"):
             rows = [one for one in rows if params.get(name) in (None, one.get(name))]
         return rows
 
@@ -113,6 +114,123 @@ def test_a_destroyed_volume_is_none_unless_its_id_is_given():
     by_id = CLOUD_VOLUMES.parse(checked(cloudstack_volume.DECLARED, id="id-data", zone="sofia"), 0.0)
     made = CLOUD_VOLUMES.plan(by_id, CLOUD_VOLUMES.observe(Server(listVolumes=[row(state="Destroy")]), [by_id]))
     assert "is destroyed" in str(made.refused) and not made.changes
+
+
+SNAPSHOTS = [
+    {"id": "s1", "name": "monday", "volumeid": "id-source", "state": "BackedUp", "datastoretype": "Primary"},
+    {"id": "s1", "name": "monday", "volumeid": "id-source", "state": "BackedUp", "datastoretype": "Image"},
+    {"id": "s2", "name": "lonely", "volumeid": "id-data", "state": "BackedUp", "datastoretype": "Primary"},
+]
+
+
+def test_what_a_volume_is_made_from():
+    server = Server(listVolumes=[row("source", maxiops=100)], listSnapshots=SNAPSHOTS[:1])
+    world = volumes(server, {"name": "copy", "snapshot": "monday"}, {"name": "more", "snapshot": "monday"})
+    assert calls(server).count("listSnapshots") == 1 and ("listSnapshots", {"name": "monday", **WITHIN}) in server.asked
+    assert ("listVolumes", {"id": "id-source", "listall": True}) in server.asked and calls(server).count("listVolumes") == 2
+    assert world.sources["id-source"]["maxiops"] == 100 and [one["id"] for one in world.snapshots[SOFIA]] == ["s1"]
+    gone = volumes(Server(listSnapshots=SNAPSHOTS[:1]), {"name": "copy", "snapshot": "monday"})
+    assert gone.sources == {"id-source": {}}, "the volume is gone, its snapshot is not"
+
+
+def test_what_a_volume_was_made_from_is_asked_of_storpool_only_when_cloudstack_does_not_tell():
+    chain = [raw_snapshot("base", tags={"cs": "snapshot", "uuid": "s1"})]
+    server = Server(listVolumes=[row(snapshotid="s1")], listSnapshots=SNAPSHOTS, volumes=[raw_volume("", 1)], snapshots=chain)
+    assert "listSnapshots" not in calls(server) and volumes(server, {"name": "data", "snapshot": "s1"}).bases == {}
+    assert "listSnapshots" not in calls(server), "the id says it"
+    server = Server(listVolumes=[row()], listSnapshots=SNAPSHOTS, volumes=[raw_volume("", 1, parentName="base")], snapshots=chain)
+    world = volumes(server, {"name": "data", "snapshot": "monday"})
+    assert ("listSnapshots", WITHIN) in server.asked and list(world.bases) == ["base"]
+    assert world.taken_of == {"s1": "id-source", "s2": "id-data"} and world.origin(row()) == "s1"
+
+
+def test_snapshots_that_forbid_a_move():
+    pools = [{"id": "p2", "name": "other"}]
+    here = {"storage": "here", "storageid": "p1"}
+    one = Server(listVolumes=[row(**here)], listSnapshots=SNAPSHOTS, listStoragePools=pools, volumes=[raw_volume("", 1)])
+    world = volumes(one, {"name": "data", "storage_pool": "other"})
+    assert [(call, asked) for call, asked in one.asked if call == "listSnapshots"] == [
+        ("listSnapshots", {"showunique": False, "volumeid": "id-data", **WITHIN})
+    ]
+    assert [row["id"] for row in world.lonely["id-data"]] == ["s2"] and world.pools == pools
+    both = Server(
+        listVolumes=[row(**here), row("source", **here)], listSnapshots=SNAPSHOTS, listStoragePools=pools, volumes=[raw_volume("", 1)]
+    )
+    world = volumes(both, {"name": "data", "storage_pool": "other"}, {"name": "source", "storage_pool": "other"})
+    assert ("listSnapshots", {"showunique": False, **WITHIN}) in both.asked and list(world.lonely) == ["id-data"]
+    there = Server(listVolumes=[row(**here)], volumes=[raw_volume("", 1)])
+    assert not volumes(there, {"name": "data", "storage_pool": "here"}).pools and "listSnapshots" not in calls(there)
+    unborn = Server(listVolumes=[row(state="Allocated", path=None)], listStoragePools=pools)
+    assert volumes(unborn, {"name": "data", "storage_pool": "other"}).pools == pools and "listSnapshots" not in calls(unborn)
+
+
+def test_the_clients_of_hosts():
+    machines = [{"id": "m1", "name": "db1", "hostname": "kvm11"}, {"id": "m2", "name": "db2", "hostname": "kvm99"}]
+    attached = row(virtualmachineid="m1", vmname="db1", vmstate="Running")
+    server = Server(listVolumes=[attached], listVirtualMachines=machines, volumes=[raw_volume("", 1)])
+    world = volumes(server, {"name": "data", "sp_node_ids": {"kvm11": 11}})
+    assert world.clients == {"m1": 11} and ("listVirtualMachines", WITHIN) in server.asked
+    for rows, more in (([attached], {}), ([row()], {"sp_node_ids": {"kvm11": 11}})):
+        server = Server(listVolumes=rows, listVirtualMachines=machines, volumes=[raw_volume("", 1)])
+        assert volumes(server, {"name": "data", **more}).clients == {} and "listVirtualMachines" not in calls(server)
+
+
+def test_attachments_of_several_clusters_are_not_known():
+    server = Server(listVolumes=[row()], volumes=[raw_volume("", 1)])
+    assert volumes(server, {"name": "data"}).attachments == {}
+    server.storpool.connection.multi_cluster = True
+    assert volumes(server, {"name": "data"}).attachments is None
+
+
+@pytest.mark.parametrize(
+    ("more", "given", "read"),
+    [
+        ({"vmstate": "Running"}, {"size": "2G"}, True),
+        ({"vmstate": "Running"}, {"offering": "other"}, True),
+        ({"vmstate": "Running"}, {"max_iops": 5}, False),
+        ({"vmstate": "Stopped"}, {"size": "2G"}, False),
+        ({}, {"size": "2G"}, False),
+        ({}, {"delete_protection": True}, True),
+        ({"deleteprotection": False}, {"delete_protection": True}, False),
+    ],
+)
+def test_the_release_is_asked_for_what_depends_on_it(more, given, read):
+    world = volumes(Server(listVolumes=[row(**more)], volumes=[raw_volume("", 1)]), {"name": "data", **given})
+    assert (world.version is not None) is read
+
+
+@pytest.mark.parametrize(("status", "refused"), [(431, False), (530, True)])
+def test_an_id_that_there_is_not(status, refused):
+    class Refusing(Server):
+        def list(self, call, key, unlimited=False, **params):
+            if "id" in params:
+                raise ApiError(str(status), "invalid value", status=status)
+            return super().list(call, key, unlimited, **params)
+
+    wanted = [CLOUD_VOLUMES.parse(checked(cloudstack_volume.DECLARED, id="id-gone", state="absent"), 0.0)]
+    if refused:
+        with pytest.raises(ApiError):
+            CLOUD_VOLUMES.observe(Refusing(), wanted)
+    else:
+        assert not CLOUD_VOLUMES.plan(wanted[0], CLOUD_VOLUMES.observe(Refusing(), wanted)).changes
+
+
+@pytest.mark.parametrize(
+    ("state", "name", "looks"),
+    [("Resizing", "data", 2), ("Migrating", "old", 2), ("Resizing", "other", 1), ("Ready", "data", 1)],
+)
+def test_a_volume_that_a_job_is_about_is_waited_for(state, name, looks):
+    class Slow(Server):
+        def list(self, call, key, unlimited=False, **params):
+            found = super().list(call, key, unlimited, **params)
+            if call == "listVolumes":
+                self.listings["listVolumes"] = [{**one, "state": "Ready"} for one in self.listings["listVolumes"]]
+            return found
+
+    server = Slow(listVolumes=[row(name, state=state), row("more")], volumes=[raw_volume("", 1)])
+    server.connection.job_timeout = 5.0
+    volumes(server, {"name": "data", "renamed_from": "old"})
+    assert calls(server).count("listVolumes") == looks
 
 
 # -- VM snapshots
