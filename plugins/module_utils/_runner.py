@@ -381,7 +381,7 @@ class _Run:
 
     def _foresee(self, plans: Sequence[tuple[Any, Plan]], world: Any) -> None:
         """Enter what the plans would leave behind, for the next tasks of the check run."""
-        if "cloudstack" in self.declared.systems:
+        if not isinstance(self.client, StorPool):
             from .resources.cloud_foresight import foresee
 
             foresee(self.client, [plan for _wanted, plan in plans])

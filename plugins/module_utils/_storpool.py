@@ -27,6 +27,11 @@ NOT_THERE = "objectDoesNotExist"
 EXISTS = "objectExists"
 IN_CLUSTERS = "(clusters)"  # no field of the API's
 STORED_OF = "(stored of)"  # nor this: the global id of the volume whose own data a foreseen snapshot takes over
+# The status of what was just made
+_AS_NEW = {
+    "status": "up", "decreasedRedundancy": False, "migrating": False, "balancerBlocked": False, "downBytes": 0, "syncingDataBytes": 0,
+}  # fmt: skip
+_SPACE = {"storedSize", "spaceUsed", STORED_OF}
 _SHAPE = ("replication", "placeAll", "placeHead", "placeTail")
 _ROOT = "/ctrl/1.0/"
 _ENCODER = json.JSONEncoder(separators=(",", ":"))  # json.dumps makes a new one for each call
@@ -292,6 +297,12 @@ class StorPool:
 
     def volume_snapshots(self, name: str) -> list[dict[str, Any]]:
         """Return the snapshots of a volume (SnapshotSummary): those it stands on. None when there is no such volume."""
+        if self._foresight.rows(self._place, "volume") or self._foresight.rows(self._place, "snapshot"):
+            known = by_name(self.snapshots())
+            at, chain = self.volume(name), []
+            while at and (at := known.get(at["parentName"])):
+                chain.append(at)
+            return chain
         try:
             return self._get("VolumeListSnapshots", name)
         except ApiError as exc:
@@ -305,7 +316,9 @@ class StorPool:
 
     def volumes_status(self) -> dict[str, dict[str, Any]]:
         """Return the quick status of all volumes and snapshots, by name."""
-        return self._get("VolumesGetStatusQuick")
+        found = self._get("VolumesGetStatusQuick")
+        new = [row["name"] for kind in ("volume", "snapshot") for row in self._foreseen(kind)]
+        return {**dict.fromkeys(new, _AS_NEW), **found} if new else found
 
     def snapshots(self) -> list[dict[str, Any]]:
         """Return all snapshots (SnapshotSummary), also those being deleted."""
@@ -455,7 +468,9 @@ class StorPool:
         return [row for row in self._foresight.rows(self._place, listing).values() if row is not None]
 
     def _over(self, listing: str, found: list[dict[str, Any]], key: str = "globalId") -> list[dict[str, Any]]:
-        return self._as_called(self._foresight.over(self._place, listing, found, key))
+        laid = self._as_called(self._foresight.over(self._place, listing, found, key))
+        # What is known of space is told by the listings of space alone.
+        return [{name: value for name, value in one.items() if name not in _SPACE} if _SPACE & one.keys() else one for one in laid]
 
     def _as_called(self, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return rows with the name that their parent will have by then and, snapshots, the volume that will stand on them."""
@@ -486,7 +501,7 @@ class StorPool:
         nothing = {"storedSize": 0, "spaceUsed": 0}
         return [
             {**nothing, **stored.get(one.get(STORED_OF, one["globalId"]), {}), **one} if one["globalId"] in rows else one
-            for one in self._over(listing, found)
+            for one in self._as_called(self._foresight.over(self._place, listing, found, "globalId"))
         ]
 
     def _one(self, call: str, listing: str, name: str) -> dict[str, Any] | None:

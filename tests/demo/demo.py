@@ -237,6 +237,30 @@ def vms_are_deployed(tour: Tour) -> list[str]:
     return [f"{VM} and {OTHER_VM} were deployed from the template, {ISO_VM} from the ISO {iso['name']}; they run"]
 
 
+def a_vm_moves(tour: Tour) -> list[str]:
+    """Live, with its encrypted volume, by CloudStack's API."""
+    vm = tour.sim.vms()[OTHER_VM]
+    every = {one["name"]: one for one in tour.sim.cs("listHosts", type="Routing")[1]["host"]}
+    target = next(name for name in HOSTS if name != vm["host"])
+    tour.sim.cs_job("migrateVirtualMachine", virtualmachineid=vm["id"], hostid=every[target]["id"])
+    client = tour.sim.hosts()[target]["storpool"]["client"]
+    disks = {address.lstrip("~") for address in tour.disks(OTHER_VM).values()}
+    where = {one["client"] for one in tour.listing("AttachmentsList") if one["globalId"] in disks}
+    if where != {client}:
+        raise DemoFailed(f"{OTHER_VM} moved to {target}, and its disks are attached to the clients {where}, not to {client}")
+    return [f"{OTHER_VM} moved from {vm['host']} to {target} while it ran; its {len(disks)} disks, one encrypted, are attached there alone"]
+
+
+def a_pool_on_nfs(tour: Tour) -> list[str]:
+    (zone,) = [one["id"] for one in tour.sim.cs("listZones")[1]["zone"] if one["name"] == ZONE]
+    name = tour.variables["demo_nfs_pool"]
+    given = {"name": name, "zoneid": zone, "scope": "zone", "hypervisor": "KVM", "tags": "nfs", "url": "nfs://192.0.2.7/export/demo"}
+    status, answer = tour.sim.cs("createStoragePool", **given)
+    if status != 200:
+        raise DemoFailed(f"createStoragePool answered {status}: {answer}")
+    return [f"{name} is a storage pool on NFS"]
+
+
 def servers_restart(tour: Tour) -> list[str]:
     tour.sim.restart_server()
     tour.sim.cs_job("stopVirtualMachine", id=tour.sim.vms()[OTHER_VM]["id"])
@@ -286,7 +310,9 @@ def it_is_repaired(tour: Tour) -> list[str]:
 
 EVENTS: dict[str, Callable[[Tour], list[str]]] = {
     "cloud_roots": vms_are_deployed,
+    "cloud_change": a_vm_moves,
     "cloud_copies": servers_restart,
+    "cloud_nfs": a_pool_on_nfs,
     "cloud_revert": an_upgrade_goes_wrong,
     "protect": vms_run,
     "host_dies": a_host_dies,
@@ -476,6 +502,26 @@ def seen_by_the_host(tour: Tour, chapter: Chapter) -> Iterator[None]:
     chapter.facts.append(f"demo-safe moved from StorPool template {template} to {on_template} with every byte")
 
 
+@contextmanager
+def moved_whole(tour: Tour, chapter: Chapter) -> Iterator[None]:
+    """Both are read past CloudStack: StorPool's bytes, and the file on the NFS server."""
+
+    def copy() -> tuple[str, str]:
+        (row,) = tour.sim.cs("listVolumes", name="demo-copy", listall=True)[1]["volume"]
+        if row["path"].startswith("/dev/storpool-byid/"):
+            content = tour.sim.read(f"~{row['path'].rpartition('/')[2]}", 0, row["size"])
+        else:
+            content = (tour.sim.state_dir / "primary" / row["storageid"] / row["path"]).read_bytes()
+        return row["storage"], hashlib.sha256(content).hexdigest()
+
+    (before, content) = copy()
+    yield
+    (after, moved) = copy()
+    if after == before or moved != content:
+        raise chapter.fail(f"demo-copy was on {before} with sha256 {content}, and is on {after} with {moved}")
+    chapter.facts.append(f"demo-copy moved from {before} to {after} with every byte, sha256 {content[:12]}")
+
+
 WITNESSES: dict[str, Callable[[Tour, Chapter], Any]] = {
     "clones": nothing_is_copied,
     "cloud_ground": converted_once,
@@ -484,6 +530,8 @@ WITNESSES: dict[str, Callable[[Tour, Chapter], Any]] = {
     "cloud_change": seen_by_the_host,
     "cloud_snapshots": backed_up,
     "cloud_copies": made_of_snapshots,
+    "cloud_nfs": moved_whole,
+    "cloud_nfs_back": moved_whole,
     "cloud_group": taken_while_written(data_disks, stand_on),
     "cloud_revert": disks_are_as_before,
     "group_snapshot": taken_while_written(
@@ -506,7 +554,7 @@ SECTIONS = {
     "Resizing volumes": ("cloud_change",),
     "Creating snapshots": ("cloud_snapshots", "cloud_copies"),
     "Reverting volume to snapshot": ("cloud_revert",),
-    "Migrating volumes to other storage pools": ("cloud_change",),
+    "Migrating volumes to other storage pools": ("cloud_change", "cloud_nfs", "cloud_nfs_back"),
     "Virtual machine snapshot and group snapshot": ("group_snapshot", "cloud_group", "cloud_revert"),
     "BW/IOPS limitations": ("cloud_ground", "cloud_roots", "cloud_change"),
     "Support for host HA": ("protect", "host_dies", "host_returns", "protected_again"),
@@ -540,8 +588,14 @@ def what_is_there(overview: playbooks.Run) -> None:
 def clean_up(tour: Tour) -> None:
     """Take it all away with the collection's own means, and see that no byte stays behind."""
     chapter = Chapter(CLEAN_UP, "Clean up", "")
+    screen.command(f"{chapter.command} --check --diff")
+    predicted, writes = tour.play(chapter, check=True, diff=True)
+    screen.line("would change", f"{sum(record['changed'] for record in ours(predicted))} of {len(ours(predicted))} tasks")
     screen.command(chapter.command)
-    tour.play(chapter)
+    real, _writes = tour.play(chapter, diff=True)
+    wrong = differences(predicted, real) + [f"check mode wrote {call}" for call in writes]
+    if wrong:
+        raise chapter.fail("the real run was not what check mode predicted", *wrong)
     for name in (VM, OTHER_VM, ISO_VM):
         tour.sim.cs_job("destroyVirtualMachine", id=tour.sim.vms()[name]["id"], expunge=True)
     tour.sim.advance(TWO_DAYS)
@@ -583,6 +637,7 @@ def run_tour(image: Path, directory: Path, devices: str) -> None:
                 "demo_oobm_password": BMC_PASSWORD,
                 "demo_sp_node_ids": {name: known[name]["storpool"]["client"] for name in HOSTS},
                 "demo_zone": ZONE,
+                "demo_nfs_pool": "demo-nfs",
                 "demo_qos_class": "fast",
             },
         )

@@ -19,6 +19,11 @@ from .._units import limit_from_api, limit_to_api, parse_bw, parse_duration, par
 Attachments = dict  # dict[str, dict[int, str]]
 
 NOTHING_STORED = {"storedSize": 0, "spaceUsed": 0}
+# What the API tells of a snapshot that was just taken, besides what it has of its volume.
+FRESH_SNAPSHOT = {
+    **dict.fromkeys(("autoName", "bound", "deleted", "destroyed", "recoveringFromRemote", "transient"), False),
+    "targetDeleteDate": 0,
+}
 
 # Fields of VolumePolicyDesc, by their names in options and results.
 POLICY = {
@@ -211,10 +216,9 @@ def foresee_snapshot(client: sp.StorPool, volume: Mapping[str, Any], moment: flo
     """Let the client know a snapshot of a volume (the API's rows), which takes over what the volume had of its own."""
     identity = fields.get("globalId") or made_up_id()
     row = {
-        **{key: value for key, value in volume.items() if key not in ("storedSize", "spaceUsed")},
+        **{key: value for key, value in volume.items() if key not in NOTHING_STORED}, **FRESH_SNAPSHOT,
         "name": f"~{identity}", "globalId": identity, "onVolume": volume["name"], "tags": {}, "creationTimestamp": int(moment),
-        "bound": False, "deleted": False, "transient": False, "recoveringFromRemote": False, "targetDeleteDate": 0, **fields,
-        "parentName": volume["parentName"],
+        **fields, "parentName": volume["parentName"],
     }  # fmt: skip
     own = {"storedSize": volume["storedSize"], "spaceUsed": 0} if "storedSize" in volume else {sp.STORED_OF: volume["globalId"]}
     client.foresee("snapshot", identity, {**row, **own})

@@ -19,11 +19,12 @@ from .._foresight import is_made_up, made_up_id
 from .._plan import Plan
 from .._units import limit_to_api
 from ._cloud import storpool_address
-from ._shared import NOTHING_STORED, foresee_no_snapshot, foresee_snapshot
+from ._shared import FRESH_SNAPSHOT, NOTHING_STORED, foresee_no_snapshot, foresee_snapshot
 from .offering import KINDS, raw_offering
 
 FORESEEN = "foreseen"  # of a volume's row: it is as a plan leaves it, so there is nothing to compare yet
 LUKS_HEADER = 2097152  # bytes that an encrypted volume has more on StorPool (section 5.9)
+SECTOR = 512
 _BY_ID = "/dev/storpool-byid/"
 _NO_POLICY = {"bw": "-", "replication": None, "placeAll": "", "placeHead": "", "placeTail": "", "templateName": ""}
 
@@ -280,10 +281,9 @@ def _template_object(left: _Aftermath, template: str, size: int | None, storpool
     """Return the global id and row of the snapshot that is a template on StorPool."""
     identity = made_up_id()
     row = {
-        "name": f"~{identity}", "globalId": identity, "parentName": "", "size": -(-int(size or 0) // 512) * 512, "iops": "-",
-        "tags": {"cs": "template", "uuid": template}, "creationTimestamp": int(left.now), "onVolume": "-", "bound": False,
-        "deleted": False, "transient": False, "recoveringFromRemote": False, **_NO_POLICY, **NOTHING_STORED,
-        "templateName": storpool_template,
+        **FRESH_SNAPSHOT, **_NO_POLICY, **NOTHING_STORED, "name": f"~{identity}", "globalId": identity, "parentName": "",
+        "size": -(-int(size or 0) // SECTOR) * SECTOR, "iops": "-", "tags": {"cs": "template", "uuid": template},
+        "creationTimestamp": int(left.now), "onVolume": "-", "templateName": storpool_template,
     }  # fmt: skip
     return identity, row
 
@@ -298,8 +298,9 @@ def _cached(left: _Aftermath, plan: Plan) -> None:
 
 def _orphan(left: _Aftermath, plan: Plan) -> None:
     for change in plan.changes:
-        listing = {"SnapshotDelete": "snapshot", "VolumeDelete": "volume"}[change.write.call]
-        left.storpool.foresee(listing, change.write.on.lstrip("~"), None)
+        listing = {"SnapshotDelete": "snapshot", "VolumeDelete": "volume"}.get(change.write.call)
+        if listing and change.write.on:
+            left.storpool.foresee(listing, change.write.on.lstrip("~"), None)
 
 
 def _moment(seconds: float) -> str:

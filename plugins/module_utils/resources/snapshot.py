@@ -552,7 +552,7 @@ class Snapshots:
             if before:
                 if not wanted.grouped and before[0]["name"] != document["name"]:
                     client.foresee("called", f"snapshot {before[0]['name']}", document["name"])
-                client.foresee("snapshot", identity, {**world.snapshot("~" + identity), **fields})
+                client.foresee("snapshot", identity, {**client.as_foreseen("snapshot", world.snapshot("~" + identity)), **fields})
             else:
                 foresee_snapshot(client, client.as_foreseen("volume", world.volumes[document["on_volume"]]), wanted.now, **fields)
             foresee_attachments(client, document, snapshot=True)
