@@ -36,8 +36,8 @@ JOBS = [
 ]
 
 
-# The records of these are made before the job, and the simulator's faults leave them as they are: not ready, for ever. So nothing but a loss
-# after the effect can be tried here.
+# The records of these are made before the job, and the simulator's faults leave them as they are: not ready, for ever. The next task waits
+# for them as long as it may, so that only a loss after the effect can be tried here.
 LASTING = {"createTemplate", "createSnapshot", "createVMSnapshot"}
 
 
