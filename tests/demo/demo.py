@@ -240,15 +240,15 @@ def vms_are_deployed(tour: Tour) -> list[str]:
 def a_vm_moves(tour: Tour) -> list[str]:
     """Live, with its encrypted volume, by CloudStack's API."""
     vm = tour.sim.vms()[OTHER_VM]
-    every = {one["name"]: one for one in tour.sim.cs("listHosts", type="Routing")[1]["host"]}
-    target = next(name for name in HOSTS if name != vm["host"])
-    tour.sim.cs_job("migrateVirtualMachine", virtualmachineid=vm["id"], hostid=every[target]["id"])
+    names = {one["id"]: one["name"] for one in tour.sim.cs("listHosts", type="Routing")[1]["host"]}
+    identity, target = next((key, name) for key, name in names.items() if name in HOSTS and key != vm["host"])
+    tour.sim.cs_job("migrateVirtualMachine", virtualmachineid=vm["id"], hostid=identity)
     client = tour.sim.hosts()[target]["storpool"]["client"]
     disks = {address.lstrip("~") for address in tour.disks(OTHER_VM).values()}
     where = {one["client"] for one in tour.listing("AttachmentsList") if one["globalId"] in disks}
     if where != {client}:
         raise DemoFailed(f"{OTHER_VM} moved to {target}, and its disks are attached to the clients {where}, not to {client}")
-    return [f"{OTHER_VM} moved from {vm['host']} to {target} while it ran; its {len(disks)} disks, one encrypted, are attached there alone"]
+    return [f"{OTHER_VM} moved from {names[vm['host']]} to {target} while it ran; its {len(disks)} disks are attached there alone"]
 
 
 def a_pool_on_nfs(tour: Tour) -> list[str]:

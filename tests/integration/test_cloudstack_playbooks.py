@@ -14,9 +14,12 @@ from conftest import CLOUDSTACKS
 from prediction import differences, not_silent
 
 
-@pytest.fixture
-def simulator(cloud_of):
-    return cloud_of(CLOUDSTACKS[-1])
+@pytest.fixture(params=[CLOUDSTACKS[-1]])
+def simulator(request, cloud_of):
+    return cloud_of(request.param)
+
+
+on_oldest_and_newest = pytest.mark.parametrize("simulator", [CLOUDSTACKS[0], CLOUDSTACKS[-1]], indirect=True)
 
 
 @pytest.fixture
@@ -56,6 +59,7 @@ def db1(simulator):
     return {**machine, "root": f"~{root['path'].rpartition('/')[2]}"}
 
 
+@on_oldest_and_newest
 def test_snapshot_vms(thrice, play, simulator, db1):
     simulator.deploy("web1")
     real = thrice("snapshot_vms", vms=["db1", "web1"], name="nightly-%Y", keep_last=1)
@@ -69,6 +73,7 @@ def test_snapshot_vms(thrice, play, simulator, db1):
     assert [reason.split()[0] for reason in reasons] == ["last", "hourly", "daily", "weekly", "monthly", "yearly"]
 
 
+@on_oldest_and_newest
 def test_revert_vm_keeps_what_is_lost(thrice, play, simulator, run_module, db1):
     assert run_module("cloudstack_vm_snapshot", vm="db1", name="before")["changed"]
     content = simulator.content(db1["root"])["sha256"]
@@ -104,6 +109,7 @@ def test_revert_vm_refuses_a_running_vm(play, simulator, run_module, db1, calls)
     assert run.rc == 2 and "reverts disks only of stopped VMs" in json.dumps(run.failures) and calls().writes == []
 
 
+@on_oldest_and_newest
 def test_move_volumes(thrice, simulator, run_module, db1):
     assert run_module("cloudstack_storage_pool", name="storpool-hybrid", zone="sofia", template="hybrid")["changed"]
     made = run_module("cloudstack_volume", names=["a", "b"], zone="sofia", offering="Custom", size="1G", vm="db1")

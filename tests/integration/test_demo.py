@@ -54,6 +54,11 @@ def processes_of(place: Path) -> list[str]:
 
 
 @pytest.fixture
+def simulator(cloud_of):
+    return cloud_of(demo.CLOUDSTACK)
+
+
+@pytest.fixture
 def places():
     """The directories of demos that this test has begun: what is there after it was not there before."""
     before = set(CACHE.glob("run-*"))
@@ -78,6 +83,13 @@ def test_the_demo_runs(places):
         assert line in output
     assert "WARNING" not in output
     assert not places()
+
+
+def test_the_clean_up_finds_nothing_where_the_demo_never_ran(playbook, simulator, calls):
+    for check in (True, False):
+        calls()
+        done = playbook(Path("storpool.cloudstack.demo_clean_up"), variables={"demo_zone": "sofia"}, check=check, diff=True)
+        assert (done.rc, done.changed, calls().writes) == (0, 0, []), done.output
 
 
 @pytest.mark.timeout(120)

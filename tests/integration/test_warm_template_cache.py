@@ -16,9 +16,12 @@ PLAYBOOK = Path("storpool.cloudstack.warm_template_cache")
 TASK = "The templates are cached"
 
 
-@pytest.fixture
-def simulator(cloud_of):
-    return cloud_of(CLOUDSTACKS[-1])
+@pytest.fixture(params=[CLOUDSTACKS[-1]])
+def simulator(request, cloud_of):
+    return cloud_of(request.param)
+
+
+on_oldest_and_newest = pytest.mark.parametrize("simulator", [CLOUDSTACKS[0], CLOUDSTACKS[-1]], indirect=True)
 
 
 @pytest.fixture
@@ -37,6 +40,7 @@ def told(run):
     return run.result(TASK)["diff"], run.result("Summary")["msg"]
 
 
+@on_oldest_and_newest
 @pytest.mark.parametrize(
     "given",
     [
