@@ -126,7 +126,7 @@ def commit() -> str:
 
     try:
         short = git("rev-parse", "--short=10", "HEAD")
-        changed = git("status", "--porcelain", "--", "plugins", "roles", "tests/simulator", str(HERE))
+        changed = git("status", "--porcelain", "--", "plugins", "roles", "tests/simulator", str(HERE), f":(exclude){RESULTS}")
     except OSError:
         return "not known"
     return f"{short}{' with local changes' if changed else ''}" if short else "not known"
