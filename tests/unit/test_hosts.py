@@ -209,7 +209,7 @@ def test_sections_of_storpool_conf(tmp_path):
 
 def test_a_file_that_was_named_has_to_be_there(tmp_path):
     (tmp_path / "bytes").write_bytes(b"\xff\xfe")
-    (tmp_path / "words").write_text("[open\n", encoding="utf-8")
+    (tmp_path / "words").write_text("= no name\n", encoding="utf-8")
     for name in ("missing", "bytes", "words", "."):
         with pytest.raises(OptionError, match="option storpool_conf"):
             read_node_ids(str(tmp_path / name))
