@@ -578,7 +578,7 @@ def test_two_that_always_meet_end_with_an_error(monkeypatch):
 
 def test_what_cannot_be_taken_back_is_told_as_done(monkeypatch):
     store = Both(*[True] * 2)
-    store.send = lambda write, send=store.send: (_ for _ in ()).throw(REFUSED) if write.call == "Take back" else send(write)
+    store.send = lambda write, send=store.send: (nothing for nothing in ()).throw(REFUSED) if write.call == "Take back" else send(write)
     result = twins(Twins(True), store, monkeypatch)
     assert result["failed"] and result["things"][0]["actions"] == ["create"]
 
