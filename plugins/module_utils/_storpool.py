@@ -468,6 +468,8 @@ class StorPool:
         return [row for row in self._foresight.rows(self._place, listing).values() if row is not None]
 
     def _over(self, listing: str, found: list[dict[str, Any]], key: str = "globalId") -> list[dict[str, Any]]:
+        if not self._foresight.active:
+            return found
         laid = self._as_called(self._foresight.over(self._place, listing, found, key))
         # What is known of space is told by the listings of space alone.
         return [{name: value for name, value in one.items() if name not in _SPACE} if _SPACE & one.keys() else one for one in laid]
@@ -483,7 +485,9 @@ class StorPool:
         for row in found:
             new = {"parentName": row["parentName"]}
             for _step in names:  # what it stands on may be called otherwise or be gone, more than once
-                new["parentName"] = names.get(f"snapshot {new['parentName']}", new["parentName"])
+                before, new["parentName"] = new["parentName"], names.get(f"snapshot {new['parentName']}", new["parentName"])
+                if before == new["parentName"]:
+                    break
             if "onVolume" in row:
                 volume = row["onVolume"]
                 new["onVolume"] = stand_on.get(row["name"]) or ("-" if {volume, f"volume {volume}"} & elsewhere else volume)
