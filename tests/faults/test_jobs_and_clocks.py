@@ -98,6 +98,28 @@ def test_a_lost_job_that_took_effect_is_not_repeated(lab_of: Callable[[str], Lab
     assert [entry["call"] for entry in lab.simulator.calls()["calls"] if entry["write"]] == ["enableStorageMaintenance"]
 
 
+@pytest.mark.parametrize("kind", [JOBS[0], JOBS[2]], ids=lambda kind: kind.name)
+def test_a_volume_that_nothing_was_copied_to_is_not_taken_for_one_that_has_it(kind: Kind, lab_of: Callable[[str], Lab]):
+    """The record that such a job leaves behind names the snapshot, and a volume that is empty hangs on it."""
+    scenario = next(one for one in OF_CLOUDSTACK if str(one).endswith("make_a_volume_from_a_snapshot"))
+    lab = lab_of(scenario.world)
+    options = prepared(scenario, lab)
+    fault = dict(kind.fault or {})
+    lab.simulator.fault(fault.pop("kind"), "createVolume", **fault)
+    assert lab.run(scenario.module, options).get("failed")
+    lab.simulator.clear_faults()
+    lab.simulator.reset_calls()
+    refused = lab.run(scenario.module, options)
+    assert refused.get("failed")
+    assert "has nothing of snapshot before" in refused["msg"]
+    assert "state: absent" in refused["msg"]
+    assert not [entry["call"] for entry in lab.simulator.calls()["calls"] if entry["write"]]
+    for again in ({"name": options["name"], "zone": options["zone"], "state": "absent"}, options):
+        done = lab.run(scenario.module, again)
+        assert not done.get("failed"), done["msg"]
+        assert done["changed"]
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_a_server_whose_clock_is_ahead(module: str, lab_of: Callable[[str], Lab]):
     """No signature holds: one error that names the clocks, nothing written; once the clock is right, it is done.

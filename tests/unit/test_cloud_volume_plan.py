@@ -372,6 +372,7 @@ def test_a_move_gives_the_template_of_the_pool(details, storpool, words):
         ({"snapshotid": "s9"}, {"snapshot": "monday"}, "made from snapshot s9"),
         ({"snapshotid": "s2"}, {"snapshot": "gone"}, None),
         ({"state": "Allocated", "path": None}, {"snapshot": "monday"}, "was made empty"),
+        ({"state": "Allocated", "path": None, "snapshotid": "s1"}, {"snapshot": "monday"}, "has nothing of snapshot monday"),
         ({}, {"snapshot": "monday"}, None),
     ],
 )

@@ -336,8 +336,14 @@ class CloudVolumes:
         if not wanted.snapshot:
             return
         meant = {wanted.snapshot} if is_id(wanted.snapshot) else {one["id"] for one in declared_snapshots(wanted, world)}
-        origin = world.origin(row)
-        if not meant or origin in meant or (origin is None and row.get("state") != ALLOCATED):
+        origin, empty = world.origin(row), row.get("state") == ALLOCATED
+        if origin in meant and empty:
+            # CloudStack makes the record first; what is made from a snapshot is Ready, attached or not, once that has been done.
+            raise ChangeRefused(
+                f"volume {wanted.label} has nothing of snapshot {wanted.snapshot}: the job that makes it from there has not ended, or failed",
+                hint="if nobody is making it, delete it (state: absent) and run this again",
+            )
+        if not meant or origin in meant or (origin is None and not empty):
             return
         known = {one["id"]: one["name"] for one in world.snapshots.get(wanted.owner, ())}
         made = f"from snapshot {known.get(origin, origin)}" if origin else "empty"
