@@ -340,7 +340,7 @@ class CloudVolumes:
         if origin in meant and empty:
             # CloudStack makes the record first; what is made from a snapshot is Ready, attached or not, once that has been done.
             raise ChangeRefused(
-                f"volume {wanted.label} has nothing of snapshot {wanted.snapshot}: the job that makes it from there has not ended, or failed",
+                f"volume {wanted.label} has nothing of snapshot {wanted.snapshot}: the job that copies it has not ended, or failed",
                 hint="if nobody is making it, delete it (state: absent) and run this again",
             )
         if not meant or origin in meant or (origin is None and not empty):
