@@ -504,8 +504,8 @@ class _Run:
             if left <= 0:
                 known = f": {wait.explain(self.client)}" if wait.explain else ""
                 raise DeadlineExceeded(
-                    f"waited {wait.seconds:g} s, but {wait.what} goes on{known}",
-                    hint="it continues by itself; run the task again, or give it more wait_timeout",
+                    f"waited {wait.seconds:g} s, but {wait.what} has not ended{known}",
+                    hint="run the task again, it goes on from there; or give it more wait_timeout",
                 )
             time.sleep(min(pause, left))
             pause = min(2 * pause, 2.0)

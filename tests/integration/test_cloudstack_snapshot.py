@@ -143,7 +143,7 @@ def test_one_that_takes_too_long(run_module, root, simulator):
     simulator.fault("host_slow", "StorPoolBackupSnapshot", seconds=2.0)
     assert simulator.cs("createSnapshot", volumeid=root["id"], name="slow")[0] == 200
     result = run_module(MODULE, volume=root["name"], name="slow", wait_timeout="1")
-    assert "the backup of snapshot" in result["msg"] and "goes on: it is BackingUp (it continues by itself" in result["msg"]
+    assert "the backup of snapshot" in result["msg"] and "has not ended: it is BackingUp (run the task again" in result["msg"]
 
 
 def test_a_failed_one_is_taken_anew(declare, run_module, root, simulator, listed):
@@ -302,7 +302,7 @@ def test_a_job_that_goes_down_with_its_server_is_not_begun_again(run_module, roo
     simulator.restart_server(lose_jobs=True)
     task.join()
     (result,) = results
-    assert "goes on: it is BackingUp; no job is at it" in result["msg"] and result["error"]["type"] == "deadline", result
+    assert "has not ended: it is BackingUp; no job is at it" in result["msg"] and result["error"]["type"] == "deadline", result
     assert entry(result)["actions"] == ["create"] and entry(result)["object"]["state"] == "BackingUp"
     assert calls().writes.count("createSnapshot") == 1 and len(listed()) == 1
 

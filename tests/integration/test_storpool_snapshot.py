@@ -375,7 +375,7 @@ def test_waiting_has_a_deadline(run_module, simulator, volumes):
     run_module(MODULE, name="s", volume="db")
     simulator.background(False)
     result = run_module(MODULE, name="s", state="absent", wait=True, wait_timeout="1s")
-    assert result["error"]["type"] == "deadline" and "goes on" in result["msg"] and "Done before that: delete" in result["msg"]
+    assert result["error"]["type"] == "deadline" and "has not ended" in result["msg"] and "Done before that: delete" in result["msg"]
     assert result["changed"]
     assert not run_module(MODULE, name="s", state="absent")["changed"]
 

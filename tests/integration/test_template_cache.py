@@ -559,7 +559,7 @@ def test_a_copy_that_fails_is_told_at_the_deadline(ask, simulator):
 def test_a_copy_that_takes_long(ask, simulator):
     simulator.fault("host_slow", "StorPoolDownloadTemplate", seconds=3)
     result = ask(name="debian-12", zone="sofia", wait_timeout="1")
-    assert result["failed"] and "waited 1 s, but the copy of template debian-12 to StorPool goes on" in result["msg"]
+    assert result["failed"] and "waited 1 s, but the copy of template debian-12 to StorPool has not ended" in result["msg"]
     simulator.settle()
     assert ask(name="debian-12", zone="sofia")["changed"] is False
 

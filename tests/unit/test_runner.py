@@ -918,7 +918,7 @@ def test_what_cannot_be_renewed_is_an_error():
 def test_a_wait_can_say_what_is_known_when_its_time_is_up():
     wait = Wait("the copy", lambda store: False, 0.0, lambda store: f"{store.reads} looks were in vain")
     result = laborious(Store(a=1), name="a", value=7, resource=Laborious(waits=[wait]))
-    assert "waited 0 s, but the copy goes on: 2 looks were in vain" in result["msg"], result["msg"]
+    assert "waited 0 s, but the copy has not ended: 2 looks were in vain" in result["msg"], result["msg"]
 
 
 def test_a_system_that_is_optional_may_be_missing(monkeypatch):
