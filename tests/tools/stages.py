@@ -38,7 +38,7 @@ TEST_TIMEOUT = 300
 LONG_TIMEOUT = 7200
 LONG_STAGES = ("properties", "faults", "hostile")
 LONG = {
-    "HYPOTHESIS_PROFILE": "thorough",  # 10,000 examples of each property
+    "HYPOTHESIS_PROFILE": "thorough",  # 10,000 examples of each property; 625 of those that drive the simulators
     "ALL_FAULTS": "1",  # of every scenario every call with every fault
     "FAULT_RUNS": "200",  # playbooks that are killed
     "FAULT_RACES": "12",  # of each kind of races
