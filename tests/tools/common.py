@@ -8,6 +8,7 @@ Only the standard library of Python 3.10 and newer: these tools run before anyth
 
 from __future__ import annotations
 
+import fcntl
 import glob
 import os
 import shutil
@@ -78,7 +79,6 @@ def apt_get(reason: str, *arguments: str, **options) -> bool:
         if not shutil.which("sudo"):
             raise ToolError(f"{reason} needs root for `apt-get {' '.join(arguments)}`: please run that as root, and this again")
         command = ["sudo", "DEBIAN_FRONTEND=noninteractive", *command]
-    APT_LOG.parent.mkdir(parents=True, exist_ok=True)
     with APT_LOG.open("ab") as log:
         env = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
         return run([*command, *arguments], env=env, stdout=log, stderr=subprocess.STDOUT, check=False, **options).returncode == 0
@@ -88,10 +88,14 @@ def with_fresh_lists(reason: str, *arguments: str, **options) -> None:
     """Run apt-get; its lists of packages may be absent or old, so they are fetched when it does not work at once."""
     if not shutil.which("apt-get"):
         raise ToolError(f"{reason} needs `apt-get {' '.join(arguments)}`, and this is no Debian machine")
-    if not apt_get(reason, *arguments, **options):
-        apt_get(reason, "update")
+    APT_LOG.parent.mkdir(parents=True, exist_ok=True)
+    # Stages run side by side, and only installing waits for others by itself, fetching the lists does not.
+    with APT_LOG.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         if not apt_get(reason, *arguments, **options):
-            raise ToolError(f"`apt-get {' '.join(arguments)}` for {reason} did not work; {APT_LOG.relative_to(ROOT)} tells why")
+            apt_get(reason, "update")
+            if not apt_get(reason, *arguments, **options):
+                raise ToolError(f"`apt-get {' '.join(arguments)}` for {reason} did not work; {APT_LOG.relative_to(ROOT)} tells why")
 
 
 def install_debian(reason: str, packages: list[str]) -> None:

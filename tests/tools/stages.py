@@ -8,9 +8,9 @@ python3 tests/tools/stages.py test      every stage, as CI does
 python3 tests/tools/stages.py long      what takes hours: far more generated examples, all faults, more kills and races
 python3 tests/tools/stages.py matrix    sanity, units and integration on every core that a Python here can run
 
-`test` runs two stages at a time, because each keeps one processor busy: each of two lines takes the next one when it is free, so that both
-end at about the same time. What a stage prints is shown when it has ended. A stage that fails does not stop the next one. The last line is
-`N passed, N failed` (with `, N skipped` when some were), where a linter, a sanity test and a step of a Molecule scenario count as one each.
+`test` runs several stages at a time: each of its lines takes the next one when it is free, so that all end at about the same time. What a
+stage prints is shown when it has ended. A stage that fails does not stop the next one. The last line is `N passed, N failed` (with
+`, N skipped` when some were), where a linter, a sanity test and a step of a Molecule scenario count as one each.
 Full output of the linters, of ansible-test, of Molecule and of each stage: .cache/log.
 """
 
@@ -59,16 +59,24 @@ FOLDERS = {
     "artifact": "tests/artifact",
 }
 
-# Files of a stage that `test` runs as a stage of its own, `integration:roles`, with `integration:others` beside it: it is the longest one.
-PARTS = {"integration": ("roles", ("role_", "configure_", "assess_", "warm_", "cloudstack_playbooks", "demo", "readme", "examples"))}
-OTHERS = "others"
+# Parts of the longest stage, which `test` runs as stages of their own, `integration:roles` for one: by how the names of files
+# begin. The last one has all that no other has.
+PARTS = {
+    "integration": {
+        "roles": ("role_", "configure_", "assess_", "warm_", "cloudstack_playbooks", "demo", "readme", "examples"),
+        "snapshots": ("cloudstack_snapshot", "cloudstack_template", "cloudstack_vm_snapshot", "template_", "storpool_snapshot"),
+        "both-ways": ("both_ways", "bench", "call_budgets", "cloudstack_call_budgets"),
+        "others": ("",),
+    }
+}
 
-# The order in which `test` begins them: what takes long goes first, so that the two lines end together.
+# The order in which `test` begins them: what takes long goes first, so that all lines end together.
 QUEUE = (
-    "integration:others", "integration:roles", "faults", "simulator-tests", "hostile", "molecule", "scenarios", "sanity", "sanity:oldest",
-    "properties", "artifact", "lint", "unit",
+    "integration:snapshots", "integration:others", "integration:roles", "molecule", "integration:both-ways", "faults", "hostile", "sanity",
+    "sanity:oldest", "simulator-tests", "scenarios", "properties", "artifact", "lint", "unit",
 )  # fmt: skip
-LINES = 2
+# Tests wait a good part of their time, for jobs, deadlines and processes: four lines keep two processors busy.
+LINES = 4
 TELL = "tell"  # `stages.py tell FILE STAGE` leaves the result in a file
 # Of these only one at a time: they share ansible-test's virtual environments.
 ALONE = ("sanity",)
@@ -161,9 +169,9 @@ def files_of(stage: str) -> list[str]:
     name, _colon, part = stage.partition(":")
     if not part:
         return [FOLDERS[name]]
-    own, beginnings = PARTS[name]
     every = sorted(path.name for path in (ROOT / FOLDERS[name]).glob("test_*.py"))
-    mine = [file for file in every if file.startswith(tuple(f"test_{one}" for one in beginnings)) == (part == own)]
+    of = {file: next(own for own, begin in PARTS[name].items() if file.startswith(tuple(f"test_{one}" for one in begin))) for file in every}
+    mine = [file for file in every if of[file] == part]
     return [f"{FOLDERS[name]}/{file}" for file in mine]
 
 
@@ -283,7 +291,7 @@ def planned(names: list[str], core: str) -> list[tuple[str, str]]:
             else:
                 say(f"ansible-core {version} is left out: none of Python {', '.join(CORES[version])} is on this machine")
         return stages
-    parts = {f"{name}:{part}" for name, (own, _files) in PARTS.items() for part in (own, OTHERS)}
+    parts = {f"{name}:{part}" for name, own in PARTS.items() for part in own}
     unknown = set(names) - {"lint", "sanity", "molecule", *FOLDERS, *parts}
     if unknown or not names:
         raise ToolError(f"stages: test, long, matrix, lint, sanity, molecule, {', '.join(FOLDERS)}")
@@ -313,9 +321,9 @@ def tool(arguments: list[str]) -> int:
 
 
 def whole_test(core: str) -> int:
-    """Run everything that CI runs, two stages at a time."""
+    """Run everything that CI runs, several stages at a time."""
     for needed in (f"core-{core}", "lint"):
-        ensure(needed)  # what both lines may begin with
+        ensure(needed)  # what all lines may begin with
     link()
     left = planned(["test"], core)
     order = list(left)
