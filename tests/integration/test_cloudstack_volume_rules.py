@@ -329,6 +329,18 @@ def test_by_id(declare, refused, volumes, simulator):
     declare(id=identity, state="absent")
 
 
+def test_the_name_of_a_volume_that_can_still_be_recovered(declare, volumes, simulator, db1):
+    """It stays in the listings until CloudStack expunges it, and is neither the volume that is declared nor a second one of it."""
+    declare(name="data", vm="db1", **NEW)
+    declare(name="data", zone="sofia", vm="")
+    destroyed = volumes()["data"]["id"]
+    assert simulator.cs_job("destroyVolume", id=destroyed, expunge=False)["jobstatus"] == 1
+    declare(name="data", vm="db1", **NEW)
+    rows = simulator.cs("listVolumes", listall=True)[1]["volume"]
+    assert sorted(row["state"] for row in rows if row["name"] == "data") == ["Destroy", "Ready"]
+    assert next(row["state"] for row in rows if row["id"] == destroyed) == "Destroy"
+
+
 # -- releases that tell of what a volume was made only when it is made
 
 

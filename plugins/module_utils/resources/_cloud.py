@@ -18,6 +18,7 @@ from .._errors import OptionError
 _GLOBAL_ID = re.compile(r"[a-z0-9]+\.[a-z0-9]+\.[a-z0-9]+")
 
 GONE = frozenset({"Destroy", "Expunging", "Expunged"})  # the states of a volume that there is no more, or only to be recovered
+DELETED = GONE | {"Destroying", "Destroyed"}  # and of a snapshot
 PROOF = 10  # seconds in which both systems have to agree after the last write; they do at once
 
 OWNER_SPEC: dict[str, dict[str, Any]] = dict(
@@ -267,7 +268,8 @@ def _marks(one: Mapping[str, Any]) -> list[str]:
 def twin_of(call: str, key: str, undo: str, about: str, alike: Sequence[str], **params: Any) -> Callable[[CloudStack, Any], Command | None]:
     """Return what a :class:`Change` asks after it made an object (``twin``): whether the listing ``call`` has another one like it.
 
-    CloudStack lets several objects have one name. Rows are alike when their name and the fields ``alike`` are the same.
+    CloudStack lets several objects have one name. Rows are alike when their name and the fields ``alike`` are the same. What is deleted
+    stays in some listings, and is none of them.
     """
 
     def look(client: CloudStack, answer: Any) -> Command | None:
@@ -277,7 +279,8 @@ def twin_of(call: str, key: str, undo: str, about: str, alike: Sequence[str], **
         project = {"projectid": made["projectid"]} if made.get("projectid") else {}
         rows = client.list(call, key, name=made.get("name"), listall=True, **project, **params)
         mine = next((row for row in rows if row["id"] == made["id"]), made)  # the answer may tell less
-        same = [row["id"] for row in rows if all(row.get(field) == mine.get(field) for field in ("name", *alike))]
+        there = [row for row in rows if row.get("state") not in DELETED]
+        same = [row["id"] for row in there if all(row.get(field) == mine.get(field) for field in ("name", *alike))]
         return Command(undo, {"id": made["id"]}, about) if any(one != made["id"] for one in same) else None
 
     return look
