@@ -18,7 +18,7 @@ from .._errors import OptionError
 _GLOBAL_ID = re.compile(r"[a-z0-9]+\.[a-z0-9]+\.[a-z0-9]+")
 
 GONE = frozenset({"Destroy", "Expunging", "Expunged"})  # the states of a volume that there is no more, or only to be recovered
-DELETED = GONE | {"Destroying", "Destroyed"}  # and of a snapshot
+DELETED = GONE | {"Destroying", "Destroyed", "Error"}  # and of a snapshot, which is none either when taking it failed
 PROOF = 10  # seconds in which both systems have to agree after the last write; they do at once
 
 OWNER_SPEC: dict[str, dict[str, Any]] = dict(
@@ -269,7 +269,7 @@ def twin_of(call: str, key: str, undo: str, about: str, alike: Sequence[str], **
     """Return what a :class:`Change` asks after it made an object (``twin``): whether the listing ``call`` has another one like it.
 
     CloudStack lets several objects have one name. Rows are alike when their name and the fields ``alike`` are the same. What is deleted
-    stays in some listings, and is none of them.
+    or failed stays in some listings, and is none of them.
     """
 
     def look(client: CloudStack, answer: Any) -> Command | None:
