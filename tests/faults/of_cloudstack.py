@@ -136,13 +136,13 @@ def make_and_change_offerings(lab: Lab) -> dict[str, Any]:
     return {"offerings": [{"name": "gold", "size": "10G", "max_iops": 100, "state": "inactive"}, changed], "parallel": 1}
 
 
-@cloud("cloudstack_volume", state=machines, sample=12)
+@cloud("cloudstack_volume", state=machines)
 def make_and_attach_a_volume(lab: Lab) -> dict[str, Any]:
     lab.simulator.deploy("db1")
     return {"name": "data", "zone": "sofia", "offering": "Custom", "size": "1G", "vm": "db1", "delete_protection": True}
 
 
-@cloud("cloudstack_volume", state=machines, sample=12)
+@cloud("cloudstack_volume", state=machines)
 def move_and_grow_a_volume(lab: Lab) -> dict[str, Any]:
     lab.simulator.deploy("db1")
     lab.simulator.deploy("db2")
@@ -151,7 +151,7 @@ def move_and_grow_a_volume(lab: Lab) -> dict[str, Any]:
     return {"name": "disk", "renamed_from": "data", "size": "2G", "vm": "db2", "device_id": 5}
 
 
-@cloud("cloudstack_volume", state=machines, sample=12)
+@cloud("cloudstack_volume", state=machines)
 def remove_a_volume(lab: Lab) -> dict[str, Any]:
     lab.simulator.deploy("db1")
     made = lab.run("cloudstack_volume", {"name": "data", "zone": "sofia", "offering": "Custom", "size": "1G", "vm": "db1"})
@@ -173,7 +173,7 @@ def snapshots(lab: Lab) -> dict[str, Any]:
     return {"rows": sorted(([one.get(name) for name in told] for one in rows), key=repr), **machines(lab)}
 
 
-@cloud("cloudstack_snapshot", state=snapshots, sample=12)
+@cloud("cloudstack_snapshot", state=snapshots)
 def take_a_snapshot(lab: Lab) -> dict[str, Any]:
     root = a_stopped_vm(lab)
     for name in ("nightly-20261101", "nightly-20261102"):
@@ -182,7 +182,7 @@ def take_a_snapshot(lab: Lab) -> dict[str, Any]:
     return {"volume": root["name"], "name": "nightly-%Y", "keep_last": 1}
 
 
-@cloud("cloudstack_snapshot", state=snapshots, sample=12)
+@cloud("cloudstack_snapshot", state=snapshots)
 def revert_a_volume(lab: Lab) -> dict[str, Any]:
     root = a_stopped_vm(lab)
     made = lab.run("cloudstack_snapshot", {"volume": root["name"], "name": "before"})
@@ -191,7 +191,7 @@ def revert_a_volume(lab: Lab) -> dict[str, Any]:
     return {"volume": root["name"], "name": "before", "state": "reverted"}
 
 
-@cloud("cloudstack_snapshot", state=snapshots, sample=12)
+@cloud("cloudstack_snapshot", state=snapshots)
 def revert_two_volumes_of_a_running_vm(lab: Lab) -> dict[str, Any]:
     """It is stopped once and started once; whatever goes wrong, it runs in the end."""
     root = a_stopped_vm(lab)
@@ -213,7 +213,7 @@ def templates(lab: Lab) -> dict[str, Any]:
     return without_ids({"templates": [{name: one.get(name) for name in told} for one in rows], **machines(lab)})
 
 
-@cloud("cloudstack_template", state=templates, sample=12)
+@cloud("cloudstack_template", state=templates)
 def make_a_template(lab: Lab) -> dict[str, Any]:
     root = a_stopped_vm(lab)
     return {"name": "golden", "zone": "sofia", "volume": root["name"], "os_type": "Rocky Linux 9", "wait_timeout": "3"}
@@ -226,7 +226,7 @@ def policies(lab: Lab) -> list[Any]:
     return sorted([[one.get(name) for name in told] for one in listed], key=repr)
 
 
-@cloud("cloudstack_snapshot_policy", state=policies, sample=12)
+@cloud("cloudstack_snapshot_policy", state=policies)
 def change_policies(lab: Lab) -> dict[str, Any]:
     lab.simulator.deploy("db1")
     root = lab.simulator.cs("listVolumes", listall=True)[1]["volume"][0]
@@ -236,7 +236,7 @@ def change_policies(lab: Lab) -> dict[str, Any]:
     return {"volume": root["name"], "exact": True, "policies": [{"interval": "daily", "schedule": "0:3", "keep": 2}]}
 
 
-@cloud("cloudstack_vm_snapshot", state=machines, sample=12)
+@cloud("cloudstack_vm_snapshot", state=machines)
 def take_a_vm_snapshot(lab: Lab) -> dict[str, Any]:
     lab.simulator.deploy("db1")
     for name in ("nightly-20261101", "nightly-20261102"):
@@ -245,7 +245,7 @@ def take_a_vm_snapshot(lab: Lab) -> dict[str, Any]:
     return {"vm": "db1", "name": "nightly-%Y", "keep_last": 1}
 
 
-@cloud("cloudstack_vm_snapshot", state=machines, sample=12)
+@cloud("cloudstack_vm_snapshot", state=machines)
 def revert_a_vm(lab: Lab) -> dict[str, Any]:
     lab.simulator.deploy("db1")
     made = lab.run("cloudstack_vm_snapshot", {"vm": "db1", "name": "before"})

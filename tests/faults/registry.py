@@ -37,7 +37,7 @@ class Scenario:
 
     def __post_init__(self) -> None:
         if not self.sample:
-            object.__setattr__(self, "sample", 24 if self.on_cloud else 60)
+            object.__setattr__(self, "sample", 12 if self.on_cloud else 30)
 
     @property
     def on_cloud(self) -> bool:

@@ -39,8 +39,8 @@ class Model:
     connection = SimpleNamespace(multi_cluster=False)
     only_reads = True  # so that names of snapshots count, which a model without a server cannot refuse later
 
-    def __init__(self, volumes, snapshots, attachments, templates=TEMPLATES):
-        self.all_templates = templates
+    def __init__(self, volumes, snapshots, attachments, templates=None):
+        self.all_templates = TEMPLATES if templates is None else templates
         self.by_name = {one["name"]: copy.deepcopy(one) for one in volumes}
         self.snaps = {one["name"]: copy.deepcopy(one) for one in snapshots}
         self.attached = {name: dict(clients) for name, clients in attachments.items() if clients}

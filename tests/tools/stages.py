@@ -59,7 +59,7 @@ FOLDERS = {
     "artifact": "tests/artifact",
 }
 
-# Parts of the longest stage, which `test` runs as stages of their own, `integration:roles` for one: by how the names of files
+# Parts of the longest stages, which `test` runs as stages of their own, `integration:roles` for one: by how the names of files
 # begin. The last one has all that no other has.
 PARTS = {
     "integration": {
@@ -67,13 +67,14 @@ PARTS = {
         "snapshots": ("cloudstack_snapshot", "cloudstack_template", "cloudstack_vm_snapshot", "template_", "storpool_snapshot"),
         "both-ways": ("both_ways", "bench", "call_budgets", "cloudstack_call_budgets"),
         "others": ("",),
-    }
+    },
+    "faults": {"each-call": ("each_call",), "others": ("",)},
 }
 
 # The order in which `test` begins them: what takes long goes first, so that all lines end together.
 QUEUE = (
-    "integration:snapshots", "integration:others", "integration:roles", "molecule", "integration:both-ways", "faults", "hostile", "sanity",
-    "sanity:oldest", "simulator-tests", "scenarios", "properties", "artifact", "lint", "unit",
+    "faults:each-call", "integration:others", "integration:roles", "integration:snapshots", "molecule", "hostile", "integration:both-ways",
+    "sanity", "sanity:oldest", "faults:others", "simulator-tests", "scenarios", "properties", "artifact", "lint", "unit",
 )  # fmt: skip
 # Tests wait a good part of their time, for jobs, deadlines and processes: four lines keep two processors busy.
 LINES = 4

@@ -254,7 +254,7 @@ def copy_template(request: Request) -> Steps:
     """The file goes to the secondary storage of other zones; a base on StorPool stays where it is."""
     cloud, params = request.cloud, request.params
     template = access.own(request, "id", cloud.templates, shared=True)
-    wanted = dict.fromkeys([*params.get("destzoneids", []), *([params["destzoneid"]] if params.get("destzoneid") else [])])
+    wanted = list(dict.fromkeys([*params.get("destzoneids", []), *([params["destzoneid"]] if params.get("destzoneid") else [])]))
     if not wanted:
         raise errors.invalid("Either destzoneid or destzoneids parameters have to be specified.")
     source = params.get("sourcezoneid") or next(iter(template["zones"]), None)
@@ -267,7 +267,7 @@ def copy_template(request: Request) -> Steps:
         if zone not in cloud.templates[template["id"]]["zones"]:
             yield from templates.copy_to_zone(cloud, template, origin, zone)
     template = cloud.templates[template["id"]]
-    return answers.single(request, templates.shown(cloud, template, next(iter(wanted))))
+    return answers.single(request, templates.shown(cloud, template, wanted[0]))
 
 
 @command("prepareTemplate", package="admin.template")
