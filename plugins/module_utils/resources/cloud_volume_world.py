@@ -17,7 +17,7 @@ from typing import Any, Callable
 from .._cloudstack import CloudStack
 from .._errors import ApiError, CollectionError, OptionError
 from ._both_layers import RUNNING, compared, on_storpool, origin_of
-from ._cloud import GONE, Directory, OfVolumes, Owner, alone, one_of, settled, storpool_address
+from ._cloud import GONE, PROOF, Directory, OfVolumes, Owner, alone, one_of, settled, storpool_address
 from ._shared import Attachments, fetch_named, index_attachments, quiet
 from .offering import known_offerings
 
@@ -121,7 +121,12 @@ def observe(client: CloudStack, wanted: Sequence[WantedVolume]) -> World:
     for owner in dict.fromkeys(one.owner for one in wanted):
         its = [one for one in wanted if one.owner == owner]
         read = partial(_volumes, client, directory, owner, its)
-        world.volumes[owner] = settled(read, partial(_busy, its), client.connection.job_timeout)
+        rows = settled(read, partial(_busy, its), client.connection.job_timeout)
+        if _is_empty(its, rows):
+            # What copies the snapshot may be about to begin. If nothing does, the record is left of one that failed.
+            settled(read, partial(_is_empty, its), PROOF)
+            rows = settled(read, partial(_busy, its), client.connection.job_timeout)
+        world.volumes[owner] = rows
     present = [(one, quiet(find, one, world)) for one in wanted]
     kept = [(one, row) for one, row in present if one.state == "present"]
     if kept:
@@ -282,6 +287,12 @@ def _busy(wanted: Sequence[WantedVolume], rows: Sequence[Mapping[str, Any]]) -> 
     """Tell whether something goes on with a declared volume."""
     meant = {name for one in wanted for name in (one.id, one.name, one.renamed_from)} - {None}
     return any(row.get("state") in _BUSY and (row["id"] in meant or row["name"] in meant) for row in rows)
+
+
+def _is_empty(wanted: Sequence[WantedVolume], rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Tell whether a volume that is declared with a snapshot is a record that names one, and nothing more."""
+    meant = {name for one in wanted if one.snapshot for name in (one.id, one.name)} - {None}
+    return any(row.get("state") == ALLOCATED and row.get("snapshotid") and (row["id"] in meant or row["name"] in meant) for row in rows)
 
 
 def offering_of(row: Mapping[str, Any], world: World) -> Mapping[str, Any] | None:
