@@ -484,6 +484,22 @@ def test_differences_are_an_error_or_a_warning_or_mended():
 
 
 @pytest.mark.parametrize(
+    ("tags", "refused"),
+    [({"cvm": "m1", "disk": "1"}, []), ({"cvm": "m9"}, []), ({"cvm": "m1", "cs": "x"}, ["tag cs"])],
+)
+def test_what_an_attachment_that_was_cut_short_left_is_set_by_the_next(tags, refused):
+    """CloudStack's record says free, StorPool's tags tell of a VM already."""
+    made = plan(world(row(), storpool=[there(tags=tags)], vms=[VM]), vm="db1")
+    assert ([one["field"] for one in made.refused.parts["differences"]] if made.refused else []) == refused
+    assert refused or [word for word, _call, _params in sent(made)] == ["attach"]
+
+
+def test_a_volume_on_a_client_that_cloudstack_does_not_know_of_is_not_attached_elsewhere():
+    refused = plan(world(row(), storpool=[there()], attached_to=[13], vms=[VM]), vm="db1").refused
+    assert refused and "attachment is none in CloudStack and client 13 on StorPool" in str(refused)
+
+
+@pytest.mark.parametrize(
     ("mend", "words"),
     [
         ([True, True], "repair: true has CloudStack set StorPool right"),

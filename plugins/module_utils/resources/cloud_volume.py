@@ -311,6 +311,9 @@ class CloudVolumes:
             )
         self._check_encryption(wanted, after["encrypted"], after["offering"])
         left = self._left(row, after, goal or offering, resize, migrate, world) if wanted.verify != "off" else []
+        if any(one.action in ("attach", "detach") for one in changes):
+            # CloudStack sets these with it; one that was cut short left them as they were, or as they would have become.
+            left = [one for one in left if one["field"] not in ("tag cvm", "tag disk")]
         warnings = list(_untold(wanted, row, after, world))
         if left:
             later = resize or migrate

@@ -284,9 +284,9 @@ def find(wanted: WantedVolume, world: World) -> Mapping[str, Any] | None:
 
 
 def _busy(wanted: Sequence[WantedVolume], rows: Sequence[Mapping[str, Any]]) -> bool:
-    """Tell whether something goes on with a declared volume."""
+    """Tell whether something goes on with a declared volume: a state that passes, or a job that has not ended."""
     meant = {name for one in wanted for name in (one.id, one.name, one.renamed_from)} - {None}
-    return any(row.get("state") in _BUSY and (row["id"] in meant or row["name"] in meant) for row in rows)
+    return any((row.get("state") in _BUSY or row.get("jobid")) and (row["id"] in meant or row["name"] in meant) for row in rows)
 
 
 def _is_empty(wanted: Sequence[WantedVolume], rows: Sequence[Mapping[str, Any]]) -> bool:

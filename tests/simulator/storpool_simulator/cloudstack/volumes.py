@@ -68,6 +68,11 @@ def of_vm(cloud: Cloud, vm: str) -> list[Document]:
     return sorted(found, key=lambda one: (one["device"] is None, one["device"], one["dbid"]))
 
 
+def vm_of(cloud: Cloud, volume: Document) -> Document | None:
+    """The VM that CloudStack tells. It does so once the host has answered, though the device number is taken before."""
+    return cloud.vms.get(volume["vm"]) if volume["vm"] and volume["attached"] is not None else None
+
+
 def root_of(cloud: Cloud, vm: str) -> Document | None:
     return next((one for one in of_vm(cloud, vm) if one["type"] == ROOT), None)
 
@@ -103,7 +108,7 @@ def shown(cloud: Cloud, volume: Document, root: bool, job: Document | None = Non
     """`root`: the caller is a root admin, who also sees where it lies."""
     account = cloud.accounts[volume["account"]]
     domain = cloud.domains[account["domain"]]
-    vm = cloud.vms.get(volume["vm"]) if volume["vm"] else None
+    vm = vm_of(cloud, volume)
     pool = cloud.pools.get(volume["pool"]) if volume["pool"] else None
     offering = cloud.disk_offerings.get(volume["offering"]) if volume["offering"] else None
     service = cloud.service_offerings.get(volume["service_offering"]) if volume["service_offering"] else None

@@ -42,10 +42,11 @@ def list_volumes(request: Request) -> dict:
     """Without listall only those of the caller's account; `type` is a substring (sheet section 7)."""
     cloud = request.cloud
     pending = cloud.jobs.pending_of("Volume")
-    hosts = {vm["id"]: vm["host"] for vm in cloud.living(cloud.vms)}
     found = [
         volume
         for volume in cloud.living(cloud.volumes)
+        for vm in [volumes.vm_of(cloud, volume) or {"id": None, "host": None}]
+        for host in [cloud.hosts.get(vm["host"] or "") or {"id": None, "cluster": None, "pod": None}]
         if access.owned(request, volume)
         and volume["id"] in request.get("ids", [volume["id"]])
         and request.matches(
@@ -54,18 +55,16 @@ def list_volumes(request: Request) -> dict:
             zoneid=volume["zone"],
             storageid=volume["pool"],
             state=volume["state"],
-            virtualmachineid=volume["vm"],
+            virtualmachineid=vm["id"],
             diskofferingid=volume["offering"],
             serviceofferingid=volume["service_offering"],
             isencrypted=volume["encrypt"] is not None,
             displayvolume=volume["display"],
-            hostid=hosts.get(volume["vm"] or ""),
+            hostid=host["id"],
+            clusterid=host["cluster"],
+            podid=host["pod"],
         )
         and request.get("type", "").lower() in volume["type"].lower()
-        and all(
-            request.get(name) is None or (hosts.get(volume["vm"] or "") and cloud.hosts[hosts[volume["vm"]]][key] == request.get(name))
-            for name, key in (("clusterid", "cluster"), ("podid", "pod"))
-        )
         and resource_tags.matches(cloud, "Volume", volume["id"], request.get("tags"))
         and request.has_keyword(volume["name"], volume["type"], volume["state"])
     ]
@@ -156,7 +155,7 @@ def create_volume(request: Request) -> Steps:
         yield from snapshot_driver.volume_from(cloud, volume, cloud.snapshots[params["snapshotid"]])
     elif "storageid" in params and volume["path"] is None:
         driver.create(cloud, volume, request.found("storageid", cloud.pools))
-    if "virtualmachineid" in params and cloud.volumes[volume["id"]]["vm"] is None:
+    if "virtualmachineid" in params and volumes.vm_of(cloud, cloud.volumes[volume["id"]]) is None:
         vm = cloud.vms[params["virtualmachineid"]]
         yield from attach(cloud, cloud.volumes[volume["id"]], vm, None)
     return _answer(request, volume["id"])
@@ -223,10 +222,12 @@ def _check_attach(request: Request) -> None:
 
 
 def attach(cloud: Cloud, volume: Document, vm: Document, device: int | None) -> Steps:
-    """With the record first: the tags on StorPool tell of it. One that was never on StorPool comes there now. Raises ServerError."""
+    """The device number is taken first; one that was never on StorPool comes there now. Raises ServerError."""
+    # What a server that died had begun takes no number
+    cloud.volumes.change(volume["id"], vm=None, device=None, attached=None)
     number = volumes.free_device(cloud, vm["id"], device)
     kind = volumes.ROOT if number == 0 else volume["type"]
-    volume = cloud.volumes.change(volume["id"], vm=vm["id"], device=number, type=kind, attached=cloud.world.clock.now())
+    volume = cloud.volumes.change(volume["id"], vm=vm["id"], device=number, type=kind)
     try:
         # One that never started has its volumes made at its start
         root = volumes.root_of(cloud, vm["id"])
@@ -237,6 +238,11 @@ def attach(cloud: Cloud, volume: Document, vm: Document, device: int | None) -> 
             driver.retag(cloud, volume)
             if vm["host"]:
                 driver.attach(cloud, volume, cloud.hosts[vm["host"]])
+        cloud.volumes.change(volume["id"], attached=cloud.world.clock.now())
+    except GeneratorExit:
+        # Its server is gone, and nobody ever tells of it
+        cloud.volumes.change(volume["id"], vm=None, device=None)
+        raise
     except errors.ServerError:
         cloud.volumes.change(volume["id"], vm=None, device=None, attached=None, seen=None)
         driver.untag(cloud, cloud.volumes[volume["id"]])
@@ -250,9 +256,6 @@ def attach_volume(request: Request) -> Steps:
     vm = cloud.vms[request.params["virtualmachineid"]]
     if volume["vm"] != vm["id"]:
         _check_attach(request)
-    else:
-        # A job that began before
-        volume = cloud.volumes.change(volume["id"], vm=None, device=None)
     yield from attach(cloud, volume, vm, request.get("deviceid"))
     return _answer(request, volume["id"])
 
