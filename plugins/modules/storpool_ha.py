@@ -111,13 +111,15 @@ options:
         type: str
       sp_node_ids: &sp_node_ids
         description:
-          - "StorPool node ids (C(SP_OURID)) of hosts, by their names, as in C({kvm11: 11}). It may name any host."
+          - "StorPool node ids (C(SP_OURID)) of hosts, by their names, as in C({kvm11: 11}). It may name any host, also one of another
+            entry; two entries that give one host different ids are refused."
           - No call of either system tells which StorPool node a host is. What is not given here is looked for in the section of the host in
             O(storpool_conf).
         type: dict
       storpool_conf: &storpool_conf
         description:
           - A storpool.conf with a section for each host, where the task runs. When not given, C(/etc/storpool.conf) is looked at.
+          - In an entry, it is for the hosts of that entry. Hosts that no entry declares are looked for in the files of all.
         type: path
   hosts_src:
     description:

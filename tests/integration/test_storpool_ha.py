@@ -250,6 +250,27 @@ def test_a_node_that_nobody_knows(run, options, calls, tmp_path, declare):
     declare(**options("kvm11", sp_node_ids=None, storpool_conf=str(conf)))
 
 
+def test_each_entry_reads_its_own_storpool_conf(run, options, calls, tmp_path, declare):
+    """The other file tells something else of each host: it would be a host that nobody knows, or that serves storage."""
+    (tmp_path / "a.conf").write_text("[kvm11]\nSP_OURID=11\n[kvm12]\nSP_OURID=1\n")
+    (tmp_path / "b.conf").write_text("[kvm12]\nSP_OURID=12\n")
+    given = options("kvm11", "kvm12", sp_node_ids=None)
+    for one, name in zip(given["hosts"], ("a", "b"), strict=True):
+        one["storpool_conf"] = str(tmp_path / f"{name}.conf")
+    declare(**given)
+    given["hosts"][1]["storpool_conf"] = str(tmp_path / "a.conf")
+    result = run(**given)
+    assert "host kvm12 is hyper-converged: a StorPool server runs on node 1 too" in result["msg"]
+    given["hosts"][1]["storpool_conf"] = str(tmp_path / "missing.conf")
+    result = run(**given)
+    assert "option storpool_conf" in result["msg"] and str(tmp_path / "missing.conf") in result["msg"]
+    given["hosts"][1].update(storpool_conf=None, sp_node_ids={"kvm11": 12})
+    given["hosts"][0]["sp_node_ids"] = NODES
+    result = run(**given)
+    assert "option sp_node_ids.kvm11 of kvm12: 12 contradicts 11, which another entry gives; give the host one node id" in result["msg"]
+    assert calls().writes == []
+
+
 def test_a_host_alone_in_its_cluster(tmp_path):
     topology = tmp_path / "topology.json"
     clusters = [{"id": "a", "name": "sofia-a", "clients": [11]}]

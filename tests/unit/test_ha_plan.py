@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import ChangeRefused, OptionError
 from ansible_collections.storpool.cloudstack.plugins.module_utils._plan import plan_all, waves
 from ansible_collections.storpool.cloudstack.plugins.module_utils._runner import shown_options
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources import hosts
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.ha import HOST_HAS, World
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.ha_verdict import MAINTENANCE
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.hosts import (
@@ -22,6 +23,7 @@ from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.host
     Node,
     Observation,
     Oobm,
+    OwnConf,
     Pool,
     Zone,
 )
@@ -138,6 +140,38 @@ def test_a_host_of_its_own_is_as_it_says():
 def test_declared_twice(entries):
     with pytest.raises(OptionError, match="is declared twice, also as"):
         plans(world(), *entries)
+
+
+def selected(monkeypatch, *entries):
+    """The selection of hosts that the entries of a task make."""
+    asked = []
+
+    def observe(client, selection):
+        asked.append(selection)
+        return world().seen
+
+    monkeypatch.setattr(hosts, "observe", observe)
+    HOST_HAS.observe(None, [wanted(state="disabled", **entry) for entry in entries])
+    return asked[0]
+
+
+def test_what_entries_say_of_nodes(monkeypatch):
+    shared = selected(monkeypatch, {"host": "kvm1", "sp_node_ids": {"kvm1": 1}}, {"host": "kvm2", "sp_node_ids": {"kvm2": 2, "kvm1": 1}})
+    assert (shared.node_ids, shared.conf, shared.confs) == ({"kvm1": 1, "kvm2": 2}, None, ())
+    same = selected(monkeypatch, {"host": "kvm1", "storpool_conf": "/a"}, {"host": "kvm2", "storpool_conf": "/a"})
+    assert (same.conf, same.confs) == ("/a", ())
+    own = selected(monkeypatch, {"zone": "sofia"}, {"cluster": "kvm1", "storpool_conf": "/a"}, {"host": "h2", "storpool_conf": "/b"})
+    assert own.confs == [OwnConf("/b", host="h2"), OwnConf("/a", cluster="kvm1"), OwnConf(None, zone="sofia")], "the nearest first"
+    with pytest.raises(OptionError, match=r"option sp_node_ids\.kvm1 of kvm2: 9 contradicts 1, which another entry gives"):
+        selected(monkeypatch, {"host": "kvm1", "sp_node_ids": {"kvm1": 1}}, {"host": "kvm2", "sp_node_ids": {"kvm1": 9}})
+
+
+def test_a_host_of_an_area_keeps_the_file_of_its_entry():
+    entries = [wanted(cluster="kvm1", storpool_conf="/a"), wanted(host="kvm2", storpool_conf="/b")]
+    assert [(one.label, one.conf) for one in HOST_HAS.spread(entries, world()) if not hasattr(one, "members")] == [
+        ("kvm1", "/a"),
+        ("kvm2", "/b"),
+    ]
 
 
 def test_spreading_again_changes_nothing():

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils import _options
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import ApiError, OptionError
 from ansible_collections.storpool.cloudstack.plugins.module_utils._options import read_node_ids
-from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.hosts import FENCE, Selection, observe, parse_node_ids
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.hosts import FENCE, OwnConf, Selection, observe, parse_node_ids
 
 NOWHERE = None  # the file of this machine, which no test may depend on
 
@@ -226,6 +227,29 @@ def test_where_a_node_id_is_from(tmp_path):
     by_id = node_of(Cloud(storage, {name: {} for name in hosts}), {"id-kvm11": 12}, str(conf))
     assert (by_id.id, by_id.source) == (12, "sp_node_ids")
     assert node_of(Cloud(storage, {name: {} for name in hosts}), conf=str(conf), name="kvm12").id is None
+
+
+def nodes_of(tmp_path, confs, *own):
+    """The node ids of four hosts in two clusters, and what is wrong with them, as the entries `own` look for them in files."""
+    for name, sections in confs.items():
+        (tmp_path / name).write_text("".join(f"[{host}]\nSP_OURID={number}\n" for host, number in sections.items()), encoding="utf-8")
+    clusters = {"kvm1": "sf.a", "kvm2": "sf.b"}
+    every = {"kvm11": {}, "kvm12": {}, "kvm21": {"cluster": "kvm2"}, "kvm22": {"cluster": "kvm2"}}
+    cloud = Cloud(Storage(sf_a=services({}), sf_b=services({})), every, clusters)
+    found = observe(cloud, Selection(confs=[replace(one, conf=str(tmp_path / one.conf)) for one in own])).hosts
+    return {host.name: host.node.id for host in found}, {host.name: host.node.problem for host in found}
+
+
+def test_each_entry_has_its_own_storpool_conf(tmp_path):
+    confs = {"a": {"kvm11": 11, "kvm12": 12, "kvm21": 91}, "b": {"kvm11": 92, "kvm21": 21}}
+    found, problems = nodes_of(tmp_path, confs, OwnConf("a", host="kvm11"), OwnConf("b", cluster="kvm2", zone="sofia"))
+    assert found == {"kvm11": 11, "kvm12": 12, "kvm21": 21, "kvm22": None}, "kvm12, of no entry, is in one of the files"
+    assert "neither sp_node_ids nor a section" in problems["kvm22"]
+    found, _problems = nodes_of(tmp_path, confs, OwnConf("b", host="id-kvm11"), OwnConf("a", cluster="id-kvm1"), OwnConf("b", zone="zone"))
+    assert found == {"kvm11": 92, "kvm12": 12, "kvm21": 21, "kvm22": None}, "the first that fits counts"
+    found, problems = nodes_of(tmp_path, confs, OwnConf("a", host="kvm12"), OwnConf("b", host="kvm22"))
+    assert found == {"kvm11": None, "kvm12": 12, "kvm21": None, "kvm22": None}
+    assert problems["kvm11"] == "the files of storpool_conf disagree about it: 11, 92"
 
 
 def test_a_host_is_known_without_its_domain(tmp_path):

@@ -44,6 +44,7 @@ _HINDERS = ("agent_", "maintenance", "declared_", "host_", "no_peer", "oobm_", "
 DEGRADED = "Degraded"  # a resource state, declared by an operator; host HA has a state of the same name
 IPMITOOL, IPMI_PORT = "ipmitool", "623"
 FIELDS = ("driver", "address", "port", "username")  # of out-of-band management, as far as CloudStack tells them
+_KINDS = ("host", "cluster", "zone")  # of what is declared, the nearest first
 _SWITCHES = (("oobm", "OutOfBandManagement", "out-of-band management"), ("ha", "HA", "HA"))
 
 _POWER_HINTS = (
@@ -138,7 +139,7 @@ class HostHas:
     def parse(self, options: Mapping[str, Any], now: float) -> WantedHa:
         """Return what is wanted. :raises OptionError: names the option that cannot be meant."""
         given = {name: parse_text(options, name) for name in ("host", "cluster", "zone", *(f"oobm_{field}" for field in FIELDS))}
-        kind = next((kind for kind in ("host", "cluster", "zone") if given[kind] is not None), None)
+        kind = next((kind for kind in _KINDS if given[kind] is not None), None)
         if kind is None:
             raise OptionError("host", None, "is needed, or cluster or zone for all KVM hosts of one")
         name = str(given[kind])
@@ -168,10 +169,7 @@ class HostHas:
     def observe(self, client: CloudStack, wanted: Sequence[WantedHa | WantedArea]) -> World:
         """Read the hosts of the zone (or of all, if several may be meant) with what host HA depends on."""
         every = [one for entry in wanted for one in (entry.members if isinstance(entry, WantedArea) else [entry])]
-        zones = {one.zone for one in every}
-        node_ids = {host: number for one in every for host, number in one.node_ids.items()}
-        selection = hosts.Selection(zone=zones.pop() if len(zones) == 1 else None, node_ids=node_ids, conf=every[0].conf) if every else None
-        world = World(hosts.observe(client, selection) if selection else Observation((), (), (), hosts.Fence()))
+        world = World(hosts.observe(client, _selection(every)) if every else Observation((), (), (), hosts.Fence()))
         found = world.by_id
         spread = [one for one in self.spread(every, world) if isinstance(one, WantedHa) and one.state == "enabled" and one.id in found]
         if any(self._other_provider(one, found[one.id]) for one in spread):
@@ -188,7 +186,7 @@ class HostHas:
         """
         entries: list[list[WantedHa]] = [[] for _one in wanted]
         taken: dict[str, tuple[int, str]] = {}
-        for rank, kind in enumerate(("host", "cluster", "zone")):
+        for rank, kind in enumerate(_KINDS):
             for position, one in enumerate(wanted):
                 if _kind(one) != kind:
                     continue
@@ -574,6 +572,28 @@ def _missing(identity: str, seen: Observation) -> str | None:
 
 def _kind(wanted: WantedHa) -> str:
     return "host" if wanted.host is not None else "cluster" if wanted.cluster is not None else "zone"
+
+
+def _selection(every: Sequence[WantedHa]) -> hosts.Selection:
+    """Return what to read for all entries of a task. A storpool.conf serves the hosts of its entry; node ids may be of any host.
+
+    :raises OptionError: entries give one host several node ids.
+    """
+    node_ids: dict[str, int] = {}
+    for one in every:
+        for host, number in one.node_ids.items():
+            if node_ids.setdefault(host, number) != number:
+                raise OptionError(
+                    f"sp_node_ids.{host}", number, f"contradicts {node_ids[host]}, which another entry gives; give the host one node id",
+                    item=one.label,
+                )  # fmt: skip
+    zones = {one.zone for one in every}
+    nearest_first = sorted(every, key=lambda one: _KINDS.index(_kind(one)))
+    confs = [hosts.OwnConf(one.conf, one.id or one.host, one.cluster, one.zone) for one in nearest_first]
+    several = len({one.conf for one in confs}) > 1
+    return hosts.Selection(
+        zone=zones.pop() if len(zones) == 1 else None, node_ids=node_ids, conf=confs[0].conf, confs=confs if several else ()
+    )
 
 
 HOST_HAS = HostHas()

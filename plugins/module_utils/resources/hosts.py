@@ -50,11 +50,26 @@ _LONGEST_ID = 4095
 
 
 @dataclass(frozen=True)
+class OwnConf:
+    """The storpool.conf that one entry of a task names for its hosts: for one, or for those of a cluster or a zone, by name or id."""
+
+    conf: str | None
+    host: str | None = None
+    cluster: str | None = None
+    zone: str | None = None
+
+    def serves(self, raw: Mapping[str, Any], cluster: Cluster, zone: Zone) -> bool:
+        about = ((self.host, raw["name"], raw["id"]), (self.cluster, cluster.name, cluster.id), (self.zone, zone.name, zone.id))
+        return all(given is None or given in known for given, *known in about)
+
+
+@dataclass(frozen=True)
 class Selection:
     """Which hosts, each by name or id; what is left out does not narrow it. All that is given holds at once.
 
     ``node_ids``: StorPool node id by name or id of a host; it may name hosts that are not selected. ``conf`` is the storpool.conf in which
-    the others are looked for, ``None`` for ``/etc/storpool.conf``.
+    the others are looked for, ``None`` for ``/etc/storpool.conf``. Where entries of a task name several, ``confs`` has each with the hosts
+    that it is for, of which the first that fits counts; a host that none is for is looked for in all of them.
     """
 
     hosts: Sequence[str] = ()
@@ -62,6 +77,7 @@ class Selection:
     zone: str | None = None
     node_ids: Mapping[str, int] = field(default_factory=dict)
     conf: str | None = None
+    confs: Sequence[OwnConf] = ()
 
 
 def parse_node_ids(value: Mapping[str, Any] | None, option: str = "sp_node_ids") -> dict[str, int]:
@@ -251,7 +267,7 @@ def observe(client: CloudStack, selection: Selection) -> Observation:
     zones = {one["id"]: _zone(one) for one in raw_zones}
     clusters = {one["id"]: _cluster(one) for one in raw_clusters}
     pools = [_pool(one) for one in client.list("listStoragePools", "storagepool", unlimited=True) if one.get("type") in HA_POOLS]
-    nodes = _nodes(client.storpool, chosen, clusters, selection)
+    nodes = _nodes(client.storpool, chosen, clusters, zones, selection)
     hosts = tuple(_host(raw, zones, clusters, nodes[raw["id"]], raw_hosts, pools) for raw in chosen)
     return Observation(
         hosts,
@@ -413,11 +429,20 @@ def _services(raw: Mapping[str, Any]) -> _Services:
 
 
 def _nodes(
-    storpool: StorPool, chosen: Sequence[Mapping[str, Any]], clusters: Mapping[str, Cluster], selection: Selection
+    storpool: StorPool,
+    chosen: Sequence[Mapping[str, Any]],
+    clusters: Mapping[str, Cluster],
+    zones: Mapping[str, Zone],
+    selection: Selection,
 ) -> dict[str, Node]:
     """Return the StorPool node of each host, by the host's id."""
-    named = read_node_ids(selection.conf)
-    nodes = {raw["id"]: _identify(raw, clusters[raw["clusterid"]].storpool, selection.node_ids, named) for raw in chosen}
+    confs = selection.confs or (OwnConf(selection.conf),)
+    named = {conf: read_node_ids(conf) for conf in dict.fromkeys(one.conf for one in confs)}
+    nodes = {}
+    for raw in chosen:
+        cluster = clusters[raw["clusterid"]]
+        own = [one.conf for one in confs if one.serves(raw, cluster, zones[raw["zoneid"]])][:1] or named
+        nodes[raw["id"]] = _identify(raw, cluster.storpool, selection.node_ids, [named[conf] for conf in own])
     taken: dict[tuple[str | None, int], list[str]] = {}
     for raw in chosen:
         node = nodes[raw["id"]]
@@ -434,14 +459,17 @@ def _nodes(
     return nodes
 
 
-def _identify(raw: Mapping[str, Any], cluster: str | None, given: Mapping[str, int], named: Mapping[str, int]) -> Node:
+def _identify(raw: Mapping[str, Any], cluster: str | None, given: Mapping[str, int], files: Sequence[Mapping[str, int]]) -> Node:
     """Return the node id of a host, as far as it can be told. A host may be known by its name without the domain in storpool.conf."""
     for key in (raw["name"], raw["id"]):
         if key in given:
             return Node(given[key], "sp_node_ids", cluster)
     for key in (raw["name"], raw["name"].partition(".")[0]):
-        if key in named:
-            return Node(named[key], "storpool.conf", cluster)
+        told = sorted({named[key] for named in files if key in named})
+        if len(told) == 1:
+            return Node(told[0], "storpool.conf", cluster)
+        if told:
+            return Node(cluster=cluster, problem=f"the files of storpool_conf disagree about it: {', '.join(map(str, told))}")
     return Node(cluster=cluster, problem="neither sp_node_ids nor a section of storpool.conf tells it, and no call of either system does")
 
 
