@@ -3,16 +3,18 @@
 
 """Breaks planner, clients and runner, one place at a time and in a copy, and looks whether their unit tests and properties notice.
 
-python3 tests/tools/code_mutants.py [--count N] [--seed S] [--only FILE:NUMBER] [FILE...]
+python3 tests/tools/code_mutants.py [--count N] [--seed S] [--quick] [--only FILE:NUMBER] [FILE...]
 
 N mutants (60) are drawn by lot from all that there could be, as many from each file; the same seed draws the same ones. Each is the
 file with one change: a comparison, a condition or a constant turned round, a statement, an argument or a returned value left out, two
-arguments or operands swapped. `--only` runs one again, by the name that a survivor is printed with. Survivors are shown as diffs; what
-they mean is for a person to say. Results also go to .cache/results/code-mutants.json.
+arguments or operands swapped. `--quick` runs unit tests alone, so what properties catch counts as survived. `--only` (any number of
+them) runs one again, by the name that a survivor is printed with; an edit of the file gives other names. Survivors are shown as diffs;
+what they mean is for a person to say. Results also go to .cache/results/code-mutants.json.
 """
 
 from __future__ import annotations
 
+import argparse
 import ast
 import copy as duplicates
 import difflib
@@ -45,6 +47,9 @@ FITTING = {
     "_cloudstack.py": ["unit/test_cloudstack_client.py", "unit/test_settings_plan.py", "unit/test_cloud.py"],
     "_storpool.py": ["unit/test_storpool_client.py", "unit/test_runner.py", "unit/test_volume_plan.py"],
     "_units.py": ["unit/test_units.py", "unit/test_volume_plan.py", "properties/test_volume_properties.py"],
+    "_options.py": ["unit/test_options.py", "unit/test_http.py", "unit/test_hosts.py"],
+    "_items.py": ["unit/test_items.py", "unit/test_runner.py"],
+    "_properties.py": ["unit/test_agent_properties.py", "properties/test_agent_properties.py"],
     "resources/volume.py": ["unit/test_volume_plan.py", "properties/test_volume_properties.py"],
     "resources/snapshot.py": ["unit/test_snapshot_plan.py", "unit/test_snapshot_retention.py", "properties/test_snapshot_properties.py"],
     "resources/retention.py": ["unit/test_snapshot_retention.py", "properties/test_retention_properties.py"],
@@ -52,7 +57,21 @@ FITTING = {
     "resources/settings.py": ["unit/test_settings_plan.py", "properties/test_settings_properties.py"],
     "resources/storage_pool.py": ["unit/test_storage_pool_plan.py", SIMULATED.format("cloudstack_storage_pool")],
     "resources/cached_template.py": ["unit/test_template_cache_plan.py", SIMULATED.format("storpool_template_cache")],
+    "resources/orphans.py": ["unit/test_template_cache_plan.py", SIMULATED.format("storpool_template_cache")],
+    "resources/image.py": ["unit/test_template_cache_plan.py", SIMULATED.format("storpool_template_cache")],
     "resources/_both_layers.py": ["unit/test_cloud_volume_plan.py"],
+    "resources/_cloud.py": [
+        "unit/test_cloud.py",
+        "unit/test_cloud_observe.py",
+        "unit/test_cloud_snapshot_plan.py",
+        "unit/test_offering_plan.py",
+        "unit/test_runner.py",
+    ],
+    "resources/cloud_series.py": [
+        "unit/test_cloud_snapshot_plan.py",
+        "unit/test_vm_snapshot_plan.py",
+        "properties/test_cloud_properties.py",
+    ],
     "resources/cloud_volume.py": ["unit/test_cloud_volume_plan.py", "unit/test_cloud_observe.py", SIMULATED.format("cloudstack_volume")],
     "resources/cloud_volume_world.py": [
         "unit/test_cloud_volume_plan.py",
@@ -73,6 +92,12 @@ FITTING = {
         SIMULATED.format("cloudstack_vm_snapshot"),
     ],
     "resources/offering.py": ["unit/test_offering_plan.py", "properties/test_cloud_properties.py"],
+    "resources/hosts.py": ["unit/test_hosts.py", "unit/test_ha_plan.py"],
+    "resources/host_info.py": ["unit/test_host_info.py"],
+    "resources/cloud_host_info.py": ["unit/test_cloud_host_info.py"],
+    "resources/cluster_info.py": ["unit/test_info_cluster.py"],
+    "resources/_select.py": ["unit/test_info_select.py"],
+    "resources/agent_properties.py": ["unit/test_agent_properties.py", "properties/test_agent_properties.py"],
     "resources/ha.py": ["unit/test_ha_plan.py", "properties/test_ha_properties.py"],
     "resources/ha_verdict.py": ["unit/test_ha_verdict.py", "properties/test_ha_verdict_properties.py"],
 }
@@ -197,11 +222,12 @@ def drawn(files: list[str], sources: dict[str, bytes], count: int, seed: int) ->
     return sorted(chosen, key=lambda one: (files.index(one.file), one.number))
 
 
-def noticed(place: Path, file: str) -> str | None:
-    """Run the tests that fit a file; return the first that failed, ``None`` when none did."""
+def noticed(place: Path, file: str, quick: bool) -> str | None:
+    """Run the tests that fit a file, or only unit tests; return the first that failed, ``None`` when none did."""
     env = environment(DEFAULT_CORE)
     env.update(PYTHONPATH=str(PLACE), ANSIBLE_COLLECTIONS_PATH=str(PLACE), HYPOTHESIS_PROFILE="quick")
-    paths = [f"tests/{one}" for one in FITTING[file] if (place / "tests" / one.partition("::")[0]).exists()]
+    fitting = [one for one in FITTING[file] if one.startswith("unit/") or not quick]
+    paths = [f"tests/{one}" for one in fitting if (place / "tests" / one.partition("::")[0]).exists()]
     command = ["nice", "-n", "10", bin_dir() / "python", "-m", "pytest", "-x", "-q", "--tb=no", "-rfE", *paths]
     try:
         done = run(command, cwd=place, env=env, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=HUNG)
@@ -222,54 +248,47 @@ def difference(mutant: Mutant, whole: bytes) -> str:
     return "\n".join(list(difflib.unified_diff(before, after, lineterm="", n=1))[2:])
 
 
-def controlled(place: Path, file: str, whole: bytes) -> None:
+def controlled(place: Path, file: str, whole: bytes, quick: bool) -> None:
     """The tests pass with the file as it is, and they do read this copy of it."""
     path = place / CODE / file
-    first = noticed(place, file)
+    first = noticed(place, file, quick)
     if first:
         raise ToolError(f"{first} fails without any mutant of {file}")
     path.write_bytes(whole + b'\nraise RuntimeError("a mutant that nothing can miss")\n')
     try:
-        if not noticed(place, file):
+        if not noticed(place, file, quick):
             raise ToolError(f"the tests of {file} do not read {path}")
     finally:
         path.write_bytes(whole)
 
 
-def options_of(arguments: list[str]) -> tuple[int, int, str | None, list[str]]:
-    count, seed, only = COUNT, SEED, None
-    given = iter(arguments)
-    files = []
-    for one in given:
-        if one in ("--count", "--seed", "--only"):
-            value = next(given, "")
-            if one == "--only":
-                only = value
-                files.append(value.rpartition(":")[0])
-            elif not value.isdigit():
-                raise ToolError(f"{one} takes a number")
-            elif one == "--count":
-                count = int(value)
-            else:
-                seed = int(value)
-        else:
-            files.append(one.removeprefix(f"{CODE}/"))
-    unknown = [one for one in files if one not in FITTING]
+def options_of(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="code_mutants.py")
+    parser.add_argument("--count", type=int, default=COUNT)
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", metavar="FILE:NUMBER", action="append", default=[])
+    parser.add_argument("files", metavar="FILE", nargs="*")
+    asked = parser.parse_args(arguments)
+    given = [*asked.files, *(one.rpartition(":")[0] for one in asked.only)]
+    asked.files = list(dict.fromkeys(one.removeprefix(f"{CODE}/") for one in given)) or list(FITTING)
+    unknown = [one for one in asked.files if one not in FITTING]
     if unknown:
         raise ToolError(f"no tests are known for {', '.join(unknown)}; files: {', '.join(FITTING)}")
-    return count, seed, only, files or list(FITTING)
+    return asked
 
 
 def tool(arguments: list[str]) -> int:
-    count, seed, only, files = options_of(arguments)
+    asked = options_of(arguments)
+    files, only = asked.files, asked.only
     ensure(f"core-{DEFAULT_CORE}")
     place = collection.copy(PLACE)
     sources = {file: (place / CODE / file).read_bytes() for file in files}
     if only:
-        chosen = [one for one in mutants_of(files[0], sources[files[0]]) if f"{one.file}:{one.number}" == only]
+        chosen = [one for file in files for one in mutants_of(file, sources[file]) if f"{file}:{one.number}" in only]
     else:
-        chosen = drawn(files, sources, count, seed)
-    say(f"{len(chosen)} mutants of {len(files)} files, seed {seed}")
+        chosen = drawn(files, sources, asked.count, asked.seed)
+    say(f"{len(chosen)} mutants of {len(files)} files" + ("" if only else f", seed {asked.seed}"))
     ends: dict[str, list[int]] = {}
     kept = []
     started = time.monotonic()
@@ -277,12 +296,12 @@ def tool(arguments: list[str]) -> int:
         mine = [one for one in chosen if one.file == file]
         if not mine:
             continue
-        controlled(place, file, sources[file])
+        controlled(place, file, sources[file], asked.quick)
         path = place / CODE / file
         for mutant in mine:
             try:
                 path.write_bytes(mutant.source(sources[file]))
-                first = noticed(place, file)
+                first = noticed(place, file, asked.quick)
             finally:
                 path.write_bytes(sources[file])
             ends.setdefault(file, [0, 0])[0 if first else 1] += 1
@@ -291,7 +310,7 @@ def tool(arguments: list[str]) -> int:
             print(f"caught    {mutant}: {first}" if first else f"SURVIVED  {mutant}\n{shown}", flush=True)
     results = CACHE / "results" / "code-mutants.json"
     results.parent.mkdir(parents=True, exist_ok=True)
-    results.write_text(json.dumps({"seed": seed, "mutants": kept}, indent=1), encoding="utf-8")
+    results.write_text(json.dumps({"seed": asked.seed, "mutants": kept}, indent=1), encoding="utf-8")
     for file, (caught, survived) in ends.items():
         print(f"{file:28} {caught:4} caught {survived:4} survived")
     caught, survived = (sum(one[number] for one in ends.values()) for number in (0, 1))

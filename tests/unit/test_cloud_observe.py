@@ -1,18 +1,19 @@
 # Copyright (c) 2026, the storpool.cloudstack authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Volumes and VM snapshots of CloudStack: which listings are read for what is declared, and what the planner gets of them."""
+"""Volumes, snapshots and VM snapshots of CloudStack: which listings are read for what is declared, and what the planner gets of them."""
 
 from __future__ import annotations
 
 from types import SimpleNamespace
 
 import pytest
-from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import ApiError
+from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import ApiError, OptionError
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._cloud import Owner
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cloud_snapshot import CLOUD_SNAPSHOTS
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cloud_volume import CLOUD_VOLUMES
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.vm_snapshot import VM_SNAPSHOTS
-from ansible_collections.storpool.cloudstack.plugins.modules import cloudstack_vm_snapshot, cloudstack_volume
+from ansible_collections.storpool.cloudstack.plugins.modules import cloudstack_snapshot, cloudstack_vm_snapshot, cloudstack_volume
 from things import checked, raw_snapshot, raw_volume
 
 ZONES = {"listZones": [{"id": "z1", "name": "sofia"}]}
@@ -23,7 +24,7 @@ WITHIN = {"listall": True, "zoneid": "z1"}
 class Server:
     """Answers listings from tables, by name and id where these are asked for, and keeps what it was asked."""
 
-    def __init__(self, volumes=(), snapshots=(), **listings):
+    def __init__(self, volumes=(), snapshots=(), exports=(), **listings):
         self.listings = {**ZONES, **listings}
         self.asked = []
         self.connection = SimpleNamespace(job_timeout=0.0)
@@ -31,16 +32,19 @@ class Server:
         by_name = {one["name"]: one for one in volumes}
         self.storpool = SimpleNamespace(
             volume=by_name.get, volumes=lambda: list(volumes), snapshots=lambda: list(snapshots), volumes_space=list, snapshots_space=list,
-            attachments=list, connection=SimpleNamespace(multi_cluster=False),
+            attachments=list, exports=lambda: list(exports), connection=SimpleNamespace(multi_cluster=False),
         )  # fmt: skip
 
+    def capabilities(self):
+        return {"kvmsnapshotenabled": True}
+
     def list(self, call, key, unlimited=False, **params):
-        assert call.lower().removeprefix("list").rstrip("s") == key.lower().rstrip("s"), (call, key)
+        assert call.lower().removeprefix("list").rstrip("s") == key.lower().rstrip("s") or key.startswith("api"), (call, key)
         self.asked.append((call, params))
         rows = self.listings.get(call, [])
-        for name in ("id", "name", "virtualmachineid", "volumeid"):
+        for name in ("id", "name", "virtualmachineid", "volumeid", "snapshotid"):
             rows = [one for one in rows if params.get(name) in (None, one.get(name))]
-        return rows
+        return rows if "showunique" in params else list({one.get("id", number): one for number, one in enumerate(rows)}.values())
 
 
 def calls(server):
@@ -231,6 +235,178 @@ def test_a_volume_that_a_job_is_about_is_waited_for(state, name, looks):
     server.connection.job_timeout = 5.0
     volumes(server, {"name": "data", "renamed_from": "old"})
     assert calls(server).count("listVolumes") == looks
+
+
+# -- snapshots
+
+
+def snapshots(server, *entries):
+    wanted = [
+        CLOUD_SNAPSHOTS.parse(checked(cloudstack_snapshot.DECLARED, **{"volume": "data", "name": "s", **one}), 0.0) for one in entries
+    ]
+    return CLOUD_SNAPSHOTS.observe(server, wanted)
+
+
+def taken(name="s", of="data", **more):
+    fields = {"id": f"{name}-{of}", "name": name, "state": "BackedUp", "volumeid": f"id-{of}", "volumename": of, "datastoretype": "Primary"}
+    return {**fields, "virtualsize": 1, "zoneid": "z1", "zonename": "sofia", **more}
+
+
+def on_storpool(identity, number=50, **more):
+    return raw_snapshot("", number, **{"tags": {"cs": "snapshot", "uuid": identity}, **more})
+
+
+GONE_ID = "3f1c2f1e-0a0b-4c0d-8e0f-000000000009"
+
+
+@pytest.mark.parametrize(
+    ("entries", "of_volumes", "of_snapshots"),
+    [
+        ([{}], [{"name": "data"}], {"volumeid": "id-data"}),
+        ([{"zone": "sofia"}], [{"name": "data", "zoneid": "z1"}], {"volumeid": "id-data"}),
+        ([{}, {"name": "t"}], [{"name": "data"}], {"volumeid": "id-data"}),
+        ([{}, {"volume": "log"}], [{}], {}),
+        ([{}, {"volume": "gone"}], [{}], {}),
+        ([{"volume": "gone"}], [{"name": "gone"}], {"name": "s"}),
+        ([{"volume": "gone", "name": "s-%Y", "state": "pruned", "keep_last": 1}], [{"name": "gone"}], {}),
+        ([{"volume": "gone", "name": "a", "state": "absent"}, {"volume": "gone", "name": "b", "state": "absent"}], [{"name": "gone"}], {}),
+        ([{"volume": None, "name": None, "id": GONE_ID, "state": "absent"}], [], {"id": GONE_ID}),
+    ],
+)
+def test_snapshots_are_listed_of_the_volume_or_by_name_or_all(entries, of_volumes, of_snapshots):
+    """Not of the zone alone: a snapshot may lie in others than its volume."""
+    server = Server(listVolumes=[row("data"), row("log")])
+    snapshots(server, *entries)
+    assert [asked for call, asked in server.asked if call == "listVolumes"] == [{"listall": True, **one} for one in of_volumes]
+    assert [asked for call, asked in server.asked if call == "listSnapshots"] == [{"listall": True, **of_snapshots}]
+
+
+@pytest.mark.parametrize(
+    ("given", "listed", "copies"),
+    [
+        ({}, [taken()], {"s-data": 2}),
+        ({}, [], {}),
+        ({"verify": "off"}, [taken()], None),
+        ({"verify": "off", "zones": ["sofia"]}, [taken()], {"s-data": 2}),
+        ({"verify": "off", "backup": False}, [taken()], {"s-data": 2}),
+        ({"state": "absent"}, [taken()], None),
+        ({"state": "absent", "zones": ["sofia"]}, [taken()], {"s-data": 2}),
+    ],
+)
+def test_where_a_snapshot_lies_is_asked_when_it_matters(given, listed, copies):
+    server = Server(listVolumes=[row()], listSnapshots=listed * 2, snapshots=[on_storpool("s-data")])
+    world = snapshots(server, given)
+    assert (world.copies and {key: len(rows) for key, rows in world.copies.items()}) == (copies or (copies if copies is None else {}))
+    asked = [params for call, params in server.asked if call == "listSnapshots" and "showunique" in params]
+    assert asked == ([{"showunique": False, "volumeid": "id-data", "listall": True}] if copies else [])
+
+
+@pytest.mark.parametrize(
+    ("given", "exported", "read", "exports"),
+    [
+        ({}, True, ["s-data"], {}),
+        ({"verify": "off"}, True, None, {}),
+        ({"state": "reverted"}, True, ["s-data"], {}),
+        ({"state": "absent"}, True, ["s-data"], {"sf.a.50": ["far", "farther"]}),
+        ({"state": "absent"}, False, None, {}),
+        ({"state": "absent", "name": "other"}, True, None, {}),
+        ({"name": "n-%Y", "state": "pruned", "keep_last": 1}, True, ["s-data"], {"sf.a.50": ["far", "farther"]}),
+    ],
+)
+def test_storpools_snapshots_are_read_of_what_is_proved_or_exported(given, exported, read, exports):
+    listed = [on_storpool("s-data"), on_storpool("x", 51, deleted=True), on_storpool("y", 52, tags={"cs": "group", "uuid": "y"})]
+    there = [{"globalId": "sf.a.50", "location": place} for place in ("far", "farther")]
+    server = Server(listVolumes=[row()], listSnapshots=[taken()], snapshots=listed, exports=there if exported else [])
+    world = snapshots(server, given)
+    assert (world.storpool and list(world.storpool), world.exports) == (read, exports)
+    assert "getVolumeSnapshotDetails" not in calls(server)
+
+
+@pytest.mark.parametrize(
+    ("detail", "found"),
+    [
+        ({}, True),
+        ({"snapshotDetailsName": "s-other"}, False),
+        ({"snapshotDetailsValue": "/dev/storpool-byid/sf.a.60"}, False),
+        ({"snapshotDetailsValue": "no-path"}, False),
+    ],
+)
+def test_a_snapshot_without_its_tags_is_found_by_what_cloudstack_noted(detail, found):
+    noted = {"snapshotid": "s-data", "snapshotDetailsName": "s-data", "snapshotDetailsValue": "/dev/storpool-byid/sf.a.50", **detail}
+    listed = [raw_snapshot("", 50), raw_snapshot("", 60, deleted=True)]
+    server = Server(listVolumes=[row()], listSnapshots=[taken()], snapshots=listed, getVolumeSnapshotDetails=[noted])
+    assert list(snapshots(server, {}).storpool) == (["s-data"] if found else [])
+
+
+def test_a_revert_looks_at_the_vm_and_at_what_was_written():
+    attached = row(virtualmachineid="m1", vmname="db1")
+    machines = [{"id": "m1", "name": "db1"}, {"id": "m2", "name": "db2"}]
+    listings = {"listSnapshots": [taken()], "listVirtualMachines": machines, "snapshots": [on_storpool("s-data")]}
+    for group, seen in (([], set()), ([{"id": "g", "virtualmachineid": "m1"}], {"m1"}), ([{"id": "g", "virtualmachineid": "m2"}], set())):
+        server = Server(listVolumes=[attached], listVMSnapshot=group, volumes=[raw_volume("", 1)], **listings)
+        world = snapshots(server, {"state": "reverted"})
+        assert (world.machines, world.with_vm_snapshots) == ({"m1": machines[0]}, seen)
+        assert set(world.written) == {"~sf.a.1", "~sf.a.50"}
+    for entry, volume in (({"state": "reverted"}, row()), ({}, attached)):
+        server = Server(listVolumes=[volume], volumes=[raw_volume("", 1)], **listings)
+        world = snapshots(server, entry)
+        assert not world.machines and bool(world.written) is bool(entry) and "listVirtualMachines" not in calls(server)
+
+
+@pytest.mark.parametrize(
+    ("version", "given", "volume", "asked"),
+    [
+        ((4, 20, 2, 0), {}, "data", ["snapshot.backup.to.secondary", "sp.bypass.secondary.storage"]),
+        ((4, 21, 0, 0), {}, "data", ["snapshot.backup.to.secondary"]),
+        ((4, 21, 0, 0), {}, "log", []),
+        ((4, 21, 0, 0), {"state": "absent"}, "data", []),
+    ],
+)
+def test_the_settings_are_asked_before_one_is_taken(version, given, volume, asked):
+    listed = [{"name": name, "value": name.startswith("sp")} for name in ("snapshot.backup.to.secondary", "sp.bypass.secondary.storage")]
+    server = Server(listVolumes=[row(volume)], listConfigurations=[*listed, {"name": "other"}])
+    server.version = version
+    world = snapshots(server, given)
+    assert [params["name"] for call, params in server.asked if call == "listConfigurations"] == asked
+    assert world.settings == {name: str(name.startswith("sp")).lower() for name in asked}
+    assert bool(world.capabilities) is bool(asked)
+
+
+FAR = {"listZones": [{"id": "z1", "name": "sofia"}, {"id": "z2", "name": "plovdiv"}, {"id": "z3", "name": "varna"}]}
+
+
+@pytest.mark.parametrize(
+    ("version", "zones", "copies", "targets"),
+    [
+        ((4, 22, 0, 0), ["plovdiv"], ["z1"], ["z1", "z2"]),
+        ((4, 22, 0, 0), ["plovdiv", "sofia"], ["z1", "z2"], []),
+        ((4, 22, 0, 0), ["plovdiv"], None, ["z1", "z2"]),
+        ((4, 22, 0, 0), ["sofia"], None, []),
+        ((4, 22, 0, 0), ["nowhere"], None, []),
+        ((4, 20, 2, 0), ["plovdiv"], ["z1"], []),
+        ((4, 21, 0, 0), ["plovdiv"], ["z1"], ["z1", "z2"]),
+    ],
+)
+def test_pools_of_zones_that_lack_a_copy_are_looked_at(version, zones, copies, targets):
+    pools = [{"id": f"p{number}", "name": f"pool{number}", "zoneid": f"z{number}", "provider": "StorPool"} for number in (1, 2, 3)]
+    pools += [{"id": "nfs", "name": "nfs", "zoneid": "z2", "provider": "DefaultPrimary"}]
+    settings = [{"name": "use.storage.replication", "value": "true"}, {"name": "sp.cluster.location"}, {"name": "other", "value": "x"}]
+    rows = [taken(zoneid=zone) for zone in copies or ()]
+    server = Server(
+        listVolumes=[row(zoneid="z1")], listSnapshots=rows, listStoragePools=pools, listConfigurations=settings,
+        snapshots=[on_storpool("s-data")], **FAR,
+    )  # fmt: skip
+    server.version = version
+    world = snapshots(server, {"zones": zones})
+    assert sorted(world.targets) == targets
+    for zone, found in world.targets.items():
+        assert found == [{"name": f"pool{zone[1:]}", "use.storage.replication": "true", "sp.cluster.location": ""}]
+    names = {"sofia": ("z1", "sofia"), "plovdiv": ("z2", "plovdiv")}
+    for zone in zones:
+        assert world.zones[zone] == names.get(zone) or zone == "nowhere"
+    if "nowhere" in zones:
+        with pytest.raises(OptionError, match="option zones: 'nowhere' does not exist"):
+            world.zone("nowhere")
 
 
 # -- VM snapshots

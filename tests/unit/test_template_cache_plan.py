@@ -179,12 +179,15 @@ class Server:
 
     def __init__(self, pools=(FAST,), rows=(), templates=(), volumes=(), snapshots=(), projects=(), **taken):
         self.pools, self.rows, self.templates, self.volumes, self.projects = pools, rows, templates, volumes, projects
-        self.taken = taken
+        self.taken, self.threads = taken, None
         self.storpool = SimpleNamespace(
             snapshots=lambda: list(snapshots), volumes=list, attachments=list, exports=list, templates=lambda: [raw_template("nvme")]
         )
 
     def list(self, call, key, unlimited=False, **params):
+        if params == {"name": "template.preloader.pool.size"}:  # and CloudStack lists all that begin so
+            values = {"template.preloader.pool.size.max": "1", "template.preloader.pool.size": self.threads}
+            return [{"name": name, "value": value} for name, value in values.items() if value]
         assert unlimited and call.lower().startswith(f"list{key.lower()}")
         if call in ("listStoragePools", "listConfigurations"):
             return list(self.pools) if call == "listStoragePools" else []
@@ -294,6 +297,112 @@ def test_filters():
     assert names(type=["SYSTEM"]) == ["systemvm"]
     with pytest.raises(OptionError, match="fits no template in zone sofia"):
         names(account="nobody")
+
+
+def test_a_filter_means_each_template_by_its_id():
+    """Also of those that share a name; of what is to go, also what CloudStack has removed."""
+    rows = {"fast": [template("alike", GONE, removed="2026-11-22"), template("other", "o", removed="2026-11-22"), template("alike", ROCKY)]}
+    given = world(rows=rows, listed=[template("alike", ROCKY), template("alike")])
+
+    def meant(**options):
+        return [(one.label, one.name, one.id, one.filter) for one in CACHED_TEMPLATES.spread([wanted(**options)], given)]
+
+    assert meant(filter={"name": ["alike"]}) == [("alike", "alike", identity, None) for identity in (DEBIAN, ROCKY)]
+    assert meant(filter={"name": ["alike"]}, state="absent") == [("alike", "alike", identity, None) for identity in (DEBIAN, ROCKY, GONE)]
+    assert meant(name="debian") == [("debian", "debian", None, None)], "without a filter it is as declared"
+
+
+# -- the copies that are waited for
+
+
+def leftover(number, identity=DEBIAN, on="nvme"):
+    return raw_volume("", number, templateName=on, tags={"cs": "template", "uuid": identity})
+
+
+def watching(server, volumes=(), attached=(), old=(), lost=True, own=None):
+    server.storpool.volumes = lambda: list(volumes)
+    server.storpool.attachments = lambda: [{"volume": one} for one in attached]
+    return cached_template._Watch(own or template(), [(FAST, cached_template.Place(lost, None, lost=lost))], set(old))
+
+
+@pytest.mark.parametrize(
+    ("rows", "volumes", "attached", "snapshots", "words"),
+    [
+        ([], [], [], [], "CloudStack has not begun"),
+        ([template()], [leftover(7), leftover(8)], ["~sf.a.8"], [], "a host is writing volume ~sf.a.8"),
+        ([template()], [leftover(7)], ["~sf.a.9"], [], "volume ~sf.a.7 is there and no host has it"),
+        ([template()], [leftover(7, ROCKY), leftover(8, on="hdd")], ["~sf.a.7", "~sf.a.8"], [], "nothing is being written"),
+        ([template()], [raw_volume("", 7, templateName="nvme")], ["~sf.a.7"], [], "nothing is being written"),
+        ([template()], [], [], [cache(1, size=512)], "the snapshot has 512, the template 1G"),
+        ([template()], [], [], [cache(1)], "it has just ended"),
+    ],
+)
+def test_how_far_a_copy_is(rows, volumes, attached, snapshots, words):
+    server = Server(rows=rows, snapshots=snapshots)
+    told = watching(server, volumes, attached).explain(server)
+    assert told.startswith(f"fast: {words}") or (told.startswith("fast: ") and words in told)
+    assert told.endswith("CloudStack's API does not")
+
+
+@pytest.mark.parametrize(
+    ("rows", "snapshots", "old", "own", "done"),
+    [
+        ([template()], [cache(1)], [], None, True),
+        ([template()], [cache(1)], ["sf.a.1"], None, False),
+        ([template()], [cache(1, ROCKY)], [], None, False),
+        ([], [cache(1)], [], None, False),
+        ([template(size=2 * GIB)], [cache(1)], [], None, False),
+        ([template(directdownload=True)], [cache(1, None)], [], template(directdownload=True), True),
+        ([template(directdownload=True)], [], [], template(directdownload=True), False),
+    ],
+)
+def test_a_copy_has_ended_when_both_layers_have_what_was_not_there_before(rows, snapshots, old, own, done):
+    server = Server(rows=rows, snapshots=snapshots)
+    assert watching(server, old=old, own=own, lost=False).done(server) is done
+
+
+class Clock:
+    """What the module takes for the time."""
+
+    now = 100.0
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("lost", "volumes", "threads", "dead"),
+    [
+        (True, [], None, True),
+        (False, [], None, False),
+        (True, [leftover(7)], None, False),
+        (True, [leftover(7, ROCKY)], None, True),
+        (True, [leftover(7, on="hdd")], None, True),
+        # Eight copies go on at once; when others have all the threads it may have to wait for them.
+        (True, [leftover(number, ROCKY) for number in range(7)], None, True),
+        (True, [leftover(number, ROCKY) for number in range(8)], None, False),
+        (True, [leftover(7, ROCKY), leftover(8, ROCKY)], "2", False),
+        (True, [leftover(7, ROCKY), leftover(8, ROCKY)], "3", True),
+    ],
+)
+def test_a_copy_of_which_nothing_is_written_for_a_while_is_given_up(lost, volumes, threads, dead, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(cached_template, "time", clock)
+    server = Server(rows=[template()])
+    server.threads = threads
+    watch = watching(server, volumes, lost=lost)
+    looks = []
+    server.storpool.volumes = lambda: looks.append(clock.now) or list(volumes)
+    problem = None
+    for clock.now in (100.0, 104.0, 105.0, 109.0, 110.0, 130.0, 134.0, 135.0):
+        try:
+            assert watch.done(server) is False
+        except ChangeRefused as exc:
+            problem = exc
+            break
+    assert (problem is not None, looks[:2]) == (dead, [105.0, 110.0] if lost else [])
+    if dead:
+        assert clock.now == 135.0 and problem.message.startswith("on fast CloudStack has a row"), "30 s after the first look that saw none"
 
 
 # -- absent
