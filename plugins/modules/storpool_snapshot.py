@@ -194,6 +194,7 @@ options:
             deleted as a whole.
           - Snapshots that carry the tag C(cs) belong to CloudStack and to no series, unless O(allow_cloudstack_objects=true).
           - A member is deleted when no C(keep_) option keeps it. Its age is the time of creation that StorPool reports.
+          - What the task itself declares present, in this entry or another, is kept whatever the rules say (C(declared) among the reasons).
         type: int
       keep_hourly: &keep_hourly
         description:

@@ -311,6 +311,23 @@ def test_the_guard_of_retention(snap, simulator, volumes):
     assert result["writes"] == []
 
 
+def test_what_the_task_declares_is_not_pruned_by_it(snap, simulator, volumes):
+    """One entry prunes, another declares what the rules would delete; also while answers are lost."""
+    for day in range(1, 6):
+        simulator.post("VolumeSnapshot/db", {"name": f"db-2026010{day}"})
+    entries = [{"name": "db-%Y%m%d", "state": "pruned", "keep_last": 1}, {"name": "db-20260102", "volume": "db", "bind": True}]
+    result = snap(snapshots=entries)
+    retention = entry(result)["retention"]
+    assert retention["deleted"] == ["db-20260101", "db-20260103", "db-20260104"] and retention["kept"]["db-20260102"] == ["declared"]
+    assert result["quiet_reads"] == ["SnapshotsList"] and one(simulator, "Snapshot/db-20260102")["bound"]
+    for day in (6, 7):
+        simulator.post("VolumeSnapshot/db", {"name": f"db-2026010{day}"})
+    simulator.fault("cut_after", "SnapshotDelete", count=1)
+    result = snap(snapshots=entries)
+    assert not result.get("failed"), result["msg"]
+    assert names(simulator) == ["db-20260102", "db-20260107"]
+
+
 def test_a_series_by_tags(snap, run_module, simulator, volumes):
     for number in range(4):
         simulator.post("VolumeSnapshot/db", {"name": f"any{number}", "tags": {"job": "x"}})

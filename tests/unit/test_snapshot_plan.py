@@ -358,6 +358,60 @@ def test_entries_of_one_task_see_each_other():
     assert deleted(planned(seen, name="db-%Y%m%d", state="pruned", keep_last=1)) == []
 
 
+def spread_plans(seen, *entries):
+    """The plans of the entries of one task, without what each leaves behind for the next."""
+    wanted = SNAPSHOTS.spread([parsed(**one) for one in entries], seen)
+    assert SNAPSHOTS.spread(wanted, seen) == wanted
+    return [SNAPSHOTS.plan(one, seen) for one in wanted]
+
+
+PRUNED = {"name": "db-%Y%m%d", "state": "pruned", "keep_last": 1}
+
+
+@pytest.mark.parametrize(
+    ("other", "spared"),
+    [
+        ({"name": "db-20260102", "bind": True}, ["db-20260102"]),
+        ({"global_id": raw(number=1)["globalId"], "bind": True}, ["db-20260102"]),
+        ({"name": "kept", "renamed_from": "db-20260102"}, ["db-20260102"]),
+        ({"name": "db-20260103", "renamed_from": "db-20260102"}, None),
+        ({"name": "db-20260102", "state": "absent"}, []),
+        ({"name": "db-20260102", "volume": "db", "backup_to": "far"}, []),
+    ],
+)
+def test_what_the_task_declares_is_never_pruned_by_it(other, spared):
+    """Its name need not tell the day on which it was made, and nothing keeps a user from declaring what the rules would delete."""
+    seen = world(*series(4), attachments={}, exports={}, remote=[], locations=["far"])
+    pruned, plan = spread_plans(seen, PRUNED, other)
+    if spared is None:
+        assert "both db-20260103 and db-20260102 exist" in str(plan.refused)
+        spared = ["db-20260102", "db-20260103"]
+    assert deleted(pruned) == [name for name in ("db-20260101", "db-20260102", "db-20260103") if name not in spared]
+    kept = {"db-20260104": ["last"], **{name: ["declared"] for name in spared}}
+    assert pruned.notes["retention"]["kept"] == kept
+
+
+def test_a_snapshot_whose_own_series_would_delete_it():
+    """It bears the name of today, and others of the series were made later."""
+    today = raw("db-20261122", 90, creationTimestamp=1767225600 - DAY)
+    (plan,) = spread_plans(world(*series(2), today, attachments={}, exports={}), {"name": "db-%Y%m%d", "volume": "db", "keep_last": 1})
+    assert deleted(plan) == ["db-20260101"]
+    assert plan.notes["retention"]["kept"] == {"db-20260102": ["last"], "db-20261122": ["declared"]}
+
+
+def test_a_group_of_which_one_is_declared_stays_whole():
+    every = [raw(f"{volume}-2026010{day}", 10 * day + number, creationTimestamp=1767225600 + day * DAY)
+             for day in (1, 2, 3) for number, volume in enumerate(("db", "log"))]  # fmt: skip
+    group = {"name": "{volume}-%Y%m%d", "volumes": ["db", "log"], "state": "pruned", "keep_last": 1}
+    pruned, _plan = spread_plans(world(*every, attachments={}, exports={}), group, {"name": "log-20260101"})
+    assert deleted(pruned) == ["db-20260102", "log-20260102"]
+
+
+def test_without_retention_nobody_asks_who_declares_what():
+    wanted = [parsed(name="a"), parsed(name="b")]
+    assert SNAPSHOTS.spread(wanted, None) is wanted
+
+
 # -- backups
 
 
@@ -407,6 +461,18 @@ def test_the_end_of_backups():
     items = [{"location": "far", "globalSnapshotId": f"pd.a.{number}", "deleteAfter": 1} for number in (1, 2)]
     plan = planned(seen, name="b", volumes=["db", "log"], backup_to="far", state="absent")
     assert bodies(plan) == [("SnapshotsRemoteUnexport", None, {"remoteSnapshots": items})]
+
+
+def test_a_backup_that_the_task_declares_is_not_pruned_by_it():
+    names = ("b-20260101", "b-20260102", "b-20260103")
+    every = [backup(f"pd.a.{number}", name, creationTimestamp=int(NOW) - (9 - number) * DAY) for number, name in enumerate(names)]
+    pruned = {"name": "b-%Y%m%d", "volume": "db", "backup_to": "far", "state": "pruned", "keep_last": 1}
+    for volume, kept in (("db", {"b-20260103": ["last"], "b-20260101": ["declared"]}), ("log", {"b-20260103": ["last"]})):
+        (plan, _other) = spread_plans(
+            world(remote=every, locations=["far"]), pruned, {"name": "b-20260101", "volume": volume, "backup_to": "far"}
+        )
+        assert plan.notes["retention"]["kept"] == kept
+        assert plan.notes["retention"]["deleted"] == [name for name in names if name not in kept]
 
 
 def test_the_wait_for_a_backup():

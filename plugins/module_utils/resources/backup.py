@@ -10,7 +10,7 @@ A backup gets no name from StorPool, so two tags are its identity. The other loc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -80,6 +80,11 @@ def _identity(wanted: Any) -> dict[str, str]:
     if not wanted.grouped:
         tags[VOLUME_TAG] = volume_word(wanted.members[0].volume)
     return tags
+
+
+def declared(wanted: Any) -> tuple[Hashable, Sequence[str]]:
+    """Return whose backups in which location are of one series, and the name of the one that is to be there."""
+    return (wanted.backup_to, _identity(wanted).get(VOLUME_TAG)), [wanted.label] if wanted.state == "present" else []
 
 
 def _ours(wanted: Any, remote: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -186,7 +191,7 @@ def _with_retention(wanted: Any, made: Plan, world: Any) -> Plan:
     before = sorted(moments)
     if creating:
         moments[wanted.label] = max(int(wanted.now), *moments.values(), 0)
-    reasons = kept(moments.items(), wanted.rules, wanted.zone)
+    reasons = kept(moments.items(), wanted.rules, wanted.zone, wanted.spared)
     deleted = sorted((name for name in series if name not in reasons), key=lambda name: (moments[name], name))
     check_most(wanted.label, deleted, wanted.max_deletes)
     changes = list(made.changes)

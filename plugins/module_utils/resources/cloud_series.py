@@ -71,7 +71,7 @@ def with_retention(
     """Return ``plan`` with the deletions that leave of the series only what the rules keep, and what the task declares itself.
 
     :param wanted: has ``naming``, the time ``now``, the time zone ``zone``, ``state``, ``label``, and the names ``spared``
-        (:func:`spared_names`).
+        (:func:`.retention.spared_names`).
     :param rows: what CloudStack lists, with ``name``, ``state`` and ``created``; what is in a state other than ``ready`` and ``failed`` is
         left alone, and what failed goes.
     :param removal: makes the deletion of a row, under this word.
@@ -86,10 +86,7 @@ def with_retention(
     if creating:
         # What is made now is the newest, however the clocks of this machine and of the server differ.
         series.append((naming.name, max(int(wanted.now), newest)))
-    reasons = kept(series, naming.rules, wanted.zone)
-    spared = wanted.spared | ({naming.name} if wanted.state == "present" else set())
-    for name in sorted({name for name, _made in series} & spared):
-        reasons.setdefault(name, ["declared"])
+    reasons = kept(series, naming.rules, wanted.zone, wanted.spared | ({naming.name} if wanted.state == "present" else set()))
     doomed = sorted((one for one in rows if one["name"] not in reasons and one not in busy), key=lambda one: moment(one["created"]))
     deleted = [one["name"] for one in doomed]
     check_most(wanted.label, deleted, naming.max_deletes)
@@ -102,20 +99,6 @@ def with_retention(
         notes = plan.notes
     changes = [*plan.changes, *(removal(one, f"delete ({one['name']})") for one in doomed)]
     return replace(plan, changes=changes, notes=notes, warnings=warnings, beside=({"series": before}, {"series": after}))
-
-
-def spared_names(declared: Sequence[tuple[str | None, str | None]]) -> list[frozenset[str]]:
-    """Return for each declared object the names that retention spares, because the task declares them of the same volume or VM.
-
-    A name need not fit the time at which its snapshot was made, so the rules alone might delete what was declared.
-
-    :param declared: of each object the id of its volume or VM, and the name of the snapshot that is to be there (``None``: none is).
-    """
-    names: dict[str | None, set[str]] = {}
-    for identity, name in declared:
-        if name:
-            names.setdefault(identity, set()).add(name)
-    return [frozenset(names.get(identity, ())) for identity, _name in declared]
 
 
 def moment(text: str) -> int:

@@ -45,11 +45,11 @@ from .cloud_series import (
     changed_since,
     parse_naming,
     shown_revert,
-    spared_names,
     standings,
     with_retention,
     with_vm_stopped,
 )
+from .retention import spared_names
 from .series import parse_zone
 
 BACKED_UP, ERROR = "BackedUp", "Error"
@@ -290,7 +290,7 @@ class CloudSnapshots:
         """Let those of volumes of one VM follow each other, because CloudStack takes one at a time; and stop and start the VM once."""
         volumes = [quiet(_volume, one, world) or {} for one in wanted]
         names = [one.name or (quiet(_find, one, world) or {}).get("name") if one.state in KEEPING else None for one in wanted]
-        spared = spared_names([(volume.get("id"), name) for volume, name in zip(volumes, names)])
+        spared = spared_names([(volume.get("id"), [name]) for volume, name in zip(volumes, names)])
         last: dict[str, str] = {}
         found: list[WantedSnapshot] = []
         together: dict[str, dict[int, bool]] = {}  # of a VM, the positions of those that may stop it, and whether they have to

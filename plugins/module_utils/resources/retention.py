@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, tzinfo
 from typing import Any
@@ -48,7 +48,7 @@ def parse_rules(options: Mapping[str, Any]) -> Rules | None:
     return Rules(**numbers) if numbers else None
 
 
-def kept(series: Iterable[tuple[str, int]], rules: Rules, zone: tzinfo) -> dict[str, list[str]]:
+def kept(series: Iterable[tuple[str, int]], rules: Rules, zone: tzinfo, declared: Collection[str] = ()) -> dict[str, list[str]]:
     """Return the names that ``rules`` keep of ``series``, each with its reasons; all others are to go.
 
     Only periods that have a member count, so a pause in a schedule costs no history, and the answer needs no clock. A member may serve
@@ -56,6 +56,7 @@ def kept(series: Iterable[tuple[str, int]], rules: Rules, zone: tzinfo) -> dict[
 
     :param series: names with their times of creation in UNIX seconds. Of two at the same second the one whose name sorts last is the newer.
     :param zone: the calendar in which days, weeks (ISO, from Monday), months and years begin.
+    :param declared: names that stay whatever the rules say (:func:`spared_names`); they take no place of another.
     """
     newest_first = sorted(series, key=lambda one: (one[1], one[0]), reverse=True)
     reasons: dict[str, list[str]] = {name: ["last"] for name, _moment in newest_first[: rules.last]}
@@ -70,7 +71,24 @@ def kept(series: Iterable[tuple[str, int]], rules: Rules, zone: tzinfo) -> dict[
                 break
             seen.add(label)
             reasons.setdefault(name, []).append(f"{period} {label}")
+    for name in sorted({name for name, _moment in newest_first}.intersection(declared)):
+        reasons.setdefault(name, ["declared"])
     return reasons
+
+
+def spared_names(declared: Sequence[tuple[Hashable, Iterable[str | None]]]) -> list[frozenset[str]]:
+    """Return for each declared object the names that retention spares, because the task declares them of the same volume, VM or place.
+
+    A name need not fit the time at which its snapshot was made, so the rules alone might delete what was declared.
+
+    :param declared: of each object what tells its volume, VM or place, and the names of the snapshots that are to be there (``None``: not
+        known).
+    """
+    names: dict[Hashable, set[str]] = {}
+    for identity, its_own in declared:
+        names.setdefault(identity, set()).update(name for name in its_own if name)
+    spared = {identity: frozenset(every) for identity, every in names.items()}
+    return [spared[identity] for identity, _its_own in declared]
 
 
 def check_most(label: str, deleted: Sequence[str], most: int | None) -> None:

@@ -27,9 +27,12 @@ from .._units import (
 )
 from . import backup
 from ._shared import (
+    PLACES,
     POLICY,
     Attachments,
+    Registered,
     address_of,
+    attached_somewhere,
     attachments_of,
     check_single,
     detachment,
@@ -47,7 +50,7 @@ from ._shared import (
     template_gives,
     with_tags,
 )
-from .retention import check_most, kept
+from .retention import check_most, kept, spared_names
 from .series import volume_word
 from .snapshot_wanted import NEVER, Member, WantedSnapshot, parse_snapshot
 
@@ -63,6 +66,7 @@ class World:
     locations: list[str] | None = None
     templates: dict[str, dict[str, Any]] = field(default_factory=dict)
     remote: list[dict[str, Any]] | None = None
+    registered: Registered = field(default_factory=Registered)
     copying: set[str] = field(default_factory=set)  # ids of backups whose data is on its way
     fresh: dict[str, tuple[int, dict[str, str]]] = field(default_factory=dict)  # name -> time and tags of what the task will have made
     gone: set[str] = field(default_factory=set)  # names of what it will have deleted
@@ -154,7 +158,7 @@ class Snapshots:
             world = World(sp.by_name(client.snapshots()) if local else {})
         volumes: set[str] = set()
         attached = exported = templates = False
-        for one in local:
+        for one in self.spread(local, world):
             missing = False
             for member, raw in self._members(one, world):
                 if raw is None:
@@ -183,7 +187,19 @@ class Snapshots:
             world.templates = sp.by_name(client.templates())
         if len(local) < len(wanted):
             backup.observe(client, [one for one in wanted if one.backup_to], world)
+        if client.only_reads:
+            self._look_at_registered(client, [one for one in local if one.state == "present"], world)
         return world
+
+    def _look_at_registered(self, client: sp.StorPool, wanted: Sequence[WantedSnapshot], world: World) -> None:
+        """Look whether there are the clients and placement groups that snapshots are to get; those that one has already are there."""
+        clients = {number for one in wanted for number in one.attach or ()}
+        groups = set()
+        for one in wanted:
+            for _member, raw in self._members(one, world):
+                have = raw or {}
+                groups |= {one.policy[option] for option in PLACES if one.policy.get(option) not in (None, have.get(POLICY[option]))}
+        world.registered = Registered.read(client, clients - attached_somewhere(world.attachments), groups)
 
     @staticmethod
     def _members(wanted: WantedSnapshot, world: World) -> list[tuple[Member, dict[str, Any] | None]]:
@@ -204,6 +220,21 @@ class Snapshots:
         have = world.exports.get(raw["globalId"], {}) if raw and world.exports else {}
         return [location for location in wanted.exports if have.get(location, True)]
 
+    def spread(self, wanted: Sequence[WantedSnapshot], world: World) -> Sequence[WantedSnapshot]:
+        """Return what is declared, with the names that retention spares: those that the task itself declares."""
+        if not any(one.rules for one in wanted):
+            return wanted
+        spared = spared_names([backup.declared(one) if one.backup_to else (None, self._declared(one, world)) for one in wanted])
+        return [replace(one, spared=one.spared | names) if one.rules else one for one, names in zip(wanted, spared)]
+
+    def _declared(self, wanted: WantedSnapshot, world: World) -> Iterator[str | None]:
+        """Yield the names that are to be there, and those under which they are there now."""
+        if wanted.state == "present":
+            yield wanted.renamed_from
+            for member, raw in self._members(wanted, world):
+                yield member.name
+                yield raw and raw["name"]
+
     # -- plan
 
     def plan(self, wanted: WantedSnapshot, world: World) -> Plan:
@@ -216,6 +247,8 @@ class Snapshots:
                 check_single("snapshot", raw or {})
             if wanted.state == "present":
                 plan = self._plan_present(wanted, found, world)
+                if plan.changes:  # last, because the real run leaves this to the server
+                    world.registered.check(wanted)
             else:
                 plan = self._plan_absent(wanted, found, world)
             return self._with_retention(wanted, plan, world) if wanted.rules else plan
@@ -483,7 +516,9 @@ class Snapshots:
     def _doomed(self, wanted: WantedSnapshot, world: World, creating: bool) -> tuple[list[Instance], dict[str, list[str]]]:
         """Return what retention does not keep, oldest first, and what it keeps with the reasons."""
         series = self._series(wanted, world, creating)
-        reasons = kept([(one.label, one.moment) for one in series], wanted.rules, wanted.zone)
+        # A group stays whole, whichever of its snapshots is declared.
+        declared = {one.label for one in series if not wanted.spared.isdisjoint((one.label, *(raw["name"] for raw in one.snapshots)))}
+        reasons = kept([(one.label, one.moment) for one in series], wanted.rules, wanted.zone, declared)
         return sorted(
             (one for one in series if one.label not in reasons and one.snapshots), key=lambda one: (one.moment, one.label)
         ), reasons

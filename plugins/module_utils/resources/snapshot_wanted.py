@@ -71,6 +71,7 @@ class WantedSnapshot:
     rules: Rules | None = None
     series_tags: dict[str, str] = field(default_factory=dict)
     max_deletes: int | None = None
+    spared: frozenset[str] = frozenset()  # names, or those of backups, that retention leaves alone because the task declares them
     allow_cloudstack_objects: bool = False
 
     @property

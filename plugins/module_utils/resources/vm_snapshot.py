@@ -32,11 +32,11 @@ from .cloud_series import (
     changed_since,
     parse_naming,
     shown_revert,
-    spared_names,
     standings,
     with_retention,
     with_vm_stopped,
 )
+from .retention import spared_names
 from .series import parse_zone
 
 READY, ERROR, EXPUNGING = "Ready", "Error", "Expunging"
@@ -164,7 +164,7 @@ class VmSnapshots:
         """Let those of one VM follow each other: CloudStack does one thing with a VM at a time. Retention spares what is declared."""
         machines = [quiet(_machine, one, world) or {} for one in wanted]
         names = [one.name if one.state in KEEPING else None for one in wanted]
-        spared = spared_names([(machine.get("id"), name) for machine, name in zip(machines, names)])
+        spared = spared_names([(machine.get("id"), [name]) for machine, name in zip(machines, names)])
         last: dict[str | None, str] = {}
         found = []
         for one, machine, names in zip(wanted, machines, spared):
