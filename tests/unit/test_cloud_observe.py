@@ -135,6 +135,11 @@ def test_what_a_volume_is_made_from():
     assert world.sources["id-source"]["maxiops"] == 100 and [one["id"] for one in world.snapshots[SOFIA]] == ["s1"]
     gone = volumes(Server(listSnapshots=SNAPSHOTS[:1]), {"name": "copy", "snapshot": "monday"})
     assert gone.sources == {"id-source": {}}, "the volume is gone, its snapshot is not"
+    two = Server(listVolumes=[row("source")], listSnapshots=[*SNAPSHOTS[:1], {**SNAPSHOTS[2], "name": "monday"}])
+    assert volumes(two, {"name": "copy", "snapshot": "monday"}).sources == {}, "which of them is meant is not known"
+    several = Server(listSnapshots=SNAPSHOTS)
+    volumes(several, {"name": "copy", "snapshot": "monday"}, {"name": "more", "snapshot": "lonely"})
+    assert ("listSnapshots", WITHIN) in several.asked and calls(several).count("listSnapshots") == 1
 
 
 def test_what_a_volume_was_made_from_is_asked_of_storpool_only_when_cloudstack_does_not_tell():

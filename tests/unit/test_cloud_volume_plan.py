@@ -104,6 +104,10 @@ def test_bad_options(given, option, words):
     assert refused.value.parts["option"] == option
 
 
+def test_a_volume_is_called_by_its_name_or_by_its_id():
+    assert [wanted(**given).label for given in ({}, {"id": "v1"}, {"name": None, "id": "v1"})] == ["data", "data", "v1"]
+
+
 def test_a_new_volume_is_allocated_only():
     made = plan(world(), offering="o-open", size="4G", max_iops=100)
     assert sent(made) == [
