@@ -63,8 +63,15 @@ BUDGETS = {
         check=["Snapshot"],
     ),
     "change one volume": Budget("storpool_volume", {"name": ONE, "size": "2M", "iops": 50}, ["Volume"], 1, ["Volume"], A_VOLUME),
+    # That there is such a client is for the server to say; check mode has to look.
     "attach one volume": Budget(
-        "storpool_volume", {"name": ONE, "attach_to": [11]}, ["Volume", "AttachmentsList"], 1, ["Volume", "AttachmentsList"], A_VOLUME
+        "storpool_volume",
+        {"name": ONE, "attach_to": [11]},
+        ["Volume", "AttachmentsList"],
+        1,
+        ["Volume", "AttachmentsList"],
+        A_VOLUME,
+        check=["ClientsConfigDump"],
     ),
     "delete one volume": Budget(
         "storpool_volume", {"name": ONE, "state": "absent"}, ["Volume", "AttachmentsList"], 1, ["Volume"], A_VOLUME

@@ -8,6 +8,8 @@ Every play runs in check mode with diff, for real, and again; each task's predic
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from conftest import CLOUDSTACKS
 from prediction import differences, not_silent
@@ -99,6 +101,44 @@ def test_what_is_built_is_there_and_what_is_removed_is_not_in_the_way(thrice):
 def test_a_name_that_will_be_taken_is_taken(playbook):
     run = playbook(tasks((VOLUME, {"name": "a", "size": "1G", "template": "nvme"}), (SNAPSHOT, {"name": "a", "volume": "a"})), check=True)
     assert run.rc == 2 and "a volume is called a" in run.output
+
+
+A = (VOLUME, {"name": "a", "size": "1G", "template": "nvme"})
+
+
+@pytest.mark.parametrize(
+    ("before", "task", "says"),
+    [
+        ([], (VOLUME, {"name": "b", "size": "1G", "template": "nvme", "attach_to": [99]}), "attach_to of [a-z]: .?99.? is no client"),
+        ([A], (VOLUME, {"name": "a", "attach_to": [11, "99:ro"]}), "attach_to of [a-z]: .?99.? is no client"),
+        ([A], (SNAPSHOT, {"name": "s", "volume": "a", "attach_to": [99]}), "attach_to of [a-z]: .?99.? is no client"),
+        ([A], (VOLUME, {"name": "a", "place_tail": "tape"}), "place_tail of [a-z]: .tape. is no placement group"),
+        ([], (VOLUME, {"name": "b", "size": "1G", "place_all": "tape"}), "place_all of [a-z]: .tape. is no placement group"),
+        ([A, (SNAPSHOT, {"name": "s", "volume": "a"})], (SNAPSHOT, {"name": "s", "place_all": "tape"}), "place_all of s: .tape. is no"),
+        ([], (TEMPLATE, {"name": "t", "replication": 3, "place_all": "tape"}), "place_all of [a-z]: .tape. is no placement group"),
+    ],
+)
+def test_what_the_server_will_refuse_is_refused(playbook, calls, before, task, says):
+    """A client or placement group that there is not, of what is there and of what earlier tasks would make."""
+    foreseen = playbook(tasks(*before, task), check=True)
+    assert foreseen.rc == 2 and re.search(says, foreseen.failures[0]["result"]["msg"]), foreseen.output
+    assert len(foreseen.tasks) == len(before) + 1
+    if before:
+        assert playbook(tasks(*before)).rc == 0
+    calls()
+    check = playbook(tasks(task), check=True)
+    assert check.rc == 2 and re.search(says, check.failures[0]["result"]["msg"]) and calls().writes == [], check.output
+    assert playbook(tasks(task)).rc == 2
+
+
+def test_a_client_that_has_something_attached_needs_no_look(run_module, do, calls):
+    """What is attached as declared takes no read more in check mode either."""
+    do("VolumeCreate", {"name": "a", "size": 1 << 30, "template": "nvme"})
+    do("VolumesReassignWait", {"reassign": [{"volume": "a", "rw": [11], "ro": [12]}]})
+    calls()
+    for clients in ([11, "12:ro"], ["12:rw", "11:ro"]):
+        assert not run_module("storpool_volume", check=True, name="a", attach_to=clients).get("failed")
+        assert calls().reads == ["Volume", "AttachmentsList"]
 
 
 @pytest.mark.parametrize("where", ["task", "block"])

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Callable
 
 from .. import _storpool as sp
@@ -34,6 +35,8 @@ POLICY = {
     "place_head": "placeHead",
     "place_tail": "placeTail",
 }
+
+PLACES = ("place_all", "place_head", "place_tail")
 
 CREATION_SOURCES = ("parent", "base_on", "remote")
 
@@ -100,6 +103,50 @@ def check_single(kind: str, raw: Mapping[str, Any]) -> None:
             f"{len(raw[sp.IN_CLUSTERS])} {kind}s are called {raw['name']}, in the clusters {', '.join(raw[sp.IN_CLUSTERS])}",
             hint="say which one is meant with sp_cluster, and leave sp_multi_cluster out",
         )
+
+
+def check_known(option: str, value: Any, known: Collection[Any], what: str, item: str | None = None) -> None:
+    """:raises OptionError: a cluster has nothing of this name or number among those that are ``known``."""
+    if value not in known:
+        there = ", ".join(str(one) for one in sorted(known)) or "none"
+        raise OptionError(option, value, f"is no {what} of this cluster; there are: {there}", item=item)
+
+
+@dataclass
+class Registered:
+    """The clients and placement groups of a cluster, for check mode: the real run leaves it to the server to refuse one that there is not.
+
+    ``None``: nothing declared made it necessary to look.
+    """
+
+    clients: Collection[int] | None = None
+    groups: Collection[str] | None = None
+
+    @classmethod
+    def read(cls, client: sp.StorPool, clients: set[int], attachments: Attachments | None, groups: Collection[str]) -> Registered:
+        """Look as far as these clients and groups are not known; of several clusters only one would tell."""
+        found = cls()
+        if client.connection.multi_cluster:
+            return found
+        if groups:
+            found.groups = set(client.placement_groups())
+        attached = {client for rights in (attachments or {}).values() for client in rights}
+        if clients - attached:
+            found.clients = attached | {int(one["id"]) for one in client.clients_config()}
+            if clients - found.clients:
+                # One that comes or goes may be in the other listing alone.
+                found.clients |= {int(number) for number in client.services().get("clients") or ()}
+        return found
+
+    def check(self, wanted: Any) -> None:
+        """:raises OptionError: ``wanted`` names a client or placement group that there is not."""
+        if self.groups is not None:
+            for option in PLACES:
+                if wanted.policy.get(option) is not None:
+                    check_known(option, wanted.policy[option], self.groups, "placement group", wanted.label)
+        if self.clients is not None:
+            for number in wanted.attach or ():
+                check_known("attach_to", number, self.clients, "client", wanted.label)
 
 
 def fetch_named(
@@ -346,7 +393,7 @@ def parse_policy(options: Mapping[str, Any]) -> dict[str, Any]:
         if not 1 <= options["replication"] <= 3:
             raise OptionError("replication", options["replication"], "must be 1, 2 or 3")
         policy["replication"] = options["replication"]
-    for option in ("place_all", "place_head", "place_tail"):
+    for option in PLACES:
         if options[option] is not None:
             policy[option] = parse_template_name(options[option], option)
     return policy

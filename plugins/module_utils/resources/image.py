@@ -30,6 +30,7 @@ from ._shared import (
     Attachments,
     address_of,
     attachments_of,
+    check_known,
     check_single,
     fetch_named,
     index_attachments,
@@ -295,9 +296,7 @@ class Images:
                 None,
                 f"is needed: this host has no SP_OURID in the environment or {STORPOOL_CONF}; run the task on a StorPool client",
             )
-        if client not in world.clients:
-            known = ", ".join(str(one) for one in sorted(world.clients)) or "none"
-            raise OptionError("client", client, f"is no client of this cluster; there are: {known}")
+        check_known("client", client, world.clients, "client")
         if world.clients[client] == "down":
             raise ChangeRefused(f"client {client} is down, so nothing can be attached there", hint="start storpool_block on that host")
         return client

@@ -32,7 +32,6 @@ from ._shared import (
     Attachments,
     Registered,
     address_of,
-    attached_somewhere,
     attachments_of,
     check_single,
     detachment,
@@ -199,7 +198,7 @@ class Snapshots:
             for _member, raw in self._members(one, world):
                 have = raw or {}
                 groups |= {one.policy[option] for option in PLACES if one.policy.get(option) not in (None, have.get(POLICY[option]))}
-        world.registered = Registered.read(client, clients - attached_somewhere(world.attachments), groups)
+        world.registered = Registered.read(client, clients, world.attachments, groups)
 
     @staticmethod
     def _members(wanted: WantedSnapshot, world: World) -> list[tuple[Member, dict[str, Any] | None]]:

@@ -18,12 +18,11 @@ from .. import _storpool as sp
 from .._errors import ChangeRefused, CollectionError, OptionError
 from .._plan import Change, Plan
 from .._units import format_size, limit_from_api, limit_to_api, parse_reference, parse_size, parse_template_name
-from ._shared import POLICY, fetch_named, named, parse_policy, raw_template, template_object
+from ._shared import PLACES, POLICY, check_known, fetch_named, named, parse_policy, raw_template, template_object
 
 # VolumePolicyDesc as far as a template can be asked for it: its tags are write-only (sheet 3.7), so they cannot be a state.
 CARRIED = {**POLICY, "reuse_server": "reuseServer"}
 _LIMITS = ("iops", "bw")
-_PLACES = ("place_all", "place_head", "place_tail")
 SHOWN = 100  # of thousands of objects that a template reaches, this many are named
 
 
@@ -125,7 +124,7 @@ class Templates:
             if one.state == "present":
                 if one.parent and (raw is None or raw["parentName"] != one.parent):
                     parents.add(one.parent)
-                given = [option for option in _PLACES if option in one.policy]
+                given = [option for option in PLACES if option in one.policy]
                 groups = groups or any(raw is None or raw[POLICY[option]] != one.policy[option] for option in given)
         if reached:
             for kind, found in (("volume", client.volumes()), ("snapshot", client.snapshots())):
@@ -165,11 +164,10 @@ class Templates:
     def _check_names(wanted: WantedTemplate, template: Mapping[str, Any] | None, world: World) -> None:
         """:raises OptionError: a placement group or a parent that is to be entered does not exist."""
         present = template or {}
-        for option in _PLACES:
+        for option in PLACES:
             group = wanted.policy.get(option)
-            if group is not None and group != present.get(option) and group not in world.groups:
-                known = ", ".join(sorted(world.groups)) or "none"
-                raise OptionError(option, group, f"is no placement group of this cluster; there are: {known}", item=wanted.label)
+            if group is not None and group != present.get(option):
+                check_known(option, group, world.groups, "placement group", wanted.label)
         if wanted.parent and wanted.parent != present.get("parent"):
             snapshot = named(world.snapshots, wanted.parent)
             if snapshot is None or snapshot.get("deleted"):

@@ -36,8 +36,10 @@ from .._units import (
 from ._shared import (
     CREATION_SOURCES,
     NOTHING_STORED,
+    PLACES,
     POLICY,
     Attachments,
+    Registered,
     address_of,
     attachments_of,
     check_single,
@@ -120,6 +122,7 @@ class World:
     snapshots: dict[str, dict[str, Any]] = field(default_factory=dict)
     templates: dict[str, dict[str, Any]] = field(default_factory=dict)
     remote: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    registered: Registered = field(default_factory=Registered)
     taken: set[str] = field(default_factory=set)  # names of snapshots that wanted names would collide with; looked at in check mode only
     volume_space: dict[str, int] = field(default_factory=dict)
     snapshot_space: dict[str, int] = field(default_factory=dict)
@@ -313,7 +316,19 @@ class Volumes:
             world.remote = {(one["location"], one["remoteId"]): one for one in client.remote_snapshots()}
         if reverted:
             self._observe_space(client, wanted, world)
+        if client.only_reads:
+            self._look_at_registered(client, wanted, world)
         return world
+
+    def _look_at_registered(self, client: sp.StorPool, wanted: Sequence[WantedVolume], world: World) -> None:
+        """Look whether there are the clients and placement groups that volumes are to get; those that one has already are there."""
+        clients = {number for one in wanted if one.state != "absent" for number in one.attach or ()}
+        groups = set()
+        for one in wanted:
+            if one.state == "present":
+                have = self._find(one, world, quiet=True) or {}
+                groups |= {one.policy[option] for option in PLACES if one.policy.get(option) not in (None, have.get(option))}
+        world.registered = Registered.read(client, clients, world.attachments, groups)
 
     def _takes_a_name(self, wanted: WantedVolume, world: World) -> bool:
         """Tell whether a volume will be made or renamed under a name that nothing has yet."""
@@ -356,6 +371,8 @@ class Volumes:
             # Last, because the real run leaves this to the server (rule names-shared): all else is said first, as there.
             if wanted.state == "present" and wanted.name in world.taken and self._takes_a_name(wanted, world):
                 raise ChangeRefused(f"a snapshot is called {wanted.name}; volumes and snapshots share their names")
+            if plan.changes and wanted.state != "absent":
+                world.registered.check(wanted)
             return plan
         except CollectionError as exc:
             return Plan(wanted.label, volume, volume, refused=exc)
