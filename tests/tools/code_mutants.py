@@ -48,6 +48,7 @@ FITTING = {
     "_storpool.py": ["unit/test_storpool_client.py", "unit/test_runner.py", "unit/test_volume_plan.py"],
     "_units.py": ["unit/test_units.py", "unit/test_volume_plan.py", "properties/test_volume_properties.py"],
     "_options.py": ["unit/test_options.py", "unit/test_http.py", "unit/test_hosts.py"],
+    "_foresight.py": ["unit/test_foresight.py"],
     "_items.py": ["unit/test_items.py", "unit/test_runner.py"],
     "_properties.py": ["unit/test_agent_properties.py", "properties/test_agent_properties.py"],
     "resources/volume.py": ["unit/test_volume_plan.py", "properties/test_volume_properties.py"],

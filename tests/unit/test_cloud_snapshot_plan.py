@@ -316,6 +316,13 @@ def test_absent():
     assert sent(plan(world(row(), volumes=[]), state="absent")) == [("delete", "deleteSnapshot")], "of a volume that is gone"
 
 
+@pytest.mark.parametrize(("zone", "identity"), [("sofia", "s1"), ("z1", "s1"), ("plovdiv", "s2"), ("z2", "s2"), ("varna", None)])
+def test_of_a_volume_that_is_gone_those_of_the_declared_zone_are_meant(zone, identity):
+    this, owner = world(volumes=[]), Owner(zone=zone)
+    this.volumes[owner], this.snapshots[owner] = [], [row(), row("s", "s2", zoneid="z2", zonename="plovdiv")]
+    assert [change.write.params for change in plan(this, zone=zone, state="absent").changes] == ([{"id": identity}] if identity else [])
+
+
 def test_absent_in_one_zone():
     places = [("z1", "Primary"), ("z2", "Primary")]
     made = plan(world(row(), places=places), state="absent", zones=["plovdiv"])
