@@ -580,3 +580,74 @@ def test_images_that_are_not_taken(given, options, problem):
 def test_a_checksum_that_is_given_needs_no_file():
     made = image_plan(image_world([golden()], images={}), checksum=CHECKSUM)
     assert (made.refused, list(made.changes)) == (None, [])
+
+
+class Recorder:
+    """StorPool's reads, each told by its name."""
+
+    def __init__(self, snapshots=(), volumes=(), multi_cluster=False):
+        self.kept = {"snapshot": {one["name"]: one for one in snapshots}, "volume": {one["name"]: one for one in volumes}}
+        self.connection = SimpleNamespace(multi_cluster=multi_cluster)
+        self.reads = []
+
+    def __getattr__(self, name):
+        answers = {
+            "snapshots": list(self.kept["snapshot"].values()), "volumes": list(self.kept["volume"].values()), "attachments": [],
+            "templates": [raw_template("nvme")], "clients_config": [{"id": "11", "configStatus": "ok"}],
+        }  # fmt: skip
+
+        def read(*called):
+            self.reads.append(" ".join((name, *called)))
+            return self.kept[name].get(called[0]) if called else answers[name]
+
+        return read
+
+
+ONE = ["snapshot golden", f"volume {WORK}"]
+TO_MAKE = ["volume golden", "clients_config"]
+
+
+@pytest.mark.parametrize(
+    ("snapshots", "volumes", "options", "reads", "files"),
+    [
+        ([golden()], [], {"checksum": CHECKSUM}, ONE, 0),
+        ([golden()], [], {}, ONE, 1),
+        ([golden()], [], {"template": "nvme"}, ONE, 1),
+        ([golden()], [], {"template": "hdd"}, [*ONE, "templates"], 1),
+        ([golden()], [work()], {}, [*ONE, "attachments"], 1),
+        ([golden()], [], {"state": "absent"}, [*ONE, "attachments"], 0),
+        ([], [], {"state": "absent"}, ONE, 0),
+        ([], [work()], {"state": "absent"}, [*ONE, "attachments"], 0),
+        ([], [], {"checksum": CHECKSUM}, [*ONE, *TO_MAKE], 1),
+        ([golden(deleted=True)], [], {}, [*ONE, *TO_MAKE], 1),
+        ([], [work()], {"template": "nvme"}, [*ONE, TO_MAKE[0], "templates", TO_MAKE[1], "attachments"], 1),
+    ],
+)
+def test_what_an_image_takes_to_be_planned(snapshots, volumes, options, reads, files, monkeypatch):
+    read = []
+    monkeypatch.setattr(image, "read_image", lambda *declared: read.append(declared) or Image("x", "qcow2", GIB, CHECKSUM))
+    monkeypatch.setattr(image, "require_qemu_img", lambda: None)
+    monkeypatch.setenv("SP_OURID", "11")
+    client = Recorder(snapshots, volumes)
+    seen = IMAGES.observe(client, [wanted(name="golden", image="x", **options)])
+    assert client.reads == reads and read == [("x", None, options.get("checksum"))] * files
+    assert (seen.clients, seen.here, seen.trouble) == (({11: "ok"}, 11, None) if TO_MAKE[1] in reads else ({}, None, None))
+    assert list(seen.templates) == (["nvme"] if "templates" in reads else [])
+
+
+@pytest.mark.parametrize(("number", "multi_cluster"), [(2, False), (1, True)])
+def test_several_images_or_clusters_take_whole_listings(number, multi_cluster):
+    client = Recorder([golden()], [raw_volume("golden")], multi_cluster)
+    declared = [wanted(name=name, image="x", checksum=CHECKSUM, state="absent") for name in ("golden", "other")[:number]]
+    seen = IMAGES.observe(client, declared)
+    assert client.reads == ["snapshots", "volumes", "attachments"] and list(seen.snapshots) == list(seen.volumes) == ["golden"]
+
+
+def test_what_would_keep_an_image_from_being_written_is_kept_for_the_plan(monkeypatch, tmp_path):
+    monkeypatch.setattr(image, "require_qemu_img", lambda: (_ for _ in ()).throw(OptionError("qemu-img", None, "is missing")))
+    monkeypatch.setenv("SP_OURID", "11")
+    declared = wanted(name="golden", image=str(tmp_path / "none"), template="nvme")
+    seen = IMAGES.observe(Recorder(), [declared])
+    assert "is missing" in str(seen.trouble) and "none" in str(next(iter(seen.images.values())))
+    elsewhere = wanted(name="golden", image="x", progress_file=str(tmp_path / "no" / "such"))
+    assert "progress_file" in str(next(iter(IMAGES.observe(Recorder(), [elsewhere]).images.values())))
