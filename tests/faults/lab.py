@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
 import re
 import time
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from ansible_collections.storpool.cloudstack.plugins.module_utils import _runner
@@ -19,6 +23,7 @@ from storpool_simulator.testing import Simulator
 MIB = 1 << 20
 SEED = int(os.environ.get("FAULT_SEED", "20261122"))  # of all that is drawn by lot here
 TIMEOUT = 2.0  # seconds that a call may take here
+PATIENCE = 20.0  # seconds that a call may take where servers come back, and where others are at work
 A_YEAR = 365 * 86400
 SECONDS = 3
 LATE = 2000  # seconds between two clocks; a signature holds for 600, and the server takes none that holds for more than 900
@@ -200,7 +205,83 @@ def _shown(raw: dict[str, Any], label: str, labels: dict[Any, str]) -> dict[str,
     return {"label": label, **shown}
 
 
+# -- two at once
+
+
+def at_once(lot: random.Random, longest: float, *works: Callable[[], Any]) -> list[Any]:
+    """Do all of `works` at once, each begun after a pause by lot of at most `longest` seconds; what they return, in their order."""
+
+    def after(pause: float, work: Callable[[], Any]) -> Any:
+        time.sleep(pause)
+        return work()
+
+    with ThreadPoolExecutor(len(works)) as pool:
+        begun = [pool.submit(after, lot.uniform(0, longest), work) for work in works]
+    return [one.result() for one in begun]
+
+
+def raced(lab: Lab, lot: random.Random, late: float, longest: float, module: str, *tasks: dict[str, Any]) -> list[dict[str, Any]]:
+    """The results of tasks of a module that run at once, where every write takes up to `late` seconds more."""
+    lab.simulator.fault("delay", "write", count=-1, seconds=lot.uniform(0, late))
+    results = at_once(lot, longest, *(partial(lab.run, module, options, Clients(PATIENCE)) for options in tasks))
+    lab.simulator.clear_faults()
+    for result in results:
+        is_honest(result)
+    return results
+
+
+def is_honest(result: dict[str, Any]) -> None:
+    """A result is a success, or one structured error."""
+    assert "exception" not in result and "defect" not in result.get("msg", ""), result.get("exception", result.get("msg"))
+    if result.get("failed"):
+        assert result["error"]["type"] and result["msg"]
+
+
+def silent(lab: Lab, module: str, options: dict[str, Any]) -> None:
+    lab.simulator.reset_calls()
+    result = lab.run(module, options)
+    assert not result.get("failed") and not result["changed"], result.get("msg")
+    assert lab.writes() == []
+
+
+def settles(lab: Lab, module: str, options: dict[str, Any]) -> None:
+    """Run alone, the task brings about what it declares; the next time it has nothing to do."""
+    result = lab.run(module, options, Clients(PATIENCE))
+    assert not result.get("failed"), result["msg"]
+    silent(lab, module, options)
+
+
 # -- what is wrong, and how much was done
+
+
+def objects(state: Any) -> dict[str, Counter[str]]:
+    """What a state tells of, by kind and name: each as it is, and how often. What has no name of its own is told by all it is."""
+    found: dict[str, Counter[str]] = {}
+    for kind, listed in (state if isinstance(state, dict) else {"all": state}).items():
+        for one in listed:
+            found.setdefault(f"{kind}: {_named(one) or one}", Counter())[repr(one)] += 1
+    return found
+
+
+def _named(thing: Any) -> str:
+    """The name of an object in a state; empty for one that has only an id."""
+    if isinstance(thing, (list, tuple)):
+        thing = thing[0]
+    if isinstance(thing, dict):
+        thing = next((thing[key] for key in ("label", "name", "displayname") if thing.get(key)), "")
+    words = str(thing or "").split()
+    return words[0] if words and words[0][0] not in "~*" else ""
+
+
+def wrong_end(found: Any, *expected: Any) -> list[str]:
+    """What is wrong with a state of which each object should be as one of the expected states has it: lost, doubled, half-made."""
+    there, may = objects(found), [objects(one) for one in expected]
+    names = sorted(there.keys() | {name for one in may for name in one})
+    return [
+        f"{name}:\n    found    {dict(there.get(name, {}))}\n    expected {' or '.join(str(dict(one.get(name, {}))) for one in may)}"
+        for name in names
+        if all(there.get(name) != one.get(name) for one in may)
+    ]
 
 
 def differences(expected: Any, state: Any) -> list[str]:

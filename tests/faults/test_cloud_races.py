@@ -11,18 +11,14 @@ from __future__ import annotations
 
 import os
 import random
-import threading
-import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from lab import SEED, Clients, Lab, counted
+from lab import PATIENCE, SEED, Clients, Lab, counted, raced, settles, wrong_end
 from of_cloudstack import CONTROLLER, NODES, host_states, machines, policies, snapshots, templates
 from of_infrastructure import all_offerings, both_states, ready, stored_settings
-from test_many_at_once import PATIENCE, is_honest, silent
 
 RACES = int(os.environ.get("FAULT_RACES", "3"))  # of each kind; they take longer than those for StorPool
 
@@ -120,18 +116,6 @@ RACE_KINDS = {
 }  # fmt: skip
 
 
-def objects(state: Any) -> Counter[str]:
-    """Every object that a state tells of, and how often."""
-    kinds = state if isinstance(state, dict) else {"all": state}
-    return Counter(f"{kind}: {one}" for kind, listed in kinds.items() for one in listed)
-
-
-def wrong_end(found: Any, *orders: Any) -> list[str]:
-    """What there is and should not be, or should be and is not, when each object is as one of the orders leaves it."""
-    there, (first, second) = objects(found), (objects(order) for order in orders)
-    return [f"too much: {one}" for one in there - (first | second)] + [f"missing: {one}" for one in (first & second) - there]
-
-
 def prepared(race: Race, lab: Lab) -> None:
     lab.clear()
     race.prepare(lab)
@@ -152,29 +136,10 @@ def test_two_tasks_race(kind: str, lab_of: Callable[[str], Lab]):
         print(f"seed {seed}")
         lot = random.Random(seed)
         prepared(race, lab)
-        lab.simulator.fault("delay", "write", count=-1, seconds=lot.uniform(0, 0.01))
-        results: dict[str, dict[str, Any]] = {}
-
-        def work(results: dict[str, dict[str, Any]], which: str, options: dict[str, Any], pause: float) -> None:
-            time.sleep(pause)
-            results[which] = lab.run(race.module, options, Clients(PATIENCE))
-
-        threads = [
-            threading.Thread(target=work, args=(results, which, options, lot.uniform(0, 0.05)))
-            for which, options in (("one", race.one), ("other", race.other))
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        lab.simulator.clear_faults()
-        for result in results.values():
-            is_honest(result)
-        told = {which: (result["changed"], result.get("msg"), result.get("warnings")) for which, result in results.items()}
+        results = raced(lab, lot, 0.01, 0.05, race.module, race.one, race.other)
+        told = [(result["changed"], result.get("msg"), result.get("warnings")) for result in results]
         wrong = wrong_end(race.state(lab), *orders)
         assert not wrong, f"seed {seed}: {told}\n" + "\n".join(wrong)
         if race.settles:
-            last = lot.choice([race.one, race.other])
-            assert not (again := lab.run(race.module, last, Clients(PATIENCE))).get("failed"), f"seed {seed}: {again['msg']}"
-            silent(lab, race.module, last)
+            settles(lab, race.module, lot.choice([race.one, race.other]))
     counted("races", f"{RACES} races of CloudStack: {kind}")

@@ -190,11 +190,13 @@ def reassignment(
         clients = [client for client, wished in wish.items() if wished == rights and have.get(client) != rights]
         if clients:
             item[rights] = clients
-    if gone:
-        item["detach"] = gone
-    if not item:
+    if not item and not gone:
         return [], document["attachments"]
-    words = [word for word, keys in (("attach", ("rw", "ro")), ("detach", ("detach",))) if any(key in item for key in keys)]
+    words = [word for word, there in (("attach", item), ("detach", gone)) if there]
+    if wanted.exclusive and have.keys().isdisjoint(wish):
+        item["detach"] = "all"  # also whoever attaches it meanwhile (rule reassign)
+    elif gone:
+        item["detach"] = gone
     if wanted.force:
         item["force"] = True
     left = {**{client: rights for client, rights in have.items() if client not in gone}, **wish}
