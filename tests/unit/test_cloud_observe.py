@@ -40,6 +40,7 @@ class Server:
 
     def list(self, call, key, unlimited=False, **params):
         assert call.lower().removeprefix("list").rstrip("s") == key.lower().rstrip("s") or key.startswith("api"), (call, key)
+        assert unlimited or params.keys() & {"id", "name", "snapshotid"}, f"all of {call} are asked for at once"
         self.asked.append((call, params))
         rows = self.listings.get(call, [])
         for name in ("id", "name", "virtualmachineid", "volumeid", "snapshotid"):

@@ -47,7 +47,8 @@ def actions(made):
         ({"policies": [DAILY, DAILY]}, "policies", "is there twice"),
         ({"policies": [{**DAILY, "schedule": None}]}, "schedule", "form MM:HH"),
         ({"policies": [{**DAILY, "schedule": "1:2:3"}]}, "schedule", "form MM:HH"),
-        ({"policies": [{**DAILY, "schedule": "60:0"}]}, "schedule", "for the minute"),
+        ({"policies": [{**DAILY, "schedule": "60:0"}]}, "schedule", "for the minute, which is 0 to 59"),
+        ({"policies": [{**DAILY, "schedule": "0:24"}]}, "schedule", "for the hour, which is 0 to 23"),
         ({"policies": [{**DAILY, "schedule": "x:0"}]}, "schedule", "for the minute"),
         ({"policies": [{**DAILY, "schedule": "-1:0"}]}, "schedule", "for the minute"),
         ({"policies": [{"interval": "weekly", "schedule": "0:0:0", "keep": 1}]}, "schedule", "day of the week"),
@@ -128,7 +129,7 @@ def test_the_proof_is_the_listing():
 
 LIMITS = [
     ("hourly", "59"), ("hourly", "0"), ("daily", "59:23"), ("daily", "0:0"), ("weekly", "0:0:1"), ("weekly", "0:0:7"),
-    ("monthly", "0:0:28"),
+    ("monthly", "0:0:1"), ("monthly", "0:0:28"),
 ]  # fmt: skip
 
 

@@ -113,6 +113,28 @@ def test_only_what_differs_is_sent(options, body):
     assert "propagated" not in made.notes
 
 
+@pytest.mark.parametrize(("present", "looked_for"), [("golden", []), ("old", ["golden"]), ("", ["golden"])])
+def test_another_parent_is_looked_for_and_sent(present, looked_for):
+    asked = []
+
+    class Client:
+        """What is looked up, and nothing else."""
+
+        def templates(self):
+            return [raw(parentName=present)]
+
+        def snapshot(self, name):
+            asked.append(name)
+            return {"name": name, "globalId": "a.b.g", "deleted": False}
+
+        snapshots = None  # one is asked for by its name
+
+    declared = wanted(parent="golden")
+    made = TEMPLATES.plan(declared, TEMPLATES.observe(Client(), [declared, wanted(name="other")]))
+    assert asked == looked_for and made.after["parent"] == "golden"
+    assert [call[3] for call in calls(made)] == [{"parent": "golden"} for _name in looked_for]
+
+
 def test_objects_are_no_concern_without_propagate():
     made = plan(world(raw(), objects=[used("v", iops=5)]), iops=100)
     assert calls(made) == []
