@@ -12,7 +12,7 @@ from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._clo
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._shared import index_attachments
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cloud_volume import CLOUD_VOLUMES, World
 from ansible_collections.storpool.cloudstack.plugins.modules.cloudstack_volume import DECLARED
-from things import checked, raw_snapshot, raw_volume
+from things import checked, raw_snapshot, raw_volume, with_way_out
 
 GIB = 1 << 30
 SOFIA = Owner(zone="sofia")
@@ -76,7 +76,7 @@ OTHER_VM = {"id": "m2", "name": "db2", "state": "Stopped"}
 
 
 def plan(this, **given):
-    return CLOUD_VOLUMES.plan(wanted(**given), this)
+    return with_way_out(CLOUD_VOLUMES.plan(wanted(**given), this))
 
 
 def sent(made):

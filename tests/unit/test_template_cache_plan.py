@@ -15,7 +15,7 @@ from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cach
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.image import IMAGES, WantedImage
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.template_cache import TEMPLATE_CACHE
 from ansible_collections.storpool.cloudstack.plugins.modules.storpool_template_cache import DECLARED
-from things import GIB, checked, raw_snapshot, raw_template, raw_volume
+from things import GIB, checked, raw_snapshot, raw_template, raw_volume, with_way_out
 
 SOFIA, PLOVDIV = "3f1c2f1e-0a0b-4c0d-8e0f-0000000000a1", "3f1c2f1e-0a0b-4c0d-8e0f-0000000000a2"
 DEBIAN, ROCKY, GONE = (f"3f1c2f1e-0a0b-4c0d-8e0f-0000000000b{number}" for number in (1, 2, 3))
@@ -52,7 +52,7 @@ def wanted(**options):
 
 
 def plan(given, **options):
-    return CACHED_TEMPLATES.plan(wanted(**options), given)
+    return with_way_out(CACHED_TEMPLATES.plan(wanted(**options), given))
 
 
 def calls(made):
@@ -506,7 +506,7 @@ def image_world(snapshots=(), volumes=(), attachments=None, **more):
 
 
 def image_plan(given, **options):
-    return IMAGES.plan(wanted(name="golden", image="x", **options), given)
+    return with_way_out(IMAGES.plan(wanted(name="golden", image="x", **options), given))
 
 
 def work(filled=False, checksum=CHECKSUM, **more):

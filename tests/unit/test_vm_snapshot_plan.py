@@ -12,7 +12,7 @@ from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._clo
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cloud_series import MARK, Standing
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.vm_snapshot import VM_SNAPSHOTS, World
 from ansible_collections.storpool.cloudstack.plugins.modules.cloudstack_vm_snapshot import DECLARED
-from things import checked, raw_snapshot
+from things import checked, raw_snapshot, with_way_out
 
 NOW = 1763800000.0  # 2025-11-22 08:26:40 UTC
 
@@ -47,7 +47,7 @@ def world(*snapshots, machines=None, volumes=None, groups=None, written=None):
 
 
 def plan(this, **given):
-    return VM_SNAPSHOTS.plan(wanted(**given), this)
+    return with_way_out(VM_SNAPSHOTS.plan(wanted(**given), this))
 
 
 def sent(made):

@@ -33,6 +33,13 @@ def checked(declared: Manages, **given: Any) -> dict[str, Any]:
     return result.validated_parameters
 
 
+def with_way_out(plan: Plan) -> Plan:
+    """The plan, when it changes nothing that it refuses, and says what to do instead."""
+    if isinstance(plan.refused, ChangeRefused):
+        assert plan.refused.hint and not plan.changes, plan.refused
+    return plan
+
+
 # -- volumes
 
 

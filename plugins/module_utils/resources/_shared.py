@@ -105,6 +105,13 @@ def check_single(kind: str, raw: Mapping[str, Any]) -> None:
         )
 
 
+def name_shared(kind: str, name: str) -> ChangeRefused:
+    """Return the refusal of a name that an object of the other ``kind`` has (rule names-shared)."""
+    return ChangeRefused(
+        f"a {kind} is called {name}; volumes and snapshots share their names", hint="choose another one, or rename or delete what has it"
+    )
+
+
 def check_known(option: str, value: Any, known: Collection[Any], what: str, item: str | None = None) -> None:
     """:raises OptionError: a cluster has nothing of this name or number among those that are ``known``."""
     if value not in known:

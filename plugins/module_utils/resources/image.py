@@ -34,6 +34,7 @@ from ._shared import (
     check_single,
     fetch_named,
     index_attachments,
+    name_shared,
     reassignment,
     tag_changes,
     template_gives,
@@ -248,7 +249,7 @@ class Images:
         if world.trouble:
             raise world.trouble
         if wanted.name in world.volumes:
-            raise ChangeRefused(f"a volume is called {wanted.name}; volumes and snapshots share their names")  # rule names-shared
+            raise name_shared("volume", wanted.name)
         client = self._client(wanted, world)
         given = template_gives(wanted.template, world.templates)
         if given and given["parent"]:

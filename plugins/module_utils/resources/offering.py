@@ -349,7 +349,10 @@ class Offerings:
         goal = {"present": shown["state"], "active": ACTIVE, "inactive": INACTIVE}[wanted.state]
         if goal != shown["state"]:
             if shown["state"] is None:
-                raise ChangeRefused(f"this CloudStack does not tell whether offering {wanted.label} is active; it is older than 4.19.3")
+                raise ChangeRefused(
+                    f"this CloudStack does not tell whether offering {wanted.label} is active; it is older than 4.19.3",
+                    hint="upgrade CloudStack, or let state: present leave it as it is",
+                )
             put("state", goal, "state", goal, "activate" if goal == ACTIVE else "deactivate")
         changes = []
         if update:

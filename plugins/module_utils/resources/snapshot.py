@@ -41,6 +41,7 @@ from ._shared import (
     foresee_snapshot,
     guard_cloudstack,
     index_attachments,
+    name_shared,
     named,
     object_fields,
     raw_fields,
@@ -611,7 +612,7 @@ class Snapshots:
 def _check_free(name: str, world: World) -> None:
     """:raises ChangeRefused: a volume has the name (rule names-shared). Only check mode reads enough to know; else the server says it."""
     if name in world.volumes:
-        raise ChangeRefused(f"a volume is called {name}; volumes and snapshots share their names")
+        raise name_shared("volume", name)
 
 
 def _expressions(wanted: WantedSnapshot) -> Iterator[tuple[str, Any]]:

@@ -219,7 +219,10 @@ class StoragePools:
             if pool is not None:
                 shown = self._shown(pool, world)
                 if pool.get("provider") != PROVIDER:
-                    raise ChangeRefused(f"storage pool {wanted.label} is not StorPool's but of the provider {pool.get('provider')}")
+                    raise ChangeRefused(
+                        f"storage pool {wanted.label} is not StorPool's but of the provider {pool.get('provider')}",
+                        hint="choose another name, or rename that one in CloudStack",
+                    )
             if wanted.state == "absent":
                 return self._plan_absent(wanted, pool, shown)
             if pool is None:

@@ -49,6 +49,7 @@ from ._shared import (
     foresee_snapshot,
     guard_cloudstack,
     index_attachments,
+    name_shared,
     named,
     object_fields,
     parse_attachments,
@@ -370,7 +371,7 @@ class Volumes:
                 guard_cloudstack("volume", volume, [change.action for change in plan.changes], wanted.allow_cloudstack_objects)
             # Last, because the real run leaves this to the server (rule names-shared): all else is said first, as there.
             if wanted.state == "present" and wanted.name in world.taken and self._takes_a_name(wanted, world):
-                raise ChangeRefused(f"a snapshot is called {wanted.name}; volumes and snapshots share their names")
+                raise name_shared("snapshot", wanted.name)
             if plan.changes and wanted.state != "absent":
                 world.registered.check(wanted)
             return plan
@@ -512,7 +513,10 @@ class Volumes:
         after = volume
         if wanted.name and wanted.name != volume["name"]:
             if world.volume(wanted.name) is not None:
-                raise ChangeRefused(f"cannot rename {volume['name']} to {wanted.name}: a volume of that name exists")
+                raise ChangeRefused(
+                    f"cannot rename {volume['name']} to {wanted.name}: a volume of that name exists",
+                    hint="choose another one, or rename or delete that one first",
+                )
             body["rename"] = wanted.name
             after = {**after, "name": wanted.name}
         if wanted.size and wanted.size != volume["size"]:
@@ -590,7 +594,7 @@ class Volumes:
 
     def _plan_reverted(self, wanted: WantedVolume, volume: dict[str, Any] | None, world: World) -> Plan:
         if volume is None:
-            raise ChangeRefused(f"there is no volume {wanted.label} to revert")
+            raise ChangeRefused(f"there is no volume {wanted.label} to revert", hint="make one from the snapshot (option parent)")
         snapshot = named(world.snapshots, wanted.revert_to)
         if snapshot is None or snapshot.get("deleted"):
             raise OptionError("revert_to", wanted.revert_to, "is no snapshot of this cluster")
