@@ -76,6 +76,16 @@ class CollectionError(Exception):
         return {key: value for key, value in document.items() if value is not None}
 
 
+def failure(exc: CollectionError) -> dict[str, Any]:
+    """Return the result of a task that this error ended before anything was done."""
+    return {"failed": True, "changed": False, "msg": str(exc), "error": exc.as_dict()}
+
+
+def unexpected(exc: Exception) -> str:
+    """Return what a task says of an exception that nobody foresaw."""
+    return f"unexpected error, a defect of this collection: {type(exc).__name__}: {exc}"
+
+
 class OptionError(CollectionError):
     """An option has a value that cannot be meant: names the option, the value and the way out."""
 

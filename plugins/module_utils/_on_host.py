@@ -14,11 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Callable
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ._errors import LONGEST_MESSAGE, CollectionError, plain_text
-
-HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"  # Ansible's own word for it
+from ._errors import LONGEST_MESSAGE, CollectionError, failure, plain_text, unexpected
+from ._module import be_module
+from ._shown import HIDDEN
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class OnHost:
         except OSError as exc:
             result = _failure(CollectionError(f"the operating system refused: {exc}"))
         except Exception as exc:  # a defect of ours must still end in a result
-            result = _failure(CollectionError(f"unexpected error, a defect of this collection: {type(exc).__name__}: {exc}"))
+            result = _failure(CollectionError(unexpected(exc)))
             result["exception"] = traceback.format_exc()
         result["invocation"] = {"module_args": self.shown(options)}
         return result
@@ -58,26 +56,16 @@ class OnHost:
 
 def _failure(exc: CollectionError) -> dict[str, Any]:
     exc.message = plain_text(exc.message, LONGEST_MESSAGE)
-    return {"failed": True, "changed": False, "msg": str(exc), "error": exc.as_dict()}
+    return failure(exc)
 
 
 def run_on_host(declared: OnHost) -> None:
-    """Be the module: parse, act, exit."""
+    """Be the module."""
 
-    class Module(AnsibleModule):
-        """Refuses wrong arguments without showing what ``hide`` would have hidden."""
+    def act(module: Any) -> dict[str, Any]:
+        result = declared.run(module.params, module.check_mode)
+        if not module._diff:
+            result.pop("diff", None)
+        return result
 
-        def fail_json(self, msg: str, **kwargs: Any) -> None:
-            kwargs.setdefault("invocation", {"module_args": declared.shown(getattr(self, "params", {}))})
-            super().fail_json(plain_text(msg, LONGEST_MESSAGE), **kwargs)
-
-    # no_log keeps the options out of the system log: a secret may stand inside an ordinary value.
-    module = Module(argument_spec=declared.argument_spec(), supports_check_mode=True, no_log=True)
-    result = declared.run(module.params, module.check_mode)
-    for warning in result.pop("warnings", []):
-        module.warn(warning)
-    if not module._diff:
-        result.pop("diff", None)
-    if result.pop("failed", False):
-        module.fail_json(**result)
-    module.exit_json(**result)
+    be_module(declared.argument_spec(), declared.shown, act)

@@ -13,29 +13,41 @@ import random
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Callable
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import missing_required_lib
 
 from . import _foresight, _http
-from ._errors import LONGEST_MESSAGE, AnswerLost, ApiError, CollectionError, DeadlineExceeded, OptionError, plain_text, redacted
+from ._errors import AnswerLost, ApiError, CollectionError, DeadlineExceeded, OptionError, failure, unexpected
 from ._items import bulk_spec, expand
+from ._module import be_module
 from ._options import CLOUDSTACK_SPEC, STORPOOL_SPEC, cloudstack_connection, storpool_connection
 from ._plan import Change, JointWait, Plan, Resource, Wait, diff_of, plan_all, waves
+from ._shown import secrets_in, shown_options, without_secrets
 from ._storpool import EXISTS, NOT_THERE, StorPool
 
-HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"  # Ansible's own word for it
 LATE_EFFECTS = (0.5, 1.0, 2.0)  # seconds between further looks for the effect of a write whose answer was lost
 TWINS = 0.25  # seconds, doubled each time, within which a task makes anew what two tasks had made
 # CloudStack's codes for what cannot be done with an object as it is now, among other things (sheet cloudstack-api, section 4).
 NOT_AS_IT_IS = ("431", "530")
-_LONG = 100  # lists longer than this are not repeated in the invocation
 
 
 def _tell_nobody(text: str) -> None:
     """Nobody is there to hear how far a long task is."""
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How a task runs: whether it only predicts, whether its result has a diff, who is told now and then how far a long one is, and what
+    earlier tasks of the same check run would have left behind."""
+
+    check: bool
+    diff: bool
+    tell: Callable[[str], None] = _tell_nobody
+    foresight: _foresight.Foresight = _foresight.NOTHING
 
 
 @dataclass(frozen=True)
@@ -63,17 +75,9 @@ class Manages:
         """Return the whole argument spec of the module."""
         return {**bulk_spec(self.item, self.plural, self.names, self.key), **_connection_spec(self.systems)}
 
-    def run(
-        self,
-        client: Any,
-        options: Mapping[str, Any],
-        check: bool,
-        diff: bool,
-        tell: Callable[[str], None] = _tell_nobody,
-        foresight: _foresight.Foresight = _foresight.NOTHING,
-    ) -> dict[str, Any]:
+    def run(self, client: Any, options: Mapping[str, Any], mode: Mode) -> dict[str, Any]:
         """Return the result of a task; see :class:`_Run`."""
-        return _Run(self, client, options, check, diff, tell, foresight).result()
+        return _Run(self, client, options, mode).result()
 
 
 @dataclass(frozen=True)
@@ -88,17 +92,9 @@ class Informs:
         """Return the whole argument spec of the module."""
         return {**self.options, **_connection_spec(self.systems)}
 
-    def run(
-        self,
-        client: Any,
-        options: Mapping[str, Any],
-        check: bool,
-        diff: bool,
-        tell: Callable[[str], None] = _tell_nobody,
-        foresight: _foresight.Foresight = _foresight.NOTHING,
-    ) -> dict[str, Any]:
+    def run(self, client: Any, options: Mapping[str, Any], mode: Mode) -> dict[str, Any]:
         """Return the result of a task. Whatever the mode, nothing is written."""
-        client.begin(client.http.stats, read_only=True, foresight=foresight)
+        client.begin(client.http.stats, read_only=True, foresight=mode.foresight)
         return {"changed": False, **self.query(client, options)}
 
 
@@ -112,37 +108,12 @@ def _connection_spec(systems: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def run_module(declared: Manages | Informs) -> None:
-    """Be an ordinary module: parse, run, exit."""
-
-    class Module(AnsibleModule):
-        """Refuses wrong arguments without showing what ``hide`` would have hidden, and hides secrets as :func:`execute` does.
-
-        Ansible's own removal works by substring: a token that is ``1`` or ``true`` would take the result apart.
-        """
-
-        foreseen: list[Any] | None = None
-
-        def _load_params(self) -> None:
-            super()._load_params()
-            self.foreseen = self.params.pop(_foresight.OPTION, None)  # of the action plugin, and no option
-
-        def fail_json(self, msg: str, **kwargs: Any) -> None:
-            kwargs.setdefault("invocation", {"module_args": shown_options(declared, getattr(self, "params", {}))})
-            secrets = {str(value) for value in self.no_log_values}
-            self.no_log_values.clear()
-            if "error" not in kwargs:
-                msg = with_option(msg, declared.argument_spec(), getattr(self, "params", {}))
-            super().fail_json(**without_secrets({"msg": msg, **kwargs}, secrets))
-
-    # no_log keeps the options out of the system log: a token may stand inside an ordinary value.
-    module = Module(argument_spec=declared.argument_spec(), supports_check_mode=True, no_log=True)
-    result = execute(declared, {**module.params, _foresight.OPTION: module.foreseen}, module.check_mode, module._diff)
-    module.no_log_values.clear()  # our results are built without secrets
-    for warning in result.pop("warnings", []):
-        module.warn(warning)
-    if result.pop("failed", False):
-        module.fail_json(**result)
-    module.exit_json(**result)
+    """Be an ordinary module."""
+    be_module(
+        declared.argument_spec(),
+        partial(shown_options, declared),
+        lambda module: execute(declared, {**module.params, _foresight.OPTION: module.foreseen}, module.check_mode, module._diff),
+    )
 
 
 def execute(
@@ -159,24 +130,24 @@ def execute(
     :param clients: keeps the client, and so its connections, for the next task of the same process.
     :param tell: is told now and then how far a long task is.
     """
-    secrets = set(_secrets(declared.argument_spec(), options))
+    secrets = set(secrets_in(declared.argument_spec(), options))
     try:
         if _http.REQUESTS_ERROR:
             raise CollectionError(missing_required_lib("requests"), hint="install it for the Python that runs the task")
         client = _connect(declared, options, {} if clients is None else clients, secrets)
         stats, foresight = _http.Stats(), _foresight.Foresight(options.get(_foresight.OPTION))
         client.begin(stats, check, foresight)
-        result = declared.run(client, options, check, diff, tell, foresight)
+        result = declared.run(client, options, Mode(check, diff, tell, foresight))
         if foresight.active:
             result = {**_foresight.without_made_up(result), _foresight.OPTION: foresight.new}
         result["api"] = stats.as_dict()
     except CollectionError as exc:
-        result = _failure(exc)
+        result = failure(exc)
     except Exception as exc:  # a defect of ours must still end in a result that hides the token
         result = {
             "failed": True,
             "changed": False,
-            "msg": f"unexpected error, a defect of this collection: {type(exc).__name__}: {exc}",
+            "msg": unexpected(exc),
             "error": {"type": "defect", "message": f"{type(exc).__name__}: {exc}"},
             "exception": traceback.format_exc(),
         }
@@ -216,96 +187,6 @@ def _connect(declared: Manages | Informs, options: Mapping[str, Any], clients: d
     return client
 
 
-def _failure(exc: CollectionError) -> dict[str, Any]:
-    return {"failed": True, "changed": False, "msg": str(exc), "error": exc.as_dict()}
-
-
-def with_option(message: str, spec: Mapping[str, dict[str, Any]], options: Mapping[str, Any]) -> str:
-    """Return Ansible's word on a wrong argument; of an entry that is no map it does not say in which option it stands."""
-    if not message.startswith("dictionary requested"):
-        return message
-    for name, one in spec.items():
-        if one.get("options") and options.get(name) == []:  # what is left of a list with such an entry
-            return f"option {name}: {message}"
-    return message
-
-
-def shown_options(declared: Manages | Informs, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options for the result's ``invocation``: secrets hidden, long lists only counted."""
-    hide = getattr(declared, "hide", None)
-    shown = (hide(options) if hide else options).items()
-    counted = {
-        name: f"<{len(value)} entries>" if isinstance(value, list) and len(value) > _LONG else value
-        for name, value in shown
-        if name != _foresight.OPTION
-    }
-    return _masked(declared.argument_spec(), counted)
-
-
-def _by_alias(spec: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return an argument spec that knows options by their other names too: Ansible leaves those among the options."""
-    return {name: one for option, one in spec.items() for name in (option, *one.get("aliases", ()))}
-
-
-def _masked(spec: Mapping[str, dict[str, Any]], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options, and those of the entries in lists, without the values of secret ones."""
-    known = _by_alias(spec)
-    return {name: None if value is None else _masked_one(known.get(name), value) for name, value in options.items()}
-
-
-def _masked_one(one: Mapping[str, Any] | None, value: Any) -> Any:
-    """Return the value of an option as it may be shown. What is no option may be a secret under a misspelt name."""
-    if one is None or one.get("no_log"):
-        return HIDDEN
-    inner = one.get("options")
-    if inner:
-        if isinstance(value, Mapping):
-            return _masked(inner, value)
-        if isinstance(value, list):
-            return [_masked_one(one, entry) for entry in value]
-        if _has_secrets(inner):
-            return HIDDEN  # entries may be given as text
-    return value
-
-
-def _has_secrets(spec: Mapping[str, dict[str, Any]]) -> bool:
-    return any(one.get("no_log") or _has_secrets(one.get("options") or {}) for one in spec.values())
-
-
-def _secrets(spec: Mapping[str, dict[str, Any]], options: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the values of secret options, also of those in the entries of lists."""
-    for name, one in spec.items():
-        value = options.get(name)
-        if one.get("no_log") and value:
-            yield str(value)
-        elif isinstance(value, (list, Mapping)) and _has_secrets(one.get("options") or {}):
-            for entry in [value] if isinstance(value, Mapping) else value:
-                yield from _secrets(one["options"], entry)
-
-
-def without_secrets(result: dict[str, Any], secrets: set[str]) -> dict[str, Any]:
-    """Return ``result`` with secrets taken out of the texts that others wrote: messages, errors and tracebacks.
-
-    Others may also have written what a terminal obeys, or without an end; only a traceback has lines.
-    """
-
-    def clean(value: Any, lines: bool = False) -> Any:
-        if isinstance(value, str):
-            value = redacted(value, secrets, HIDDEN)
-            return value if lines else plain_text(value, LONGEST_MESSAGE)
-        if isinstance(value, dict):
-            # What kind of error it is, and of which option, are words of ours that a playbook compares with.
-            return {key: inner if key in ("type", "option", "name") else clean(inner) for key, inner in value.items()}
-        if isinstance(value, list):
-            return [clean(inner) for inner in value]
-        return value
-
-    for name in ("msg", "error", "exception", "warnings"):
-        if name in result:
-            result[name] = clean(result[name], lines=name == "exception")
-    return result
-
-
 # -- one run of a module that manages objects
 
 
@@ -321,30 +202,23 @@ class _Outcome:
     skipped: bool = False
     notes: dict[str, Any] = field(default_factory=dict)
 
+    def learn(self, present: Mapping[str, Any] | None) -> None:
+        """Let the after-state have what was read of the object meanwhile."""
+        if present is not None and self.plan.after is not None:
+            self.plan.after.update({key: value for key, value in present.items() if value is not None})
+
 
 class _Run:
     """Desired, observe, plan, apply, result, for any resource."""
 
     REPLANS = 5  # how often one object is looked at again after lost answers or changes by others
 
-    def __init__(
-        self,
-        declared: Manages,
-        client: StorPool,
-        options: Mapping[str, Any],
-        check: bool,
-        diff: bool,
-        tell: Callable[[str], None],
-        foresight: _foresight.Foresight,
-    ) -> None:
+    def __init__(self, declared: Manages, client: StorPool, options: Mapping[str, Any], mode: Mode) -> None:
         self.resource = declared.resource
         self.declared = declared
         self.client = client
         self.options = options
-        self.check = check
-        self.diff = diff
-        self.tell = tell
-        self.foresight = foresight
+        self.mode = mode
         self.warnings: list[str] = []
         self._stopped = threading.Event()
 
@@ -366,10 +240,10 @@ class _Run:
             # Nothing half-done: what can be refused is refused before the first write.
             for outcome in outcomes:
                 outcome.skipped = outcome.error is None and bool(outcome.plan.changes or outcome.plan.waits)
-        elif self.check:
+        elif self.mode.check:
             for outcome in outcomes:
                 outcome.done, outcome.not_done = outcome.not_done, []
-            if self.foresight.active:
+            if self.mode.foresight.active:
                 self._foresee([(one, outcome.plan) for one, outcome in zip(wanted, outcomes) if outcome.done and not outcome.error], world)
         else:
             for group in groups:
@@ -440,7 +314,7 @@ class _Run:
                 if change.first:
                     self._wait(change.first)
                 if change.work:
-                    change.work(self.client, self.tell)
+                    change.work(self.client, self.mode.tell)
                 try:
                     answer = self.client.send(change.write)
                 except CollectionError as exc:
@@ -472,9 +346,7 @@ class _Run:
             if self.options["on_error"] == "stop":
                 self._stopped.set()
         except Exception as exc:  # in a thread nobody else would see it
-            outcome.error = CollectionError(
-                f"unexpected error, a defect of this collection: {type(exc).__name__}: {exc}", traceback=traceback.format_exc()
-            )
+            outcome.error = CollectionError(unexpected(exc), traceback=traceback.format_exc())
             self._stopped.set()
         outcome.not_done = [change.action for change in changes[len(outcome.unknown) :]]
         if outcome.error and (outcome.done or outcome.unknown):
@@ -485,8 +357,7 @@ class _Run:
         """Complete what the answers did not tell of the objects that were made, with as few reads as possible."""
         if work:
             for (_wanted, outcome), present in zip(work, self._what_is_there([wanted for wanted, _outcome in work])):
-                if present and outcome.plan.after:
-                    outcome.plan.after.update({key: value for key, value in present.items() if value is not None})
+                outcome.learn(present)
 
     def _what_is_there(self, wanted: Sequence[Any]) -> list[dict[str, Any] | None]:
         """Return the objects as they are now; ``None`` also for what cannot be read."""
@@ -601,8 +472,7 @@ class _Run:
             if as_it_was or (getattr(exc, "name", "") in NOT_AS_IT_IS and changes[0].action in left):
                 raise exc  # it is still to be done: the refusal stands
             self.warnings.append(f"{self.resource.kind} {plan.name} was changed by somebody else meanwhile ({exc.message})")
-        if plan.after is not None and outcome.plan.after is not None:
-            outcome.plan.after.update({key: value for key, value in plan.after.items() if value is not None})
+        outcome.learn(plan.after)
         return _with_what_follows(plan.changes, changes[1:])
 
     def _make_way(self, wanted: Any, outcome: _Outcome, looks: int) -> list[Any]:
@@ -621,8 +491,7 @@ class _Run:
         if plan.refused:
             raise plan.refused
         self.warnings.append(f"{self.resource.kind} {name} was made by somebody else at the same moment; the one made here was taken back")
-        if plan.after is not None and outcome.plan.after is not None:
-            outcome.plan.after.update({key: value for key, value in plan.after.items() if value is not None})
+        outcome.learn(plan.after)
         return list(plan.changes)
 
     # -- result
@@ -646,13 +515,13 @@ class _Run:
                 (others[f"{plan.kind}s"] if plan.kind else entries).append(_entry(outcome, changed))
             if self.declared.finish:
                 every.append(_entry(outcome, changed))
-            if self.diff and changed and not outcome.error:
+            if self.mode.diff and changed and not outcome.error:
                 diffs.append(diff_of(plan, self.resource.show, self.resource.kind))
         done = any(outcome.done for outcome in outcomes)
         result: dict[str, Any] = {"changed": done, self.declared.plural: entries, **others, "summary": counts}
         if self.declared.finish:
             result.update(self.declared.finish(every))
-        if self.diff:
+        if self.mode.diff:
             result["diff"] = diffs
         if self.warnings:
             result["warnings"] = self.warnings

@@ -28,7 +28,9 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
 from ..module_utils._foresight import OPTION
-from ..module_utils._runner import execute, shown_options, with_option, without_secrets
+from ..module_utils._module import with_option
+from ..module_utils._runner import execute
+from ..module_utils._shown import shown_options, without_secrets
 
 # Clients live as long as the worker: all items of a loop share one connection.
 _CLIENTS: dict[Any, Any] = {}

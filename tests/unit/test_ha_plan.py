@@ -11,7 +11,7 @@ from itertools import product
 import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import ChangeRefused, OptionError
 from ansible_collections.storpool.cloudstack.plugins.module_utils._plan import plan_all, waves
-from ansible_collections.storpool.cloudstack.plugins.module_utils._runner import shown_options
+from ansible_collections.storpool.cloudstack.plugins.module_utils._shown import shown_options
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources import hosts
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.ha import HOST_HAS, World
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.ha_verdict import MAINTENANCE
@@ -108,6 +108,11 @@ def refused(made, kind, problem):
 def test_what_cannot_be_meant(options, problem):
     with pytest.raises(OptionError, match=problem):
         wanted(**options)
+
+
+@pytest.mark.parametrize("port", [1, 65535])
+def test_the_first_and_the_last_port(port):
+    assert wanted(host="h", oobm_port=port).oobm["port"] == str(port)
 
 
 def test_the_password_is_hidden():

@@ -14,7 +14,10 @@ from unittest.mock import ANY
 import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils import _http, _runner
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import AnswerLost, ApiError, OptionError, Unreachable
+from ansible_collections.storpool.cloudstack.plugins.module_utils._module import with_option
 from ansible_collections.storpool.cloudstack.plugins.module_utils._plan import Change, JointWait, Wait
+from ansible_collections.storpool.cloudstack.plugins.module_utils._runner import Mode
+from ansible_collections.storpool.cloudstack.plugins.module_utils._shown import HIDDEN
 from things import THINGS, Put, Store, Things, WantedThing, checked
 from transcript import GET, POST, Server
 
@@ -24,7 +27,7 @@ TOKEN = "1556129910218014736"
 
 
 def run(store, check=False, diff=True, **given):
-    return THINGS.run(store, checked(THINGS, **given), check, diff)
+    return THINGS.run(store, checked(THINGS, **given), Mode(check, diff))
 
 
 def many(count, **more):
@@ -510,13 +513,13 @@ class Proving(Things):
 @pytest.mark.parametrize("lost", LOST)
 def test_what_follows_is_done_although_the_answer_before_it_was_lost(lost):
     store = Store({("Set", "a"): [lost]}, a=1)
-    result = replace(THINGS, resource=Proving()).run(store, checked(THINGS, name="a", value=5), False, True)
+    result = replace(THINGS, resource=Proving()).run(store, checked(THINGS, name="a", value=5), Mode(False, True))
     assert result["things"][0]["actions"] == ["set", "prove"] and store.writes[-1] == ("Prove", "a")
 
 
 def test_a_proof_that_fails_is_an_error():
     store = Store({("Prove", "a"): [ApiError("530", "the power cannot be read")]}, a=1)
-    result = replace(THINGS, resource=Proving()).run(store, checked(THINGS, name="a", value=5), False, True)
+    result = replace(THINGS, resource=Proving()).run(store, checked(THINGS, name="a", value=5), Mode(False, True))
     assert result["failed"] and "cannot be read" in result["msg"] and result["things"][0]["actions"] == ["set"]
 
 
@@ -554,7 +557,7 @@ class Both(Store):
 
 def twins(resource, store, monkeypatch, **given):
     monkeypatch.setattr(_runner, "TWINS", 0.0)
-    return replace(THINGS, resource=resource).run(store, checked(THINGS, name="a", value=5, **given), False, True)
+    return replace(THINGS, resource=resource).run(store, checked(THINGS, name="a", value=5, **given), Mode(False, True))
 
 
 def test_what_two_made_at_once_is_taken_back_and_the_others_is_used(monkeypatch):
@@ -598,7 +601,7 @@ def test_a_query():
         result = execute(lambda client, _options: {"found": client.clusters()}, sp_api_http_port=server.port)
     assert (result["changed"], result["found"]) == (False, [])
     assert result["api"] == {"reads": 1, "writes": 0, "attempts": 1, "waited": 0.0}
-    assert result["invocation"]["module_args"]["sp_auth_token"] == _runner.HIDDEN
+    assert result["invocation"]["module_args"]["sp_auth_token"] == HIDDEN
     assert result["invocation"]["module_args"]["sp_api_http_host"] == ["127.0.0.1"]
 
 
@@ -641,7 +644,7 @@ def test_secrets_are_taken_out_of_what_others_wrote(failure):
     result = execute(query)
     assert result["failed"] is True
     assert TOKEN not in repr(result)
-    assert _runner.HIDDEN in result["msg"]
+    assert HIDDEN in result["msg"]
 
 
 def test_a_defect_has_a_traceback():
@@ -682,7 +685,7 @@ def test_secrets_hide_under_other_names_and_in_entries():
     declared = _runner.Informs(query=lambda _client, _options: {"msg": "hunter2-alias hunter2-entry"}, options=spec)
     given = {**INFORM_OPTIONS, "api_key": "hunter2-alias", "things": [{"token": "hunter2-entry", "name": "n"}]}
     result = _runner.execute(declared, checked(declared, **given), False, False)
-    assert result["invocation"]["module_args"]["things"] == [{"token": _runner.HIDDEN, "name": "n"}]
+    assert result["invocation"]["module_args"]["things"] == [{"token": HIDDEN, "name": "n"}]
     assert "hunter2" not in repr(result)
 
 
@@ -775,7 +778,7 @@ class Restless(Store):
 
 def run_families(store, check=False, seconds=5.0, **given):
     declared = replace(THINGS, resource=Families(seconds))
-    return declared.run(store, checked(declared, **given), check, True)
+    return declared.run(store, checked(declared, **given), Mode(check, True))
 
 
 def test_what_is_declared_as_a_whole_is_spread():
@@ -846,14 +849,14 @@ class Careful(Things):
 def test_a_change_can_wait_for_something_first():
     store = Store(a=1)
     declared = replace(THINGS, resource=Careful())
-    declared.run(store, checked(declared, name="a", value=7), False, True)
+    declared.run(store, checked(declared, name="a", value=7), Mode(False, True))
     assert (store.reads, store.writes) == (3, [("Set", "a")])
 
 
 def test_an_answer_can_be_refused():
     store = Store(a=1)
     declared = replace(THINGS, resource=Careful())
-    result = declared.run(store, checked(declared, name="a", value=13), False, True)
+    result = declared.run(store, checked(declared, name="a", value=13), Mode(False, True))
     assert result["failed"] and result["things"][0]["actions"] == ["set"] and "not_done" not in result["things"][0]
 
 
@@ -879,7 +882,7 @@ class Laborious(Things):
 
 def laborious(store, check=False, said=None, **given):
     declared = replace(THINGS, resource=given.pop("resource", None) or Laborious())
-    return declared.run(store, checked(declared, **given), check, True, *([said.append] if said is not None else []))
+    return declared.run(store, checked(declared, **given), Mode(check, True, *([said.append] if said is not None else [])))
 
 
 def test_work_comes_before_the_write_and_says_how_far_it_is():
@@ -944,4 +947,4 @@ def test_a_system_that_is_optional_may_be_missing(monkeypatch):
     ],
 )
 def test_of_an_entry_that_is_no_map_the_option_is_told(message, options, told):
-    assert _runner.with_option(message, THINGS.argument_spec(), options).startswith(told)
+    assert with_option(message, THINGS.argument_spec(), options).startswith(told)

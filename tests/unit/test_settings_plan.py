@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import OptionError
 from ansible_collections.storpool.cloudstack.plugins.module_utils._plan import plan_all, waves
-from ansible_collections.storpool.cloudstack.plugins.module_utils._runner import shown_options
+from ansible_collections.storpool.cloudstack.plugins.module_utils._shown import shown_options
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.settings import SETTINGS, check_type, same
 from ansible_collections.storpool.cloudstack.plugins.modules.cloudstack_settings import DECLARED
 from things import checked

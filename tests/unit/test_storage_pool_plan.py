@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import ApiError, OptionError, Unauthorized, Unreachable
 from ansible_collections.storpool.cloudstack.plugins.module_utils._plan import plan_all, waves
-from ansible_collections.storpool.cloudstack.plugins.module_utils._runner import shown_options
+from ansible_collections.storpool.cloudstack.plugins.module_utils._shown import shown_options
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.storage_pool import (
     STORAGE_POOLS,
     Address,
