@@ -12,7 +12,7 @@ from storpool_simulator.cloudstack.facts import Facts, Parameter
 from storpool_simulator.testing import Simulator
 
 from . import plugin_support as plugin
-from .cloudstack_support import VERSIONS, call, ok
+from .cloudstack_support import VERSIONS, call, job, ok
 
 ROUNDS = 1500
 STRANGE = (
@@ -47,6 +47,7 @@ def known_ids(sim: Simulator) -> dict[str, list[str]]:
         "DiskOfferingResponse": ("listDiskOfferings", "diskoffering"),
         "ServiceOfferingResponse": ("listServiceOfferings", "serviceoffering"),
         "UserVmResponse": ("listVirtualMachines", "virtualmachine"),
+        "ProjectResponse": ("listProjects", "project"),
         "VolumeResponse": ("listVolumes", "volume"),
         "SnapshotResponse": ("listSnapshots", "snapshot"),
         "VMSnapshotResponse": ("listVMSnapshot", "vmSnapshot"),
@@ -93,6 +94,8 @@ def test_nothing_that_is_sent_is_a_bug(clouds: Callable[[str], Simulator], versi
     plugin.data_disk(sim, vm)
     plugin.data_disk(sim)
     plugin.snapshot(sim, plugin.root(sim, first)["id"])
+    web = job(sim, "createProject", name="web", displaytext="Web")["project"]["id"]
+    plugin.deploy(sim, "three", projectid=web)
     ids = known_ids(sim)
     served = [command for command in facts.commands.values() if command.name != "listApis"]
     worked = 0

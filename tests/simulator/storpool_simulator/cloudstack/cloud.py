@@ -38,6 +38,7 @@ RELATED = {
     "DomainResponse": "domain",
     "AccountResponse": "account",
     "UserResponse": "user",
+    "ProjectResponse": "project",
     "UserVmResponse": "vm",
     "ManagementServerResponse": "server",
     "AsyncJobResponse": "job",
@@ -67,6 +68,7 @@ class Cloud:
         self.domains = self.table("domain")
         self.accounts = self.table("account")
         self.users = self.table("user")
+        self.projects = self.table("project")
         self.stores = self.table("store")
         self.pools = self.table("pool")
         self.vms = self.table("vm")

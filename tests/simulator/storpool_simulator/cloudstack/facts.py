@@ -23,6 +23,7 @@ EMBEDDED = {"hostharesponse": "listHostHAResources", "outofbandmanagementrespons
 FOR_ALL = frozenset(
     (
         *("listApis", "listCapabilities", "listZones", "listDomains", "listAccounts", "listUsers", "listConfigurations"),
+        *("listProjects", "createProject", "activateProject", "suspendProject", "deleteProject"),
         *("queryAsyncJobResult", "listAsyncJobs", "listOsTypes", "listDiskOfferings", "listServiceOfferings"),
         *("listTemplates", "registerTemplate", "createTemplate", "updateTemplate", "deleteTemplate", "copyTemplate", "extractTemplate"),
         *("listIsos", "registerIso", "deleteIso", "createTags", "deleteTags", "listTags"),

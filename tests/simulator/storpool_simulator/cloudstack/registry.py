@@ -19,7 +19,7 @@ Create = Callable[[Request], str]
 
 _MODULES = (
     *("discovery", "jobs", "infrastructure", "hosts", "organisation", "configuration", "pools", "outofband", "hostha", "events"),
-    *("templates", "details", "offerings", "volumes", "vms", "tags", "snapshots", "policies", "vmsnapshots", "migration"),
+    *("templates", "details", "offerings", "volumes", "vms", "tags", "snapshots", "policies", "vmsnapshots", "migration", "projects"),
 )
 
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from . import access
+
 if TYPE_CHECKING:
     from ..store import Document
     from .cloud import Cloud
@@ -54,17 +56,12 @@ def forget(cloud: Cloud, kind: str, id: str) -> None:
 
 
 def row_shown(cloud: Cloud, row: Document) -> dict[str, Any]:
-    account = cloud.accounts[row["account"]]
-    domain = cloud.domains[account["domain"]]
     return {
         "key": row["key"],
         "value": row["value"],
         "resourcetype": row["kind"],
         "resourceid": row["id"],
-        "account": account["name"],
-        "domain": domain["name"],
-        "domainid": domain["id"],
-        **cloud.since("4.19.3", {"domainpath": domain["path"]}),
+        **access.owner_shown(cloud, row["account"]),
     }
 
 

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import errors, resource_tags, storage
+from . import access, errors, resource_tags, storage
 from .answers import date
 from .schedules import INTERVALS
 
@@ -184,8 +184,6 @@ def shown(
     cloud: Cloud, snapshot: Document, row: Document | None = None, job: Document | None = None, zone: str | None = None, root: bool = True
 ) -> dict[str, Any]:
     """`row`: the copy that a listing of all copies is about; a listing of snapshots tells no store. `root`: who sees which store."""
-    account = cloud.accounts[snapshot["account"]]
-    domain = cloud.domains[account["domain"]]
     volume = cloud.volumes[snapshot["volume"]]
     vm = cloud.vms.get(volume["vm"]) if volume["vm"] else None
     image = next(iter(copies(cloud, snapshot["id"], IMAGE)), None)
@@ -193,9 +191,7 @@ def shown(
     fields = {
         "id": snapshot["id"],
         "name": snapshot["name"],
-        "account": account["name"],
-        "domain": domain["name"],
-        "domainid": domain["id"],
+        **access.owner_shown(cloud, snapshot["account"]),
         "created": date(snapshot["created"]),
         "volumeid": volume["id"],
         "volumename": volume["name"],
@@ -214,7 +210,7 @@ def shown(
         "jobid": job and job["id"],
         "jobstatus": job and job["status"],
         **cloud.since("4.19.0", {"zonename": cloud.zones[place]["name"]}),
-        **cloud.since("4.19.3", {"domainpath": domain["path"], "volumestate": volume["state"]}),
+        **cloud.since("4.19.3", {"volumestate": volume["state"]}),
     }
     if row is not None:
         store = (cloud.pools if row["role"] == PRIMARY else cloud.stores)[row["store"]]

@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import errors, qemu, resource_tags, secondary
+from . import access, errors, qemu, resource_tags, secondary
 from .answers import date
 from .ids import identity, new_id
 from .work import Chore, Steps
@@ -183,6 +183,16 @@ def drop_copies(cloud: Cloud, template: Document, zone: str | None) -> None:
         cloud.world.after_commit(lambda store=store, path=path: cloud.secondary.drop(store, path))
 
 
+def delete(cloud: Cloud, template: Document, zone: str | None = None) -> None:
+    """In one zone, or everywhere. Raises ServerError."""
+    if zone is not None and zone not in template["zones"]:
+        raise errors.invalid(f"Template {template['name']} is not in zone {cloud.zones[zone]['name']}")
+    drop_copies(cloud, template, zone)
+    left = [one for one in template["zones"] if zone not in (None, one)]
+    gone = {} if left else {"removed": cloud.world.clock.now(), "state": INACTIVE}
+    cloud.templates.change(template["id"], zones=left, **gone)
+
+
 # Downloads
 
 
@@ -275,8 +285,6 @@ def status_of(row: Document) -> str:
 
 def shown(cloud: Cloud, template: Document, zone: str | None, job: Document | None = None) -> dict[str, Any]:
     """One row of a listing: a template in a zone."""
-    account = cloud.accounts[template["account"]]
-    domain = cloud.domains[account["domain"]]
     row = next(iter(copies(cloud, template["id"], zone)), None) if zone else None
     kind = "ISO" if template["iso"] else "Template"
     system = cloud.ostypes.get(template["ostype"]) if template["ostype"] else None
@@ -287,10 +295,8 @@ def shown(cloud: Cloud, template: Document, zone: str | None, job: Document | No
         "id": template["id"],
         "name": template["name"],
         "displaytext": template["displaytext"],
-        "account": account["name"],
-        "accountid": account["id"],
-        "domain": domain["name"],
-        "domainid": domain["id"],
+        **access.owner_shown(cloud, template["account"]),
+        "accountid": template["account"],
         "created": date(template["created"]),
         "removed": date(template["removed"]),
         "format": template["format"],
@@ -336,7 +342,6 @@ def shown(cloud: Cloud, template: Document, zone: str | None, job: Document | No
             }
             for one in copies(cloud, template["id"], zone)
         ],
-        **cloud.since("4.19.3", {"domainpath": domain["path"]}),
         **cloud.since("4.20.0", {"arch": template["arch"]}),
     }
     return fields

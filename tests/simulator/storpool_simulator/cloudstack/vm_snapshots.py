@@ -7,7 +7,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from . import resource_tags
+from . import access, resource_tags
 from .answers import date
 
 if TYPE_CHECKING:
@@ -67,8 +67,6 @@ def end(cloud: Cloud, snapshot: Document) -> None:
 
 
 def shown(cloud: Cloud, snapshot: Document, job: Document | None = None) -> dict[str, Any]:
-    account = cloud.accounts[snapshot["account"]]
-    domain = cloud.domains[account["domain"]]
     vm = cloud.vms[snapshot["vm"]]
     parent = cloud.vm_snapshots.get(snapshot["parent"]) if snapshot["parent"] else None
     return {
@@ -78,9 +76,7 @@ def shown(cloud: Cloud, snapshot: Document, job: Document | None = None) -> dict
         "description": snapshot["description"],
         "virtualmachineid": vm["id"],
         "virtualmachinename": vm["display_name"] or vm["name"],
-        "account": account["name"],
-        "domain": domain["name"],
-        "domainid": domain["id"],
+        **access.owner_shown(cloud, snapshot["account"]),
         "zoneid": snapshot["zone"],
         "zonename": cloud.zones[snapshot["zone"]]["name"],
         "created": date(snapshot["created"]),
@@ -94,5 +90,4 @@ def shown(cloud: Cloud, snapshot: Document, job: Document | None = None) -> dict
         "tags": resource_tags.shown(cloud, "VMSnapshot", snapshot["id"]),
         "jobid": job and job["id"],
         "jobstatus": job and job["status"],
-        **cloud.since("4.19.3", {"domainpath": domain["path"]}),
     }

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import errors, hosts, nfs, offerings, resource_tags, storage, templates, vm_snapshots, volumes
+from . import access, errors, hosts, nfs, offerings, resource_tags, storage, templates, vm_snapshots, volumes
 from .answers import date
 from .plugin import agents, cache, encryption, snapshots, uploads, vmsnapshots
 from .plugin import volumes as driver
@@ -219,8 +219,6 @@ def expunge(cloud: Cloud, vm: Document) -> None:
 
 def shown(cloud: Cloud, vm: Document, root: bool, job: Document | None = None) -> dict[str, Any]:
     """`root`: the caller is a root admin, who also sees where it runs."""
-    account = cloud.accounts[vm["account"]]
-    domain = cloud.domains[account["domain"]]
     host = cloud.hosts.get(vm["host"]) if vm["host"] else None
     offering = cloud.service_offerings.get(vm["offering"]) if vm["offering"] else None
     template = cloud.templates.get(vm["template"]) if vm["template"] else None
@@ -234,9 +232,7 @@ def shown(cloud: Cloud, vm: Document, root: bool, job: Document | None = None) -
         "id": vm["id"],
         "name": vm["name"],
         "displayname": vm["display_name"] or vm["name"],
-        "account": account["name"],
-        "domain": domain["name"],
-        "domainid": domain["id"],
+        **access.owner_shown(cloud, vm["account"]),
         "userid": user and user["id"],
         "username": user and user["name"],
         "state": vm["state"],
@@ -276,7 +272,7 @@ def shown(cloud: Cloud, vm: Document, root: bool, job: Document | None = None) -
         "jobid": job and job["id"],
         "jobstatus": job and job["status"],
         **(cloud.since("4.19.0", {"templatetype": template["type"]}) if template is not None else {}),
-        **cloud.since("4.19.3", {"domainpath": domain["path"], "templateformat": template and template["format"]}),
+        **cloud.since("4.19.3", {"templateformat": template and template["format"]}),
         **cloud.since("4.20.0", {"deleteprotection": vm["protected"], "vmtype": "User"}),
         **cloud.since("4.20.1", {"arch": "x86_64"}),
     }

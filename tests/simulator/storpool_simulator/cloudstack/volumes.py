@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import errors, offerings, resource_tags, storage
+from . import access, errors, offerings, resource_tags, storage
 from .answers import date
 
 if TYPE_CHECKING:
@@ -106,8 +106,6 @@ def has_vm_snapshots(cloud: Cloud, vm: str | None) -> bool:
 
 def shown(cloud: Cloud, volume: Document, root: bool, job: Document | None = None) -> dict[str, Any]:
     """`root`: the caller is a root admin, who also sees where it lies."""
-    account = cloud.accounts[volume["account"]]
-    domain = cloud.domains[account["domain"]]
     vm = vm_of(cloud, volume)
     pool = cloud.pools.get(volume["pool"]) if volume["pool"] else None
     offering = cloud.disk_offerings.get(volume["offering"]) if volume["offering"] else None
@@ -126,9 +124,7 @@ def shown(cloud: Cloud, volume: Document, root: bool, job: Document | None = Non
         "physicalsize": volume["size"] if volume["path"] else None,
         "miniops": volume["miniops"],
         "maxiops": volume["maxiops"],
-        "account": account["name"],
-        "domain": domain["name"],
-        "domainid": domain["id"],
+        **access.owner_shown(cloud, volume["account"]),
         "zoneid": volume["zone"],
         "zonename": cloud.zones[volume["zone"]]["name"],
         "created": date(volume["created"]),
@@ -160,7 +156,7 @@ def shown(cloud: Cloud, volume: Document, root: bool, job: Document | None = Non
         "tags": resource_tags.shown(cloud, "Volume", volume["id"]),
         "jobid": job and job["id"],
         "jobstatus": job and job["status"],
-        **cloud.since("4.19.3", {"domainpath": domain["path"], "encryptformat": volume["encrypt"]}),
+        **cloud.since("4.19.3", {"encryptformat": volume["encrypt"]}),
         **cloud.since("4.20.0", {"deleteprotection": volume["protected"]}),
     }
     if vm is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...store import Document
-from .. import answers
+from .. import access, answers
 from ..answers import date
 from ..cloud import Cloud
 from ..registry import command
@@ -86,8 +86,8 @@ def _account_shown(request: Request, account: Document) -> dict[str, Any]:
 
 
 def _wanted_account(request: Request, account: Document) -> bool:
-    """listall, or a domain or an id, shows other accounts than the caller's own (sheet section 7)."""
-    if account["domain"] not in _domains_seen(request):
+    """listall, or a domain or an id, shows other accounts than the caller's own (sheet section 7). Those of projects are never shown."""
+    if account["type"] == access.PROJECT_TYPE or account["domain"] not in _domains_seen(request):
         return False
     if not request.get("listall") and not any(name in request.params for name in ("domainid", "id", "name", "account")):
         return account["id"] == request.caller.account["id"]

@@ -46,8 +46,13 @@ def update_snapshot_policy(request: Request) -> dict:
 
 @command("listSnapshotPolicies", package="user.snapshot")
 def list_snapshot_policies(request: Request) -> dict:
-    """Of one volume, or one policy; from 4.22 on also of all volumes."""
+    """Of one volume, or one policy; from 4.22 on also of all volumes.
+
+    Then the command has listall, account and projectid like other listings, and is taken to go by them also where a volume is named
+    (the sheet does not say so).
+    """
     cloud, params = request.cloud, request.params
+    scope = access.scope(request) if cloud.traits.lists_all_policies else None
     if "volumeid" in params:
         access.own(request, "volumeid", cloud.volumes)
     elif "id" not in params and not cloud.traits.lists_all_policies:
@@ -56,7 +61,7 @@ def list_snapshot_policies(request: Request) -> dict:
         one
         for one in cloud.living(cloud.policies)
         if request.matches(id=one["id"], volumeid=one["volume"], fordisplay=one["display"])
-        and access.owned(request, one, shared="volumeid" in params)
+        and (scope.has(cloud.volumes[one["volume"]]) if scope is not None else access.reaches(request, one["account"]))
         and request.has_keyword(one["schedule"])
     ]
     return answers.listing(request, found, lambda one: policies.shown(cloud, one))

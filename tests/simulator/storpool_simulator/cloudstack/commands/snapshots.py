@@ -40,6 +40,7 @@ def _allocate(request: Request) -> str:
         raise errors.invalid("zoneids parameter can not be specified with policyid parameter")
     copying.refuse_without_backup(cloud, zones, replicate)
     taking.check(cloud, volume)
+    access.check_active(cloud, volume["account"])
     wanted = {"type": policy["interval"], "policy": policy["id"]} if policy is not None else {}
     elsewhere = {"zones": [one for one in zones if one != volume["zone"]], "pools": pools}
     snapshot = snapshots.new(cloud, new_id(), volume, params.get("name"), copy_to=elsewhere, **wanted)
@@ -86,11 +87,11 @@ def _rows(request: Request, snapshot: Document) -> Iterable[Document | None]:
 def list_snapshots(request: Request) -> dict:
     """One row each; with showunique=false one for each store that has it."""
     cloud = request.cloud
-    pending = cloud.jobs.pending_of("Snapshot")
+    pending, scope = cloud.jobs.pending_of("Snapshot"), access.scope(request)
     found: list[tuple[Document, Document | None]] = []
     for snapshot in cloud.living(cloud.snapshots):
         if (
-            access.owned(request, snapshot)
+            scope.has(snapshot)
             and request.matches(id=snapshot["id"], name=snapshot["name"], volumeid=snapshot["volume"])
             and snapshot["id"] in request.get("ids", [snapshot["id"]])
             and request.has_keyword(snapshot["name"])

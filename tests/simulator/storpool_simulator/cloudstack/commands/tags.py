@@ -83,11 +83,11 @@ def delete_tags(request: Request) -> dict:
 
 @command("listTags", package="user.tag")
 def list_tags(request: Request) -> dict:
-    cloud = request.cloud
+    cloud, scope = request.cloud, access.scope(request)
     found = [
         row
         for row in cloud.tags.rows.values()
-        if access.owned(request, row)
+        if scope.has(row)
         and request.matches(key=row["key"], value=row["value"], resourceid=row["id"])
         and request.get("resourcetype", row["kind"]).lower() == row["kind"].lower()
         and request.get("customer") is None

@@ -8,7 +8,6 @@ from typing import Any
 
 from ...store import Document
 from .. import access, answers, errors, resource_tags, secondary, storage, templates
-from ..cloud import Cloud
 from ..ids import new_id
 from ..plugin import bases, cache, snapshots
 from ..registry import command
@@ -51,23 +50,25 @@ def list_os_types(request: Request) -> dict:
 # Lists
 
 
-def _is_seen(request: Request, template: Document, wanted: str) -> bool:
-    """What a filter lets through."""
-    mine = template["account"] == request.caller.account["id"]
+def _is_seen(request: Request, template: Document, wanted: str, scope: access.Scope) -> bool:
+    """What a filter lets through (``searchForTemplatesInternal``); one that is asked for by its id passes all of them.
+
+    To a root admin the filter all shows what everybody has, whatever account, domain or project is named beside it.
+    """
+    if wanted == "all" or request.get("id") is not None:
+        return template["public"] or access.reaches(request, template["account"])
+    mine = scope.accounts is not None and template["account"] in scope.accounts
     ready = any(row["state"] == templates.READY for row in templates.copies(request.cloud, template["id"]))
     if wanted == "featured":
         return template["featured"] and template["public"] and ready
     if wanted == "community":
         return template["public"] and not template["featured"] and ready
-    if wanted == "self":
-        return mine
-    if wanted == "selfexecutable":
-        return mine and ready
+    if wanted in ("self", "selfexecutable"):
+        # With listall that is what the domain has
+        return (mine or (scope.accounts is None and scope.names(template))) and (ready or wanted == "self")
     if wanted == "sharedexecutable":
         return False
-    if wanted == "executable":
-        return (mine or template["public"]) and ready
-    return True
+    return (mine or template["public"]) and ready
 
 
 def _rows(request: Request, iso: bool, wanted: str) -> list[tuple[Document, str | None]]:
@@ -75,11 +76,12 @@ def _rows(request: Request, iso: bool, wanted: str) -> list[tuple[Document, str 
     cloud, asked = request.cloud, request.get("zoneid")
     pool, store = request.get("storageid"), request.get("imagestoreid")
     kind = "ISO" if iso else "Template"
+    scope = access.scope(request, listall=wanted == "all")
     found: list[tuple[Document, str | None]] = []
     for template in cloud.templates.values():
         if template["iso"] is not iso or not (template["removed"] is None or request.get("showremoved")):
             continue
-        if not _is_seen(request, template, wanted) or not access.owned(request, template, shared=template["public"]):
+        if not scope.kind_fits(template) or not _is_seen(request, template, wanted, scope):
             continue
         if template["id"] not in request.get("ids", [template["id"]]) or not request.has_keyword(template["name"], template["displaytext"]):
             continue
@@ -226,7 +228,7 @@ def delete_template(request: Request) -> dict:
     users = [vm["name"] for vm in cloud.living(cloud.vms) if vm.get("template") == template["id"]]
     if users and not request.get("forced"):
         raise errors.invalid(f"Unable to delete Template with id: {template['id']} because Instance(s): [{', '.join(users)}] are using it.")
-    _delete(cloud, template, request.get("zoneid"))
+    templates.delete(cloud, template, request.get("zoneid"))
     return answers.success()
 
 
@@ -236,17 +238,8 @@ def delete_iso(request: Request) -> dict:
     template = access.own(request, "id", cloud.templates)
     if any(vm.get("iso") == template["id"] for vm in cloud.living(cloud.vms)):
         raise errors.invalid("Unable to delete iso, as it's used by other vms")
-    _delete(cloud, template, request.get("zoneid"))
+    templates.delete(cloud, template, request.get("zoneid"))
     return answers.success()
-
-
-def _delete(cloud: Cloud, template: Document, zone: str | None) -> None:
-    if zone is not None and zone not in template["zones"]:
-        raise errors.invalid(f"Template {template['name']} is not in zone {cloud.zones[zone]['name']}")
-    templates.drop_copies(cloud, template, zone)
-    left = [one for one in template["zones"] if zone not in (None, one)]
-    gone = {} if left else {"removed": cloud.world.clock.now(), "state": templates.INACTIVE}
-    cloud.templates.change(template["id"], zones=left, **gone)
 
 
 @command("copyTemplate", instance=ABOUT, package="user.template")

@@ -42,11 +42,11 @@ def _settled(vm: Document, *states: str) -> None:
 def list_virtual_machines(request: Request) -> dict:
     """Without listall only those of the caller's account. Destroyed ones are listed until they are expunged."""
     cloud = request.cloud
-    pending = cloud.jobs.pending_of("VirtualMachine")
+    pending, scope = cloud.jobs.pending_of("VirtualMachine"), access.scope(request)
     found = [
         vm
         for vm in cloud.living(cloud.vms)
-        if access.owned(request, vm)
+        if scope.has(vm)
         and vm["id"] in request.get("ids", [vm["id"]])
         and request.matches(
             id=vm["id"],

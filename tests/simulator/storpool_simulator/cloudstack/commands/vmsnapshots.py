@@ -67,11 +67,11 @@ def create_vm_snapshot(request: Request) -> dict:
 @command("listVMSnapshot", package="user.vmsnapshot")
 def list_vm_snapshots(request: Request) -> dict:
     cloud = request.cloud
-    pending = cloud.jobs.pending_of("VMSnapshot")
+    pending, scope = cloud.jobs.pending_of("VMSnapshot"), access.scope(request, id="vmsnapshotid")
     found = [
         one
         for one in cloud.living(cloud.vm_snapshots)
-        if access.owned(request, one, shared="vmsnapshotid" in request.params)
+        if scope.has(one)
         and request.matches(vmsnapshotid=one["id"], virtualmachineid=one["vm"], name=one["displayname"], state=one["state"])
         and one["id"] in request.get("vmsnapshotids", [one["id"]])
         and request.has_keyword(one["name"], one["displayname"], one["description"])

@@ -39,15 +39,15 @@ def refuse_protected(cloud: Cloud, volume: Document) -> None:
 
 @command("listVolumes", package="user.volume")
 def list_volumes(request: Request) -> dict:
-    """Without listall only those of the caller's account; `type` is a substring (sheet section 7)."""
+    """Without listall only those of the caller's account, `type` is a substring (sheet section 7)."""
     cloud = request.cloud
-    pending = cloud.jobs.pending_of("Volume")
+    pending, scope = cloud.jobs.pending_of("Volume"), access.scope(request)
     found = [
         volume
         for volume in cloud.living(cloud.volumes)
         for vm in [volumes.vm_of(cloud, volume) or {"id": None, "host": None}]
         for host in [cloud.hosts.get(vm["host"] or "") or {"id": None, "cluster": None, "pod": None}]
-        if access.owned(request, volume)
+        if scope.has(volume)
         and volume["id"] in request.get("ids", [volume["id"]])
         and request.matches(
             id=volume["id"],
@@ -425,11 +425,15 @@ def update_volume(request: Request) -> dict:
 @command("assignVolume", package="user.volume")
 def assign_volume(request: Request) -> dict:
     cloud, volume = request.cloud, _volume(request, "volumeid")
-    if "accountid" not in request.params:
+    if ("accountid" in request.params) is ("projectid" in request.params):
         raise errors.invalid("Please specify either a project ID or an account ID")
     if volume["vm"] is not None:
         raise errors.invalid(f"The volume {volume['name']} is attached to a VM; detach it first")
-    cloud.volumes.change(volume["id"], account=request.found("accountid", cloud.accounts)["id"])
+    if "projectid" in request.params:
+        account = access.new_owner(request)
+    else:
+        account = request.found("accountid", cloud.accounts)["id"]
+    cloud.volumes.change(volume["id"], account=account)
     return _answer(request, volume["id"])
 
 
