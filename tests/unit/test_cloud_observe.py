@@ -79,6 +79,7 @@ def test_volumes_are_listed_once_and_always_within_their_owner(entries, params):
     world = volumes(server, *entries)
     assert [asked for call, asked in server.asked if call == "listVolumes"] == [{**params, **WITHIN}]
     assert "data" in [one["name"] for one in world.volumes[SOFIA]]
+    assert world.look(server).volumes == world.volumes, "the proof reads the same again"
 
 
 def test_what_stays_as_it_is_takes_no_more_reads():
@@ -119,6 +120,17 @@ def test_a_destroyed_volume_is_none_unless_its_id_is_given():
     by_id = CLOUD_VOLUMES.parse(checked(cloudstack_volume.DECLARED, id="id-data", zone="sofia"), 0.0)
     made = CLOUD_VOLUMES.plan(by_id, CLOUD_VOLUMES.observe(Server(listVolumes=[row(state="Destroy")]), [by_id]))
     assert "is destroyed" in str(made.refused) and not made.changes
+
+
+def test_a_new_volume_is_told_with_the_names_of_its_places():
+    listings = {"listDomains": [{"id": "d0", "name": "ROOT", "path": "ROOT"}, {"id": "d1", "name": "ops", "path": "ROOT/ops"}]}
+    server = Server(**listings)
+    world = volumes(server, {"name": "new", "domain": "ops", "account": "eve"})
+    assert list(world.places.values()) == [{"zone": "sofia", "domain": "ROOT/ops", "account": "eve", "project": None}]
+    assert list(world.belongs.values()) == [{"zoneid": "z1", "domainid": "d1", "account": "eve"}]
+    assert [calls(server).count(call) for call in ("listZones", "listDomains", "listProjects")] == [1, 1, 0]
+    nowhere = volumes(Server(), {"name": "new", "zone": "sofia"}, {"name": "far", "zone": "sofia"})
+    assert nowhere.places == {SOFIA: {"zone": "sofia", "domain": None, "account": None, "project": None}}
 
 
 SNAPSHOTS = [
@@ -378,6 +390,29 @@ def test_the_settings_are_asked_before_one_is_taken(version, given, volume, aske
     assert bool(world.capabilities) is bool(asked)
 
 
+@pytest.mark.parametrize(
+    ("state", "name", "given", "reads"),
+    [
+        ("BackedUp", "s", {"state": "absent"}, 1),
+        ("Destroying", "s", {"state": "absent"}, 2),
+        ("Destroying", "s", {}, 2),
+        ("Destroying", "other", {"state": "absent"}, 1),
+        ("BackingUp", "s", {"state": "absent"}, 2),
+        ("BackingUp", "s", {}, 1),  # the plan waits for it: that may take hours
+    ],
+)
+def test_a_snapshot_that_a_job_is_about_is_waited_for(state, name, given, reads, monkeypatch):
+    server = Server(listVolumes=[row()], listSnapshots=[taken(name, state=state)])
+    server.connection.job_timeout = 60.0
+
+    def pause(_seconds):
+        server.listings["listSnapshots"] = []
+
+    monkeypatch.setattr("ansible_collections.storpool.cloudstack.plugins.module_utils.resources._cloud.time.sleep", pause)
+    snapshots(server, {"verify": "off", **given})
+    assert calls(server).count("listSnapshots") == reads
+
+
 FAR = {"listZones": [{"id": "z1", "name": "sofia"}, {"id": "z2", "name": "plovdiv"}, {"id": "z3", "name": "varna"}]}
 
 
@@ -457,7 +492,8 @@ def test_what_a_vm_snapshot_takes_to_be_planned(given, reads, asks_storpool):
 def test_how_many_a_vm_may_have_is_asked_before_one_is_taken():
     listed = [{"name": "vmsnapshot.max", "value": "7"}, {"name": "vmsnapshot.max.other", "value": "1"}]
     server = with_two_vms(listConfigurations=listed)
-    assert vm_snapshots(server, {"vm": "db1", "name": "new"}).most == 7 and calls(server)[-1] == "listConfigurations"
+    assert vm_snapshots(server, {"vm": "db1", "name": "new"}).most == 7
+    assert server.asked[-1] == ("listConfigurations", {"name": "vmsnapshot.max"})
 
 
 def test_several_vms_are_read_with_the_same_few_calls():

@@ -218,6 +218,32 @@ def test_a_bypassed_one_has_a_row_that_is_no_copy():
     assert plan(this).before["backup"] is False and "has no copy" in str(plan(this, backup=True).refused)
 
 
+class Listed:
+    """Lists one snapshot, in each state for one look."""
+
+    def __init__(self, *rows):
+        self.rows = list(rows)
+
+    def list(self, call, key, **params):
+        assert (call, key, params) == ("listSnapshots", "snapshot", {"id": "s1", "listall": True})
+        return self.rows.pop(0)
+
+
+def test_a_backup_is_waited_for_until_it_has_ended():
+    made = plan(world(row(state="BackingUp")), verify="off", wait_timeout="1h")
+    (wait,) = made.waits
+    assert (wait.what, wait.seconds) == ("the backup of snapshot data/s", 3600)
+    assert [wait.done(Listed([row(state=state)])) for state in ("CreatedOnPrimary", "BackingUp")] == [False, False]
+    assert made.after["state"] == "BackingUp"
+    assert wait.explain(Listed([row(jobid="j1")])) == "it is BackingUp"
+    assert "it is BackingUp; no job is at it any more" in wait.explain(Listed([row()]))
+    for rows, state in (([row(state="Error")], "Error"), ([], "not listed")):
+        with pytest.raises(ChangeRefused, match=f"snapshot data/s is {state} now: CloudStack could not finish it"):
+            wait.done(Listed(rows))
+    assert wait.done(Listed([row()])) is True and made.after["state"] == "BackedUp"
+    assert wait.done(Listed()) is True, "what has ended is not asked again"
+
+
 # -- zones
 
 POOLS = {"z1": [{"name": "near", LOCATION: "sofia"}], "z2": [{"name": "far", REPLICATION: "true", LOCATION: "plovdiv"}]}
@@ -226,7 +252,7 @@ POOLS = {"z1": [{"name": "near", LOCATION: "sofia"}], "z2": [{"name": "far", REP
 def test_copied_by_storpool_where_the_zones_are_made_for_it():
     made = plan(world(row(), targets=POOLS), zones=["plovdiv", "sofia"])
     (change,) = made.changes
-    assert change.action == "copy to plovdiv by StorPool"
+    assert change.action == "copy to plovdiv by StorPool" and change.write.waits == 6 * 3600
     assert change.write.params == {"id": "s1", "sourcezoneid": "z1", "destzoneids": ["z2"], "usestoragereplication": True}
     new = plan(world(targets=POOLS), zones=["plovdiv"])
     assert [change.action for change in new.changes] == ["create", "copy to plovdiv by StorPool"]
@@ -310,6 +336,7 @@ def test_reverts_refused(this, words):
 
 def test_absent():
     assert sent(plan(world(row()), state="absent")) == [("delete", "deleteSnapshot")]
+    assert plan(world(row()), state="absent").changes[0].write.hints[0][0] == "was exported"
     assert plan(world(), state="absent").changes == () and plan(world(volumes=[]), state="absent").changes == ()
     assert sent(plan(world(row(), row("s", "e1", "Error")), state="absent")) == [("delete", "deleteSnapshot")] * 2
     assert "is BackingUp" in str(plan(world(row(state="BackingUp")), state="absent").refused)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import ChangeRefused, OptionError
-from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._both_layers import LUKS_HEADER, origin_of, way_out
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._both_layers import origin_of, way_out
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._cloud import Owner
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._shared import index_attachments
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cloud_volume import CLOUD_VOLUMES, World
@@ -15,6 +15,7 @@ from ansible_collections.storpool.cloudstack.plugins.modules.cloudstack_volume i
 from things import checked, raw_snapshot, raw_volume, with_way_out
 
 GIB = 1 << 30
+LUKS_HEADER = 2 << 20  # section 5.9
 SOFIA = Owner(zone="sofia")
 POOL = "nvme;3f1c2f1e-0a0b-4c0d-8e0f-000000000001"
 OTHER_POOL = "hybrid;3f1c2f1e-0a0b-4c0d-8e0f-000000000002"
@@ -102,6 +103,7 @@ def test_bad_options(given, option, words):
     with pytest.raises(OptionError, match=words) as refused:
         wanted(**given)
     assert refused.value.parts["option"] == option
+    assert refused.value.parts["item"] == (None if option in ("name", "renamed_from", "account") else "data")
 
 
 def test_a_volume_is_called_by_its_name_or_by_its_id():
@@ -114,6 +116,8 @@ def test_a_new_volume_is_allocated_only():
         ("create", "createVolume", {"name": "data", "zoneid": "z1", "diskofferingid": "o-open", "size": 4, "miniops": 100, "maxiops": 100})
     ]
     assert made.after["state"] == "Allocated" and made.after["size"] == 4 * GIB and made.after["global_id"] is None
+    unproved = plan(world(), offering="o-fixed", verify="off")
+    assert [(len(one.waits), one.read_back) for one in (made, unproved)] == [(1, False), (0, True)], "what is not proved is read back"
 
 
 def test_a_new_volume_for_a_vm_learns_its_id():
@@ -448,6 +452,33 @@ def test_limits_of_a_volume_from_a_snapshot():
     assert "which is of an encrypted volume" in str(
         plan(world(snapshots=[snapshot], sources={"v0": {"encryptformat": "LUKS"}}), snapshot="before").refused
     )
+
+
+def test_a_limit_that_the_offering_of_the_snapshots_volume_fixes_is_refused():
+    snapshot = {"id": "s1", "name": "before", "state": "BackedUp", "virtualsize": 20 * GIB, "volumeid": "v0"}
+    this = world(snapshots=[snapshot], sources={"v0": {"id": "v0", "miniops": 5000, "maxiops": 5000, "diskofferingid": "o-fixed"}})
+    assert "cannot have max_iops 7: its offering o-fixed has 5000" in str(plan(this, snapshot="before", max_iops=7).refused)
+    assert plan(this, snapshot="before", max_iops=5000).after["max_iops"] == 5000
+
+
+@pytest.mark.parametrize(
+    ("more", "offering"),
+    [
+        ({}, "o-open"),
+        ({"diskofferingname": None}, "o-open"),
+        ({"diskofferingname": None, "serviceofferingname": "small"}, "small"),
+        ({"diskofferingid": None, "diskofferingname": None, "serviceofferingid": "o-fixed"}, "o-fixed"),
+        ({"diskofferingid": None, "diskofferingname": None}, None),
+    ],
+)
+def test_the_offering_of_a_volume_is_its_own_or_that_of_its_vm(more, offering):
+    assert plan(world(row(**more))).before["offering"] == offering
+
+
+def test_the_diff_shows_what_can_be_declared():
+    made = plan(world(row()), size="30G")
+    shown = CLOUD_VOLUMES.show(made.after)
+    assert shown.keys() == made.after.keys() - {"id", "global_id", "snapshot_id", "state", "type"} and shown["size"] == "30G"
 
 
 def test_the_end_is_looked_at_as_the_beginning_was():
