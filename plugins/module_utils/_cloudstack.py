@@ -47,7 +47,7 @@ _FIND_OUT = "whether it took effect is not known; running the task again finds o
 _READS = {"listCapabilities": CLOUDSTACK_CAPABILITIES, "queryAsyncJobResult": CLOUDSTACK_JOB}
 COPIES = "snapshot copies"  # the rows of a snapshot, one for each store
 # Parameters of listings that a row has a field of the same name for.
-_ASKED = ("id", "name", "zoneid", "virtualmachineid", "volumeid", "storageid", "account", "domainid", "projectid")
+_ASKED = ("id", "name", "zoneid", "clusterid", "virtualmachineid", "volumeid", "storageid", "account", "domainid", "projectid")
 _SETTING_SCOPES = ("zoneid", "clusterid", "storageid", "accountid", "domainid", "imagestoreuuid")
 _ID = re.compile(r"(?:[^;]+;)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -234,16 +234,17 @@ class CloudStack:
             return self._listed(call, key, unlimited, params)
         # A server knows nothing of ids that were made up.
         found = [] if any(map(is_made_up, params.values())) else self._listed(call, key, unlimited, params)
-        return self._as_foreseen(key, found, params)
+        return self.as_foreseen(key, found, params)
 
-    def _as_foreseen(self, key: str, found: list[dict[str, Any]], params: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def as_foreseen(self, key: str, found: list[dict[str, Any]], params: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return a listing as it would be after the earlier tasks of a check run."""
         place = self.connection.url
         if key == "template" and params.get("storageid"):
             key = cached_on(params["storageid"])
         if key == "configuration":
             values = self._foresight.rows(place, key)
-            return [{**one, "value": values.get(setting_identity(one["name"], params), one.get("value"))} for one in found]
+            named = [(setting_identity(one["name"], params), one) for one in found]
+            return [{**one, "value": values[name], "foreseen": True} if name in values else one for name, one in named]
         copies = params.get("showunique") is False
         if copies:
             found = self._foresight.each(place, COPIES, found, "id")

@@ -235,7 +235,8 @@ class StorPool:
 
     def foresee(self, listing: str, identity: str, row: Any) -> None:
         """Enter what a plan leaves behind: a row of ``volume``, ``snapshot`` (by global id) or ``template`` (by name), ``None`` when it is
-        gone; of ``attachment`` and ``export`` the list of all rows of that global id; of ``called`` what other rows call it then."""
+        gone, so of ``remote`` (by remote id); of ``attachment`` and ``export`` the list of all rows of that global id; of ``called`` what
+        other rows call it then."""
         self._foresight.enter(self._place, listing, identity, row)
 
     def as_foreseen(self, listing: str, raw: dict[str, Any]) -> dict[str, Any]:
@@ -403,7 +404,7 @@ class StorPool:
 
     def remote_snapshots(self) -> list[dict[str, Any]]:
         """Return the snapshots that other locations hold for this cluster or export to it."""
-        return self._get("SnapshotsRemoteList")["snapshots"]
+        return self._foresight.over(self._place, "remote", self._get("SnapshotsRemoteList")["snapshots"], "remoteId")
 
     def maintenance(self) -> dict[str, Any]:
         """Return the nodes in maintenance."""

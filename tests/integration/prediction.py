@@ -14,7 +14,7 @@ from playbooks import Run
 OURS = "storpool.cloudstack."
 
 # What only the server can know before the thing is done, and what is about the run and not about the objects.
-SERVER_KNOWS = {"global_id", "id", "remote_ids"}
+SERVER_KNOWS = {"global_id", "id", "remote_id", "remote_ids"}
 # Where check mode says that it does not know: CloudStack chooses when it is not told.
 SERVER_CHOOSES = {"account", "device_id", "domain", "storage_pool"}
 # How check mode says the id of something that an earlier task of the run would make: nothing, or this inside a text.
@@ -59,6 +59,8 @@ def unlike(said: Any, done: Any, where: str = "") -> list[str]:
         return [line for number, pair in enumerate(zip(said, done, strict=True)) for line in unlike(*pair, f"{where}[{number}]")]
     if said is None and where.endswith(".parent") and str(done).startswith("*"):
         return []  # the transient snapshot under a copy of a volume, which the server names
+    if said is None and where.endswith(".name") and str(done).startswith("~"):
+        return []  # what has no name is called by its global id
     if said is None and where.rpartition(".")[2] in SERVER_CHOOSES | {"snapshot_id"}:
         return []
     if isinstance(said, str) and ANY_ID in said and re.fullmatch(re.escape(said).replace(re.escape(ANY_ID), r"\S+"), str(done)):

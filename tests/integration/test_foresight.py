@@ -98,6 +98,24 @@ def test_what_is_built_is_there_and_what_is_removed_is_not_in_the_way(thrice):
     thrice(REMOVED)
 
 
+BACKED_UP = tasks(
+    (VOLUME, {"names": ["a", "b"], "size": "1G", "template": "nvme"}),
+    (SNAPSHOT, {"name": "{volume}-1", "volume": "a", "backup_to": "plovdiv", "tags": {"why": "test"}}),
+    (SNAPSHOT, {"name": "{volume}-1", "volume": "a", "backup_to": "plovdiv", "tags": {"why": "test"}}),
+    (SNAPSHOT, {"name": "both", "volumes": ["a", "b"], "backup_to": "plovdiv"}),
+    (SNAPSHOT, {"name": "series-%Y", "volume": "b", "backup_to": "plovdiv", "keep_last": 1}),
+    (SNAPSHOT, {"name": "series-%Y", "volume": "b", "backup_to": "plovdiv", "keep_last": 1, "state": "pruned"}),
+    (SNAPSHOT, {"name": "both", "volumes": ["a", "b"], "backup_to": "plovdiv", "state": "absent"}),
+    ("storpool.cloudstack.storpool_snapshot_info", {"remote": True}),
+    (SNAPSHOT, {"name": "both", "volumes": ["a", "b"], "backup_to": "plovdiv"}),
+)
+
+
+def test_backups_in_another_location_are_foreseen(thrice):
+    predicted, _real = thrice(BACKED_UP, again=False)
+    assert [predicted.record(f"{number}")["changed"] for number in range(1, 10)] == [1, 1, 0, 1, 1, 0, 1, 0, 1]
+
+
 def test_a_name_that_will_be_taken_is_taken(playbook):
     run = playbook(tasks((VOLUME, {"name": "a", "size": "1G", "template": "nvme"}), (SNAPSHOT, {"name": "a", "volume": "a"})), check=True)
     assert run.rc == 2 and "a volume is called a" in run.output
@@ -183,8 +201,95 @@ def db1(cloud):
 
 @pytest.fixture
 def simulator(request):
-    """CloudStack's for the tests that have a VM, else StorPool alone."""
-    return request.getfixturevalue("cloud" if "db1" in request.fixturenames else "sim")
+    """CloudStack's for the tests that take one, else StorPool alone."""
+    return request.getfixturevalue("cloud" if "cloud" in request.fixturenames else "sim")
+
+
+SECOND = (f"{CLOUD}storage_pool", {"name": "second", "zone": "sofia", "template": "hdd", "tags": ["second"]})
+POOLS = tasks(
+    SECOND,
+    (f"{CLOUD}offering", {"name": "on second", "storage_tags": ["second"]}),
+    (
+        f"{CLOUD}volume",
+        {"zone": "sofia", "size": "1G", "volumes": [{"name": name, "offering": "on second"} for name in ("p", "q")]},
+    ),
+    (f"{CLOUD}volume", {"name": "p", "vm": "db1"}),
+    (f"{CLOUD}volume", {"name": "p", "storage_pool": "second"}),
+    (f"{CLOUD}volume", {"name": "q", "vm": "db1", "storage_pool": "second"}),
+    (f"{CLOUD}volume", {"name": "p", "storage_pool": "storpool-nvme"}),
+)
+
+
+def test_the_pool_of_a_first_attachment_is_foreseen(thrice, db1):
+    """When the tags of the offering leave one; p is on it before it is declared to be, and moves from there."""
+    predicted, _real = thrice(POOLS, again=False)
+    assert [predicted.record(f"{number}")["changed"] for number in (5, 6, 7)] == [False, True, True]
+
+
+def test_a_pool_that_cloudstack_will_choose_is_not_known(playbook, db1):
+    """It may be the declared one; check mode says so."""
+    play = tasks(
+        SECOND,
+        (f"{CLOUD}volume", {"name": "p", "zone": "sofia", "size": "1G", "offering": "Custom", "vm": "db1"}),
+        (f"{CLOUD}volume", {"name": "p", "storage_pool": "second"}),
+    )
+    run = playbook(play, check=True)
+    assert run.rc == 0 and "CloudStack chooses its pool then" in "".join(run.result("3")["warnings"]), run.output
+
+
+def test_settings_of_a_foreseen_pool(thrice, db1):
+    """A new pool has the global values, whatever another pool has of its own."""
+    own, other = "storpool.delete.after.interval", "sp.enable.alternative.endpoint"
+    assert db1
+    play = tasks(
+        (f"{CLOUD}settings", {"settings": [{"name": other, "value": True, "storage_pool": "storpool-nvme"}]}),
+        SECOND,
+        (f"{CLOUD}settings", {"settings": [{"name": own, "value": 60, "storage_pool": "second"}]}),
+        (
+            f"{CLOUD}settings",
+            {"storage_pool": "second", "settings": [{"name": own, "value": 60}, {"name": other, "value": False}]},
+        ),
+        (f"{CLOUD}storage_pool", {"name": "third", "renamed_from": "second"}),
+        (f"{CLOUD}settings", {"name": own, "storage_pool": "third", "state": "default"}),
+        (f"{CLOUD}settings", {"name": own, "storage_pool": "third", "value": 3}),
+    )
+    thrice(play, again=False)
+
+
+HA = "storpool.cloudstack.storpool_ha"
+NODES = {"kvm11": 11, "kvm12": 12, "kvm13": 13}
+
+
+@pytest.fixture
+def hosts(cloud):
+    """What is declared of the hosts, whose cluster has HA turned off."""
+    cluster = cloud.cs("listClusters", name="kvm1")[1]["cluster"][0]["id"]
+    for what in ("HA", "OutOfBandManagement"):
+        assert cloud.cs_job(f"disable{what}ForCluster", clusterid=cluster)["jobstatus"] == 1
+    entries = [{"host": name, "oobm_address": host["bmc"]} for name, host in cloud.hosts().items() if name in ("kvm11", "kvm12")]
+    return {"hosts": entries, "oobm_username": "ADMIN", "oobm_password": "bmc-secret", "sp_node_ids": NODES, "wait_timeout": "20"}
+
+
+@pytest.mark.timeout(300)
+def test_host_ha_is_foreseen(thrice, hosts):
+    """With what storpool_ha_info then says of the hosts, and of the fence setting, which waits for a restart."""
+    look = (f"{HA}_info", {"zone": "sofia", "sp_node_ids": NODES})
+    play = tasks(
+        (f"{CLOUD}settings", {"settings": [{"name": "kvm.ha.fence.on.storage.heartbeat.failure", "value": True}]}),
+        (HA, hosts),
+        look,
+        (HA, {"host": "kvm11", "sp_node_ids": NODES}),
+        (HA, {"host": "kvm12", "sp_node_ids": NODES, "oobm_port": 624, "oobm_password": "bmc-secret", "wait_timeout": "20"}),
+        (HA, {"host": "kvm11", "sp_node_ids": NODES, "state": "disabled"}),
+        (HA, {"host": "kvm12", "sp_node_ids": NODES, "state": "absent"}),
+        look,
+        (HA, {"hosts": [{"host": name} for name in ("kvm11", "kvm12")], "sp_node_ids": NODES, "state": "absent"}),
+        (HA, {"host": "kvm11", "sp_node_ids": NODES, "wait_timeout": "20"}),
+        look,
+    )
+    predicted, _real = thrice(play, again=False)
+    assert [predicted.record(f"{number}")["changed"] for number in range(1, 12)] == [1, 1, 0, 0, 1, 1, 1, 0, 1, 1, 0]
+    assert "bmc-secret" not in predicted.output + str(predicted.records)
 
 
 MADE = tasks(

@@ -16,6 +16,7 @@ from typing import Any
 
 from .. import _storpool as sp
 from .._errors import ChangeRefused, OptionError
+from .._foresight import made_up_id
 from .._plan import Change, Plan, Wait
 from ._shared import fetch_named, guard_cloudstack, named
 from .retention import check_most, kept
@@ -73,6 +74,20 @@ def plan(wanted: Any, world: Any) -> Plan:
     else:
         made = _plan_create(wanted, world)
     return _with_retention(wanted, made, world) if wanted.rules else made
+
+
+def foresee(client: sp.StorPool, wanted: Any, plan: Plan, world: Any) -> None:
+    """Enter the backups that the other location will have, and those that will be gone."""
+    for change in plan.changes:
+        for item in change.write.body.get("remoteSnapshots", ()):
+            client.foresee("remote", item["globalSnapshotId"], None)
+    if plan.before is None and plan.after:
+        for member in wanted.members:
+            volume, identity = named(world.volumes, member.volume), made_up_id()
+            row = {"name": f"~{identity}", "remoteId": identity, "location": wanted.backup_to, "tags": plan.after["tags"]}
+            client.foresee(
+                "remote", identity, {**row, "size": volume["size"], "onVolume": volume["name"], "creationTimestamp": int(wanted.now)}
+            )
 
 
 def _identity(wanted: Any) -> dict[str, str]:

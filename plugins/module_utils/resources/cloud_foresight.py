@@ -18,12 +18,16 @@ from .._cloudstack import COPIES, CloudStack, cached_on, setting_identity
 from .._foresight import is_made_up, made_up_id
 from .._plan import Plan
 from .._units import limit_to_api
+from ._both_layers import size_there
 from ._cloud import storpool_address
 from ._shared import FRESH_SNAPSHOT, NOTHING_STORED, foresee_no_snapshot, foresee_snapshot
-from .offering import KINDS, raw_offering
+from .cached_template import PROVIDER
+from .cloud_volume_world import pools_for
+from .ha import ON
+from .hosts import HA_SWITCH, OOBM_SWITCH
+from .offering import KINDS, known_offerings, raw_offering
 
 FORESEEN = "foreseen"  # of a volume's row: it is as a plan leaves it, so there is nothing to compare yet
-LUKS_HEADER = 2097152  # bytes that an encrypted volume has more on StorPool (section 5.9)
 SECTOR = 512
 _BY_ID = "/dev/storpool-byid/"
 _NO_POLICY = {"bw": "-", "replication": None, "placeAll": "", "placeHead": "", "placeTail": "", "templateName": ""}
@@ -47,6 +51,7 @@ class _Aftermath:
         self._read: dict[str, dict[str, dict[str, Any]]] = {}
         self._volumes: dict[str, dict[str, Any]] | None = None
         self._snapshots: list[dict[str, Any]] | None = None
+        self._offerings: dict[str, dict[str, Any]] | None = None
 
     def rows(self, call: str, key: str, **params: Any) -> dict[str, dict[str, Any]]:
         """Return a listing by id."""
@@ -69,6 +74,14 @@ class _Aftermath:
     def machine(self, identity: str | None) -> dict[str, Any]:
         """Return a VM."""
         return self.rows("listVirtualMachines", "virtualmachine").get(identity or "", {})
+
+    def only_pool(self, volume: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the pool that a volume comes to when it is attached for the first time, ``None`` when CloudStack has a choice."""
+        if self._offerings is None:
+            self._offerings = known_offerings(self.client, compute=False)
+        pools = self.rows("listStoragePools", "storagepool").values()
+        found = pools_for(self._offerings.get(volume.get("diskofferingid") or ""), volume.get("zoneid"), pools)
+        return dict(found[0]) if len(found) == 1 else None
 
     def there(self, row: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return StorPool's volume of a volume of CloudStack's."""
@@ -114,7 +127,7 @@ def _pool(left: _Aftermath, plan: Plan) -> None:
     new = {}
     for made in _params(plan, "createStoragePool"):
         details = {"SP_API_HTTP_HOST": after["api"], "SP_TEMPLATE": after["template"]}
-        new = {"provider": "StorPool", "zoneid": made["zoneid"], "zonename": after["zone"], "istagarule": False, "details": details}
+        new = {"provider": PROVIDER, "zoneid": made["zoneid"], "zonename": after["zone"], "istagarule": False, "details": details}
     identity = before["id"] if before else f"{after['template']};{made_up_id()}"
     row = {"id": identity, "name": after["name"], "state": after["state"], "tags": ",".join(after["tags"])}
     left.enter("storagepool", identity, {**new, **row, "capacitybytes": after["capacity"]})
@@ -152,6 +165,7 @@ def _volume(left: _Aftermath, plan: Plan) -> None:
         row.update(diskofferingid=changed["diskofferingid"], diskofferingname=after["offering"])
     for moved in _params(plan, "migrateVolume"):
         row.update(storage=after["storage_pool"], storageid=moved["storageid"])
+        there = there and {**there, "templateName": moved["storageid"].partition(";")[0]}
     for _detached in _params(plan, "detachVolume"):
         row.update(virtualmachineid=None, vmname=None, vmdisplayname=None, vmstate=None, deviceid=None)
     for attached in _params(plan, "attachVolume"):
@@ -159,13 +173,15 @@ def _volume(left: _Aftermath, plan: Plan) -> None:
         row.update(virtualmachineid=machine["id"], vmname=machine["name"], vmdisplayname=machine.get("displayname"))
         row.update(vmstate=machine.get("state"), deviceid=after["device_id"])
     if row["state"] == "Ready" and not row.get("path"):
-        row.update(path=_BY_ID + made_up_id(), storage=after["storage_pool"])
+        pool = left.only_pool(row) or {"name": after["storage_pool"], "id": None}
+        row.update(path=_BY_ID + made_up_id(), storage=pool["name"], storageid=pool["id"])
+        if pool.get("provider", PROVIDER) != PROVIDER:
+            row["path"] = row["path"].rpartition(".")[2]  # a file's name
     left.enter("volume", identity, row)
     if row.get("path") and (there or is_made_up(row["path"])):
         there = there or _new_on_storpool(left, row)
         limit = limit_to_api(row["maxiops"] or "unlimited")
-        size = row["size"] + (LUKS_HEADER if row.get("encryptformat") == "LUKS" else 0)
-        left.storpool.foresee("volume", there["globalId"], {**there, "size": size, "iops": limit})
+        left.storpool.foresee("volume", there["globalId"], {**there, "size": size_there(row), "iops": limit})
 
 
 def _new_on_storpool(left: _Aftermath, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -174,6 +190,7 @@ def _new_on_storpool(left: _Aftermath, row: Mapping[str, Any]) -> dict[str, Any]
     return {
         "name": f"~{identity}", "globalId": identity, "parentName": parent.get("name", ""), "creationTimestamp": int(left.now),
         "tags": {"cs": "volume", "uuid": row["id"]}, **_NO_POLICY, **NOTHING_STORED,
+        "templateName": (row.get("storageid") or "").partition(";")[0],
     }  # fmt: skip
 
 
@@ -296,6 +313,27 @@ def _cached(left: _Aftermath, plan: Plan) -> None:
         left.storpool.foresee("snapshot", *_template_object(left, identity, row.get("size"), pool.partition(";")[0]))
 
 
+def _host(left: _Aftermath, plan: Plan) -> None:
+    after = plan.after
+    row = left.rows("listHosts", "host", type="Routing", hypervisor="KVM").get(after["id"])
+    if row:
+        ha, oobm = after["ha"], after["oobm"]
+        seen = {key: value for key, value in oobm.items() if key != "power"}
+        # What the controller of a host that is not Up will say is not known, but it will have been asked.
+        seen["powerstate"] = oobm["power"] or ON
+        becomes = {"haenable": ha["enabled"], "hastate": ha["state"], "haprovider": ha["provider"]}
+        told = {"resourcestate": after["resource_state"], "hostha": {**(row.get("hostha") or {}), **becomes}}
+        left.enter("host", row["id"], {**row, **told, "outofbandmanagement": {**(row.get("outofbandmanagement") or {}), **seen}})
+
+
+def _area(left: _Aftermath, plan: Plan) -> None:
+    after = plan.after
+    row = left.rows("listZones" if plan.kind == "zone" else "listClusters", plan.kind).get(after["id"])
+    if row:
+        switches = {name: str(after[key]).lower() for key, name in (("ha", HA_SWITCH), ("oobm", OOBM_SWITCH))}
+        left.enter(plan.kind, row["id"], {**row, "resourcedetails": {**(row.get("resourcedetails") or {}), **switches}})
+
+
 def _orphan(left: _Aftermath, plan: Plan) -> None:
     for change in plan.changes:
         listing = {"SnapshotDelete": "snapshot", "VolumeDelete": "volume"}.get(change.write.call)
@@ -328,6 +366,15 @@ _ENTERS: dict[str, Callable[[_Aftermath, Plan], None]] = {
         (_template, "createTemplate deleteTemplate"),
         (_cached, "prepareTemplate"),
         (_orphan, "SnapshotDelete VolumeDelete"),
+        (
+            _host,
+            "configureOutOfBandManagement enableOutOfBandManagementForHost disableOutOfBandManagementForHost "
+            "issueOutOfBandManagementPowerAction configureHAForHost enableHAForHost disableHAForHost cancelHostMaintenance",
+        ),
+        (
+            _area,
+            "enableHAForCluster enableHAForZone enableOutOfBandManagementForCluster enableOutOfBandManagementForZone",
+        ),
     )
     for call in calls.split()
 }

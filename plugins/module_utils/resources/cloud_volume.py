@@ -32,6 +32,7 @@ from .cloud_volume_world import (
     is_vm,
     observe,
     offering_of,
+    pools_for,
 )
 from .hosts import parse_node_ids
 from .offering import GIB
@@ -204,11 +205,10 @@ class CloudVolumes:
                 "storage_pool", wanted.storage_pool, "is for a volume that is there; a new one gets its pool, by the tags of its "
                 "offering, when it is attached first", item=wanted.label
             )  # fmt: skip
-        pool, tags = _pool(wanted, zone, world), set((offering or {}).get("storage_tags", ()))
-        up = [one for one in world.pools if one.get("zoneid") == zone and one.get("state") == "Up"]
-        fits = [one for one in up if tags <= set(str(one.get("tags") or "").split(","))]
+        pool, fits = _pool(wanted, zone, world), pools_for(offering, zone, world.pools)
         if [one["id"] for one in fits] != [pool["id"]]:
             names = ", ".join(sorted(one["name"] for one in fits)) or "none"
+            tags = (offering or {}).get("storage_tags", ())
             raise OptionError(
                 "storage_pool", wanted.storage_pool, "cannot be promised to a volume that is on no pool yet: CloudStack chooses among "
                 f"those with the storage tags of its offering ({', '.join(sorted(tags)) or 'none'}): {names}; choose an offering that "
@@ -315,6 +315,11 @@ class CloudVolumes:
             # CloudStack sets these with it; one that was cut short left them as they were, or as they would have become.
             left = [one for one in left if one["field"] not in ("tag cvm", "tag disk")]
         warnings = list(_untold(wanted, row, after, world))
+        if migrate and "foreseen" in row and not row.get("storage"):
+            warnings.append(
+                f"volume {wanted.label}: an earlier task attaches it for the first time, and CloudStack chooses its pool then; "
+                f"it is moved only if that is not {after['storage_pool']}"
+            )
         if left:
             later = resize or migrate
             text = f"volume {wanted.label} {'would not be' if later else 'is not'} the same in CloudStack and on StorPool: {told(left)}"

@@ -9,7 +9,7 @@ Facts: reference sheet cloudstack-storpool, sections 5.1 to 5.3, 5.7 and 5.8.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Callable
@@ -298,6 +298,13 @@ def _is_empty(wanted: Sequence[WantedVolume], rows: Sequence[Mapping[str, Any]])
 def offering_of(row: Mapping[str, Any], world: World) -> Mapping[str, Any] | None:
     """Return the offering of a volume; that of a ROOT volume is its VM's, unless it has a disk offering of its own."""
     return world.offerings.get(row.get("diskofferingid") or "") or world.offerings.get(row.get("serviceofferingid") or "")
+
+
+def pools_for(offering: Mapping[str, Any] | None, zone: str | None, pools: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the pools of a zone among which CloudStack chooses for a new volume: those that have all storage tags of its offering."""
+    tags = set((offering or {}).get("storage_tags", ()))
+    up = [one for one in pools if one.get("zoneid") == zone and one.get("state") == "Up"]
+    return [one for one in up if tags <= set(str(one.get("tags") or "").split(","))]
 
 
 def declared_snapshots(wanted: WantedVolume, world: World) -> list[Mapping[str, Any]]:

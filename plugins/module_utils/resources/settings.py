@@ -18,6 +18,7 @@ from typing import Any
 
 from .._cloudstack import CloudStack, Command, hide_tokens, is_id, pick, tokens_in
 from .._errors import ChangeRefused, CollectionError, OptionError
+from .._foresight import is_made_up
 from .._plan import Change, Plan
 from ._cloud import MOST_OF_A_DESCRIPTION
 
@@ -182,11 +183,26 @@ class Settings:
             world.everywhere[_SNAPSHOTS_OF_RUNNING] = self._snapshots_of_running(client)
         return world
 
-    @staticmethod
-    def _list(client: CloudStack, scope: Scope, world: World) -> None:
+    def _list(self, client: CloudStack, scope: Scope, world: World) -> None:
         params = {SCOPES[scope.kind].parameter: world.ids[scope]} if scope.kind else {}
-        found = client.list("listConfigurations", "configuration", unlimited=True, **params)
+        if is_made_up(world.ids.get(scope)):
+            found = client.as_foreseen("configuration", self._of_new(client, SCOPES[scope.kind]), params)
+        else:
+            found = client.list("listConfigurations", "configuration", unlimited=True, **params)
         world.settings[scope] = {one["name"]: one for one in found}
+
+    @staticmethod
+    def _of_new(client: CloudStack, how: ScopeKind) -> list[dict[str, Any]]:
+        """Return the settings of what an earlier task of a check run would make: those that others of its kind have, with global values.
+
+        Where there is no other, nothing tells which settings have that scope, so that all are taken to have it.
+        """
+        everywhere = {one["name"]: one for one in client.list("listConfigurations", "configuration", unlimited=True)}
+        other = next((one["id"] for one in client.list(how.listing, how.key, unlimited=True) if not is_made_up(one["id"])), None)
+        if other is None:
+            return list(everywhere.values())
+        known = client.list("listConfigurations", "configuration", unlimited=True, **{how.parameter: other})
+        return [{**one, "value": everywhere.get(one["name"], one).get("value")} for one in known]
 
     @staticmethod
     def _snapshots_of_running(client: CloudStack) -> dict[str, Any]:

@@ -572,8 +572,9 @@ class Snapshots:
             world.gone.update(document["name"] for document in plan.before.get("snapshots") or [plan.before])
 
     def foresee(self, client: sp.StorPool, wanted: WantedSnapshot, plan: Plan, world: World) -> None:
-        """Enter the snapshots that will be there, and those that will be gone. Backups are in other locations, which are not foreseen."""
+        """Enter the snapshots that will be there, and those that will be gone."""
         if wanted.backup_to:
+            backup.foresee(client, wanted, plan, world)
             return
         before, after = (each and (each.get("snapshots") or [each]) for each in (plan.before, plan.after))
         names = plan.notes.get("retention", {}).get("deleted", ())
