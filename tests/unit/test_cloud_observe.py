@@ -484,7 +484,7 @@ def test_what_a_vm_snapshot_takes_to_be_planned(given, reads, asks_storpool):
     assert calls(server) == reads
     assert all(params.get("virtualmachineid") == "m1" for call, params in server.asked if call != "listVirtualMachines")
     assert [one["id"] for one in world.snapshots["m1"]] == ["s1"] and "m2" not in world.snapshots
-    assert (world.groups is not None) == asks_storpool
+    assert (world.groups is not None) == asks_storpool and bool(world.written) == (given.get("state") == "reverted")
     if asks_storpool:
         assert {key: len(group) for key, group in world.groups.items()} == {"s1": 1, "s2": 1}
 

@@ -20,7 +20,7 @@ from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.clou
     backs_up,
 )
 from ansible_collections.storpool.cloudstack.plugins.modules.cloudstack_snapshot import DECLARED
-from things import checked, raw_volume, with_way_out
+from things import checked, raw_volume, sound
 
 GIB = 1 << 30
 NOW = 1795374000.0  # 2026-11-22 19:00 UTC
@@ -67,7 +67,7 @@ def world(*rows, volumes=None, places=(("z1", "Primary"), ("z1", "Image")), stor
 
 
 def plan(this, **given):
-    return with_way_out(CLOUD_SNAPSHOTS.plan(wanted(**given), this))
+    return sound(CLOUD_SNAPSHOTS.plan(wanted(**given), this))
 
 
 def sent(made):

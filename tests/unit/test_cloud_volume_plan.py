@@ -12,7 +12,7 @@ from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._clo
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._shared import index_attachments
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cloud_volume import CLOUD_VOLUMES, World
 from ansible_collections.storpool.cloudstack.plugins.modules.cloudstack_volume import DECLARED
-from things import checked, raw_snapshot, raw_volume, with_way_out
+from things import checked, raw_snapshot, raw_volume, sound
 
 GIB = 1 << 30
 LUKS_HEADER = 2 << 20  # section 5.9
@@ -77,7 +77,7 @@ OTHER_VM = {"id": "m2", "name": "db2", "state": "Stopped"}
 
 
 def plan(this, **given):
-    return with_way_out(CLOUD_VOLUMES.plan(wanted(**given), this))
+    return sound(CLOUD_VOLUMES.plan(wanted(**given), this))
 
 
 def sent(made):
@@ -151,6 +151,7 @@ def test_a_volume_from_a_snapshot():
         ({"offering": "o-fixed", "encrypted": True}, "is not encrypted"),
         ({"offering": "o-fixed", "storage_pool": "nvme"}, "when it is attached first"),
         ({"zone": None, "offering": "o-fixed"}, "option zone"),
+        ({"id": "v9", "offering": "o-fixed"}, "option id: 'v9' is the id of no volume"),
     ],
 )
 def test_a_new_volume_refused(given, words):

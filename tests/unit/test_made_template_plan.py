@@ -11,7 +11,7 @@ from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._clo
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cloud_snapshot import BACKUP, BYPASS
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.made_template import MADE_TEMPLATES, World, _by_id
 from ansible_collections.storpool.cloudstack.plugins.modules.cloudstack_template import DECLARED
-from things import checked, raw_volume, with_way_out
+from things import checked, raw_volume, sound
 
 GIB = 1 << 30
 SNAPSHOT_ID = "6c1b6a4e-3a0d-4d1c-9a39-0a0b1c2d3e4f"
@@ -37,7 +37,7 @@ def world(*rows, snapshot=None, volume=None, version=(4, 22, 0, 0), settings=Non
 
 
 def plan(this, **given):
-    return with_way_out(MADE_TEMPLATES.plan(wanted(**given), this))
+    return sound(MADE_TEMPLATES.plan(wanted(**given), this))
 
 
 OF_VOLUME = {"snapshot": None, "volume": "data", "os_type": "Debian"}

@@ -9,7 +9,7 @@ import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import ChangeRefused, OptionError
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.offering import OFFERINGS, World
 from ansible_collections.storpool.cloudstack.plugins.modules.cloudstack_offering import DECLARED
-from things import checked, with_way_out
+from things import checked, sound
 
 GIB = 1 << 30
 V4_19, V4_20, V4_22 = (4, 19, 3, 0), (4, 20, 2, 0), (4, 22, 0, 0)
@@ -47,7 +47,7 @@ def world(*offerings, version=V4_22, templates=("nvme", "hdd"), **more):
 
 
 def plan(there, **given):
-    return with_way_out(OFFERINGS.plan(wanted(**given), there))
+    return sound(OFFERINGS.plan(wanted(**given), there))
 
 
 def sent(made):

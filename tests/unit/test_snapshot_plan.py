@@ -14,7 +14,7 @@ from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.retention import RULES
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.snapshot import SNAPSHOTS, World, snapshot_object
 from ansible_collections.storpool.cloudstack.plugins.modules import storpool_snapshot
-from things import with_way_out
+from things import sound
 
 NOW = 1795356000.5  # 2026-11-22 14:00:00 UTC
 DAY = 86400
@@ -38,7 +38,7 @@ def planned(seen, **options):
     """The plan, which is made twice to see that nothing it was made from changed."""
     wanted = parsed(**options)
     before = copy.deepcopy((wanted.tags, wanted.members, seen.snapshots, seen.volumes, seen.fresh))
-    plan = with_way_out(SNAPSHOTS.plan(wanted, seen))
+    plan = sound(SNAPSHOTS.plan(wanted, seen))
     again = SNAPSHOTS.plan(wanted, seen)
     assert (plan.before, plan.after, plan.notes) == (again.before, again.after, again.notes)
     assert [change.action for change in plan.changes] == [change.action for change in again.changes]

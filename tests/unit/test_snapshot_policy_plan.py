@@ -10,7 +10,7 @@ from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._cloud import Owner
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.snapshot_policy import SNAPSHOT_POLICIES, World
 from ansible_collections.storpool.cloudstack.plugins.modules.cloudstack_snapshot_policy import DECLARED
-from things import checked, with_way_out
+from things import checked, sound
 
 DAILY = {"interval": "daily", "schedule": "0:3", "keep": 7}
 VOLUME = {"id": "v1", "name": "data", "state": "Ready"}
@@ -31,7 +31,7 @@ def world(*rows, volume=(), most=8):
 
 
 def plan(this, **given):
-    return with_way_out(SNAPSHOT_POLICIES.plan(wanted(**given), this))
+    return sound(SNAPSHOT_POLICIES.plan(wanted(**given), this))
 
 
 def actions(made):

@@ -5,17 +5,19 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import ChangeRefused, OptionError
 from ansible_collections.storpool.cloudstack.plugins.module_utils._image import Image
+from ansible_collections.storpool.cloudstack.plugins.module_utils._storpool import StorPool
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources import cached_template, image
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cached_template import CACHED_TEMPLATES, WantedCache, find_place
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.image import IMAGES, WantedImage
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.template_cache import TEMPLATE_CACHE
 from ansible_collections.storpool.cloudstack.plugins.modules.storpool_template_cache import DECLARED
-from things import GIB, checked, raw_snapshot, raw_template, raw_volume, with_way_out
+from things import GIB, checked, raw_snapshot, raw_template, raw_volume, sound
 
 SOFIA, PLOVDIV = "3f1c2f1e-0a0b-4c0d-8e0f-0000000000a1", "3f1c2f1e-0a0b-4c0d-8e0f-0000000000a2"
 DEBIAN, ROCKY, GONE = (f"3f1c2f1e-0a0b-4c0d-8e0f-0000000000b{number}" for number in (1, 2, 3))
@@ -52,7 +54,7 @@ def wanted(**options):
 
 
 def plan(given, **options):
-    return with_way_out(CACHED_TEMPLATES.plan(wanted(**options), given))
+    return sound(CACHED_TEMPLATES.plan(wanted(**options), given))
 
 
 def calls(made):
@@ -74,6 +76,8 @@ def calls(made):
         ({"name": "a", "image": "x", "pools": ["p"]}, r"option pools: \['p'\] cannot be combined with image"),
         ({"image": "x"}, "option name: None is needed with image"),
         ({"image": "x", "name": "a b"}, "option name: 'a b' is not a name StorPool takes"),
+        ({"image": "x", "name": "a" * 186}, "option name: '?a+'? is longer than 185 characters"),
+        ({"image": "x", "name": "a", "tags": {"ansible-image": "y"}}, "option tags.ansible-image: 'y' is a tag by which images are"),
         ({"image": "x", "name": "a", "client": 5000}, "option client: 5000 is no client id"),
         ({"image": "x", "name": "a", "checksum": "sha256:12"}, "option checksum: 'sha256:12' is not a checksum"),
     ],
@@ -87,6 +91,22 @@ def test_the_two_ways():
     assert isinstance(wanted(name="debian"), WantedCache)
     assert isinstance(wanted(name="debian", image="x"), WantedImage)
     assert wanted(state="absent", zone="sofia").about_orphans
+    assert wanted(name="a" * 185, image="x").work == "a" * 185 + ".ansible-image"
+    server = Server(rows=[template()], snapshots=[cache(1)])
+    declared = [wanted(name="debian")]
+    seen = TEMPLATE_CACHE.observe(server, declared)
+    assert list(seen) == [WantedCache] and TEMPLATE_CACHE.spread(declared, seen) == declared
+    shown = TEMPLATE_CACHE.show(TEMPLATE_CACHE.plan(declared[0], seen).after)
+    assert shown == {"id": DEBIAN, "pools": {"fast": "cached"}}
+    of_image = TEMPLATE_CACHE.plan(wanted(name="golden", image="x"), {WantedImage: image_world()})
+    assert TEMPLATE_CACHE.show(of_image.after)["size"] == "1G"
+
+
+def test_without_cloudstack_there_are_no_templates_of_its():
+    storpool = object.__new__(StorPool)
+    storpool.without_cloudstack = OptionError("cloudstack_url", None, "is needed")
+    declared = wanted(name="debian")
+    assert "cloudstack_url" in str(CACHED_TEMPLATES.plan(declared, CACHED_TEMPLATES.observe(storpool, [declared])).refused)
 
 
 @pytest.mark.parametrize(
@@ -213,6 +233,30 @@ def test_what_belongs_to_a_project_is_found_by_its_name():
     assert [change.action for change in made.changes] == ["prepare on fast"]
 
 
+@pytest.mark.parametrize(
+    ("options", "rows", "snapshots", "settled"),
+    [
+        ({"name": "debian"}, [template()], [cache(1)], True),
+        ({"id": DEBIAN}, [template(), template("rocky", ROCKY)], [cache(1)], True),
+        ({"id": DEBIAN, "keep": True}, [template()], [cache(1)], True),
+        ({"name": "debian", "keep": True}, [template()], [cache(1)], False),
+        ({"name": "debian"}, [template(), template(identity=ROCKY)], [cache(1), cache(2, ROCKY)], False),
+        ({"name": "debian"}, [template()], [], False),
+        ({"name": "debian"}, [], [cache(1)], False),
+        ({"filter": {"name": ["deb*"]}}, [template()], [cache(1)], False),
+    ],
+)
+def test_a_zone_is_listed_only_for_what_its_pools_do_not_settle(options, rows, snapshots, settled):
+    seen = observed(Server(rows=rows, templates=[template()], snapshots=snapshots), **options)
+    assert list(seen.templates) == ([] if settled else [SOFIA])
+
+
+@pytest.mark.parametrize(("rows", "snapshots", "doubtful"), [([template()], [], True), ([template()], [cache(1)], False), ([], [], False)])
+def test_the_templates_of_storpool_are_read_when_a_row_has_no_snapshot(rows, snapshots, doubtful):
+    seen = observed(Server(rows=rows, templates=[template()], snapshots=snapshots), name="debian")
+    assert seen.known_templates == (frozenset({"nvme"}) if doubtful else None)
+
+
 def test_what_belongs_to_a_project_is_no_orphan():
     own = template()
     evict = {"state": "absent", "evict": "storpool_orphans_only"}
@@ -246,7 +290,7 @@ def test_snapshots_of_projects_and_of_vms_are_known():
 def test_only_what_is_missing_is_prepared():
     made = plan(world(cache(1), pools=(FAST, SLOW), rows={"fast": [template()]}, listed=[template()]), name="debian", wait_timeout="5m")
     assert calls(made) == [("prepareTemplate", {"templateid": DEBIAN, "zoneid": SOFIA, "storageid": SLOW["id"]})]
-    assert [change.action for change in made.changes] == ["prepare on slow"]
+    assert [change.action for change in made.changes] == ["prepare on slow"] and made.changes[0].write.hints[0][0] == "not ready"
     assert [one["verified"] for one in made.after["pools"]] == [True, True]
     assert [(wait.what, wait.seconds) for wait in made.waits] == [("the copy of template debian to StorPool", 300.0)]
     assert made.renewals == []
@@ -479,6 +523,26 @@ def test_a_row_of_a_removed_template_still_counts():
     assert plan(given, name="debian", state="absent", evict="storpool_orphans_only").changes == []
 
 
+@pytest.mark.parametrize(
+    ("snapshots", "rows", "word"),
+    [
+        ([cache(1)], [template()], "cached"),
+        ([cache(1, creationTimestamp=1), cache(2)], [template()], "cached, 1 not needed"),
+        ([], [template()], "unfinished"),
+        ([], [], "not cached"),
+    ],
+)
+def test_the_diff_has_a_word_for_each_pool(snapshots, rows, word):
+    made = plan(world(*snapshots, rows={"fast": rows}, listed=[template()]), name="debian")
+    assert CACHED_TEMPLATES.show(made.before) == {"id": DEBIAN, "pools": {"fast": word}}
+
+
+def test_the_diff_has_a_word_for_each_orphan():
+    made = plan(world(cache(4, GONE), rows={"fast": [template("old", ROCKY)]}, listed=[template("old", ROCKY)]), state="absent")
+    (orphan, row) = CACHED_TEMPLATES.show(made.before)["found"]
+    assert orphan == "snapshot sf.a.4: orphan" and row == "row : broken row"
+
+
 def test_the_base_of_a_living_template_is_no_orphan():
     given = world(cache(1), listed=[template(url=None)])
     assert plan(given, state="absent", evict="storpool_orphans_only").before["found"] == []
@@ -506,7 +570,7 @@ def image_world(snapshots=(), volumes=(), attachments=None, **more):
 
 
 def image_plan(given, **options):
-    return with_way_out(IMAGES.plan(wanted(name="golden", image="x", **options), given))
+    return sound(IMAGES.plan(wanted(name="golden", image="x", **options), given))
 
 
 def work(filled=False, checksum=CHECKSUM, **more):
@@ -651,3 +715,15 @@ def test_what_would_keep_an_image_from_being_written_is_kept_for_the_plan(monkey
     assert "is missing" in str(seen.trouble) and "none" in str(next(iter(seen.images.values())))
     elsewhere = wanted(name="golden", image="x", progress_file=str(tmp_path / "no" / "such"))
     assert "progress_file" in str(next(iter(IMAGES.observe(Recorder(), [elsewhere]).images.values())))
+
+
+def test_how_far_a_copy_is_told_each_tenth_and_written_whenever_it_changes(tmp_path):
+    told, written = [], []
+    path = tmp_path / "progress"
+    progress = image._Progress(wanted(name="golden", image="x", progress_file=str(path)), Image("x", "qcow2", GIB, CHECKSUM), told.append)
+    for step, percent in (("copy", 0.0), ("copy", 0.4), ("copy", 9.9), ("copy", 10.0), ("copy", 97.5), ("copy", 100.0), ("verify", 3.0)):
+        path.unlink(missing_ok=True)
+        progress(step, percent)
+        written.append(json.loads(path.read_text())["percent"] if path.exists() else None)
+    assert [one.removeprefix("golden: ").partition(" %")[0] for one in told] == ["copy 0", "copy 10", "copy 97", "copy 100", "verify 3"]
+    assert written == [0, None, 9, 10, 97, 100, 3]

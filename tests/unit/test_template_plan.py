@@ -11,7 +11,7 @@ from ansible_collections.storpool.cloudstack.plugins.module_utils._plan import d
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._shared import template_object
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.template import SHOWN, TEMPLATES, World
 from ansible_collections.storpool.cloudstack.plugins.modules.storpool_template import DECLARED
-from things import with_way_out
+from things import sound
 
 GIB = 1 << 30
 POLICY = {"placeAll": "hdd", "placeHead": "hdd", "placeTail": "ssd", "replication": 3, "iops": 100, "bw": "-", "reuseServer": False}
@@ -41,7 +41,7 @@ def world(*templates, objects=(), groups=("default", "hdd", "ssd", "nvme"), snap
 
 
 def plan(world, **options):
-    return with_way_out(TEMPLATES.plan(wanted(**options), world))
+    return sound(TEMPLATES.plan(wanted(**options), world))
 
 
 def calls(made):

@@ -12,7 +12,7 @@ from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._clo
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cloud_series import MARK, Standing
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.vm_snapshot import VM_SNAPSHOTS, World
 from ansible_collections.storpool.cloudstack.plugins.modules.cloudstack_vm_snapshot import DECLARED
-from things import checked, raw_snapshot, with_way_out
+from things import checked, raw_snapshot, sound
 
 NOW = 1763800000.0  # 2025-11-22 08:26:40 UTC
 
@@ -47,7 +47,7 @@ def world(*snapshots, machines=None, volumes=None, groups=None, written=None):
 
 
 def plan(this, **given):
-    return with_way_out(VM_SNAPSHOTS.plan(wanted(**given), this))
+    return sound(VM_SNAPSHOTS.plan(wanted(**given), this))
 
 
 def sent(made):
@@ -135,6 +135,23 @@ def test_moments_that_differ_are_seen():
     assert "2 different moments" in str(plan(world(taken(), groups=groups)).refused)
     assert "2 different moments" in plan(world(taken(), groups=groups), verify="warn").warnings[0]
     assert plan(World({Owner(): [machine()]}, {"m1": [taken()]}), verify="off").changes == ()
+
+
+def test_the_proof_is_the_group_on_storpool():
+    made = plan(world())
+    (wait,) = made.waits
+    made.changes[0].learn["vmsnapshot"](made.after, {"id": "s1", "state": "Ready"})
+    assert (made.after["id"], made.after["state"], made.after["type"]) == ("s1", "Ready", "Disk")
+    assert wait.missing(world(taken(identity="s2"), groups=group())) == "VM snapshot db1/before is not listed"
+    assert "StorPool has 1 snapshots of it" in wait.missing(world(taken(), groups=group(disks=1)))
+    assert made.notes["differences"] and wait.missing(world(taken(identity="s0"), taken(), groups=group())) is None
+    assert made.notes["differences"] == [] and len(made.notes["storpool"]["snapshots"]) == 2
+    assert plan(world(), verify="off").waits == []
+
+
+def test_the_diff_shows_all_but_the_id():
+    made = plan(world(), description="why")
+    assert VM_SNAPSHOTS.show({**made.after, "id": "s1"}) == {key: value for key, value in made.after.items() if key != "id"}
 
 
 # -- revert

@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import ChangeRefused, OptionError
 from ansible_collections.storpool.cloudstack.plugins.module_utils._plan import plan_all, waves
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources import volume as module
-from things import GIB, raw_snapshot, raw_template, raw_volume, volume_options, with_way_out
+from things import GIB, raw_snapshot, raw_template, raw_volume, sound, volume_options
 
 VOLUMES = module.VOLUMES
 TEMPLATES = {
@@ -40,7 +40,7 @@ def plan(there, **given):
     before = copy.deepcopy(there)
     made = VOLUMES.plan(parse(**given), there)
     assert there == before, "the planner changed the world"
-    return with_way_out(made)
+    return sound(made)
 
 
 def writes(made):

@@ -33,10 +33,12 @@ def checked(declared: Manages, **given: Any) -> dict[str, Any]:
     return result.validated_parameters
 
 
-def with_way_out(plan: Plan) -> Plan:
-    """The plan, when it changes nothing that it refuses, and says what to do instead."""
-    if isinstance(plan.refused, ChangeRefused):
-        assert plan.refused.hint and not plan.changes, plan.refused
+def sound(plan: Plan) -> Plan:
+    """The plan, when it is one: what it is about has a name, what it refuses it does not do, and it says what to do instead."""
+    assert isinstance(plan.name, str) and all(one is None or isinstance(one, dict) for one in (plan.before, plan.after))
+    if plan.refused:
+        assert not plan.changes, plan.refused
+        assert plan.refused.hint or not isinstance(plan.refused, ChangeRefused), plan.refused
     return plan
 
 

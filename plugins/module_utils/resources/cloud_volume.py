@@ -67,10 +67,11 @@ class CloudVolumes:
                 if value is None:
                     raise OptionError(name, options[name], "must be a whole number, 0 or more", item=label)
                 setattr(wanted, name, value)
-        if wanted.min_iops is not None and wanted.max_iops is None:
-            raise OptionError("min_iops", wanted.min_iops, "needs max_iops; CloudStack takes both or none", item=label)
-        if wanted.max_iops is not None and (wanted.min_iops or 0) > wanted.max_iops:
-            raise OptionError("min_iops", wanted.min_iops, f"is above max_iops ({wanted.max_iops})", item=label)
+        if wanted.min_iops is not None:
+            if wanted.max_iops is None:
+                raise OptionError("min_iops", wanted.min_iops, "needs max_iops; CloudStack takes both or none", item=label)
+            if wanted.min_iops > wanted.max_iops:
+                raise OptionError("min_iops", wanted.min_iops, f"is above max_iops ({wanted.max_iops})", item=label)
         for name in ("offering", "snapshot", "storage_pool"):
             if options[name] is not None:
                 if not options[name].strip():
@@ -140,7 +141,7 @@ class CloudVolumes:
     # new
 
     def _plan_new(self, wanted: WantedVolume, world: World) -> Plan:
-        if wanted.id or not wanted.name:
+        if wanted.id:
             raise OptionError("id", wanted.id, "is the id of no volume")
         if not wanted.owner.zone:
             raise OptionError("zone", None, f"is needed: there is no volume {wanted.label}, and it takes that to make it")

@@ -265,13 +265,10 @@ _Pair = tuple  # tuple[WantedVolume, Mapping[str, Any] | None]: what is declared
 
 
 def find(wanted: WantedVolume, world: World) -> Mapping[str, Any] | None:
-    """Return the volume that is meant, ``None`` when there is none. :raises OptionError: there are several, or none has the id."""
+    """Return the volume that is meant, ``None`` when there is none. :raises OptionError: there are several."""
     rows = world.indexed("volumes", wanted.owner, "id", "name")
     if wanted.id:
-        found = next((row for row in rows.get(wanted.id, ()) if row["id"] == wanted.id), None)
-        if found is None and wanted.state != "absent":
-            raise OptionError("id", wanted.id, "is the id of no volume")
-        return found
+        return next((row for row in rows.get(wanted.id, ()) if row["id"] == wanted.id), None)
 
     def called(name: str | None, option: str) -> Mapping[str, Any] | None:
         fits = [row for row in rows.get(name, ()) if row["name"] == name and row.get("state") not in GONE]

@@ -90,8 +90,8 @@ class World:
     """What was read. ``images`` are the files, or what is wrong with them, by what was declared of them; ``clients`` are the states of the
     clients by id; ``here`` is this host's client id, ``trouble`` what would keep an image from being written."""
 
-    snapshots: dict[str, dict[str, Any]] = field(default_factory=dict)
-    volumes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    snapshots: dict[str, dict[str, Any]]
+    volumes: dict[str, dict[str, Any]]
     attachments: Attachments = field(default_factory=dict)
     templates: dict[str, dict[str, Any]] = field(default_factory=dict)
     clients: dict[int, str] = field(default_factory=dict)

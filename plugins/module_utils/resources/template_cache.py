@@ -12,7 +12,6 @@ from typing import Any
 from .. import _storpool as sp
 from .._errors import OptionError
 from .._plan import Plan
-from . import cached_template, image
 from .cached_template import CACHED_TEMPLATES, WantedCache
 from .image import IMAGES, WantedImage
 
@@ -35,14 +34,15 @@ class TemplateCache:
         return IMAGES.parse(options) if of_image else CACHED_TEMPLATES.parse(options)
 
     def observe(self, client: Any, wanted: Sequence[WantedImage | WantedCache]) -> dict[type, Any]:
-        """Return the two worlds, each read only when something is declared in it."""
+        """Return the worlds in which something is declared."""
         images = [one for one in wanted if isinstance(one, WantedImage)]
         templates = [one for one in wanted if isinstance(one, WantedCache)]
-        storpool = client if isinstance(client, sp.StorPool) else client.storpool
-        return {
-            WantedImage: IMAGES.observe(storpool, images) if images else image.World(),
-            WantedCache: CACHED_TEMPLATES.observe(client, templates) if templates else cached_template.World(),
-        }
+        found: dict[type, Any] = {}
+        if images:
+            found[WantedImage] = IMAGES.observe(client if isinstance(client, sp.StorPool) else client.storpool, images)
+        if templates:
+            found[WantedCache] = CACHED_TEMPLATES.observe(client, templates)
+        return found
 
     def spread(self, wanted: Sequence[WantedImage | WantedCache], world: Mapping[type, Any]) -> list[WantedImage | WantedCache]:
         """Return the templates that filters mean, in the order of what was declared."""
