@@ -13,7 +13,9 @@ from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._clo
     one_of,
     parse_owner,
     storpool_address,
+    twin_of,
 )
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cloud_series import Standing, changed_since
 
 ZONE = "3f1c2f1e-0a0b-4c0d-8e0f-000000000001"
 OTHER_ZONE = "3f1c2f1e-0a0b-4c0d-8e0f-000000000002"
@@ -62,7 +64,7 @@ def test_each_listing_is_read_once_and_ids_need_none():
     assert directory.within(owner) == {"listall": True, "zoneid": ZONE, "domainid": "d1", "account": "ops"}
     assert directory.within(Owner(project="web")) == {"listall": True, "projectid": "p1"}
     assert directory.belongs(Owner(zone=OTHER_ZONE)) == {"zoneid": OTHER_ZONE}
-    assert [call for call, _params in client.calls] == ["listZones", "listDomains", "listProjects"]
+    assert client.calls == [("listZones", {}), ("listDomains", {"listall": True}), ("listProjects", {"listall": True})]
 
 
 def test_unclear_names_are_refused():
@@ -96,5 +98,47 @@ def test_one_of_several():
     ]
     assert one_of(rows, "absent", "name", "volume") is None
     assert one_of(rows, "1", "name", "volume") is rows[0], "an id goes before a name"
-    with pytest.raises(OptionError, match=r"2 volumes: 1 \(zone sofia, account admin\); 2 \(zone sofia, account ops\); give the id"):
+    with pytest.raises(
+        OptionError,
+        match=r"option name: 'data' is the name of 2 volumes: 1 \(zone sofia, account admin\); 2 \(zone sofia, account ops\); give the id",
+    ):
         one_of(rows, "data", "name", "volume")
+
+
+@pytest.mark.parametrize(
+    ("listed", "made", "undone"),
+    [
+        ([{"id": "1", "zoneid": "z1"}], {}, False),
+        ([{"id": "1", "zoneid": "z1"}, {"id": "2", "zoneid": "z1"}], {}, True),
+        ([{"id": "2", "zoneid": "z1"}, {"id": "1", "zoneid": "z1"}], {}, True),
+        ([{"id": "1", "zoneid": "z1"}, {"id": "2", "zoneid": "z2"}], {}, False),
+        ([{"id": "1", "zoneid": "z1"}, {"id": "2", "zoneid": "z1", "name": "database"}], {}, False),
+        ([{"id": "1", "zoneid": "z1"}, {"id": "2", "zoneid": "z1", "state": "Expunging"}], {}, False),
+        ([{"id": "1", "zoneid": "z1"}, {"id": "2", "zoneid": "z1", "state": "Ready"}], {}, True),
+        ([{"id": "2", "zoneid": "z1"}], {}, True),  # its own record is not listed yet; the answer tells the same
+        ([{"id": "1", "zoneid": "z1"}, {"id": "2", "zoneid": "z1"}], {"projectid": "p1"}, True),
+        ([{"id": "2", "zoneid": "z1"}], {"id": None}, False),
+    ],
+)
+def test_one_of_two_that_were_made_alike_is_taken_back(listed, made, undone):
+    asked = []
+
+    class Lists:
+        """Objects called data, if not otherwise."""
+
+        def list(self, call, key, **params):
+            asked.append((call, key, params))
+            return [{"name": "data", **one} for one in listed]
+
+    look = twin_of("listVolumes", "volume", "deleteVolume", "data", ("zoneid",), showunique=True)
+    back = look(Lists(), {"volume": {"id": "1", "name": "data", "zoneid": "z1", **made}})
+    assert (back and (back.call, back.params, back.about)) == (("deleteVolume", {"id": "1"}, "data") if undone else None)
+    project = {"projectid": "p1"} if "projectid" in made else {}
+    assert asked == ([] if "id" in made else [("listVolumes", "volume", {"name": "data", "listall": True, "showunique": True, **project})])
+
+
+def test_a_chain_of_snapshots_is_followed_so_far_and_no_circle_for_ever():
+    chain = {f"n{number}": Standing(f"n{number + 1}", 0, 1) for number in range(200)}
+    volume = {"name": "data", "path": "/dev/storpool/n0"}
+    assert changed_since(volume, {"n64"}, chain) is None
+    assert changed_since(volume, {"n65"}, chain) == "volume data does not stand on it"

@@ -89,6 +89,8 @@ def sent(made):
         ({"state": "pruned"}, "state", "needs at least one of"),
         ({"state": "absent", "name": "s-%Y", "keep_last": 1}, "state", "cannot be combined with retention"),
         ({"max_deletes": 1}, "max_deletes", "is for retention"),
+        ({"name": "s-%Y", "keep_last": 1, "max_deletes": -1}, "max_deletes", "not negative"),
+        ({"name": "s" * 256}, "name", "CloudStack takes 255"),
         ({"wait_timeout": "soon"}, "wait_timeout", "soon"),
         ({"account": "ops"}, "account", "needs domain"),
     ],

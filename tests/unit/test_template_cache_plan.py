@@ -543,6 +543,36 @@ def test_the_diff_has_a_word_for_each_orphan():
     assert orphan == "snapshot sf.a.4: orphan" and row == "row : broken row"
 
 
+def of_plugin(owner, number, volume=False, **more):
+    tags = {"cs": owner, "uuid": GONE, **more}
+    return (raw_volume if volume else raw_snapshot)("", number, templateName="nvme", tags=tags)
+
+
+@pytest.mark.parametrize(
+    ("snapshots", "volumes", "found"),
+    [
+        ([of_plugin("temporary", 1)], [], ("snapshot", "temporary", "a running export needs it")),
+        ([of_plugin("delayDelete", 1)], [], ("snapshot", "delayed", "StorPool deletes it by itself")),
+        ([], [of_plugin("check-volume-is-on-host", 1, volume=True)], ("volume", "heartbeat", "the heartbeat of a cluster")),
+        ([of_plugin("check-volume-is-on-host", 1)], [], None),
+        ([], [of_plugin("volume", 1, volume=True)], None),
+        ([], [raw_volume("", 1, templateName="nvme", tags={"cs": "template"})], ("volume", "leftover", "of a direct download")),
+        ([of_plugin("snapshot", 1)], [], ("snapshot", "unknown", "CloudStack lists no snapshot")),
+        ([of_plugin("snapshot", 1, uuid=ROCKY)], [], None),
+        ([of_plugin("snapshot", 5, uuid=ROCKY)], [], ("snapshot", "exported", "a copy in far needs it")),
+        ([raw_snapshot("", 1, templateName="nvme", tags=None)], [], None),
+        ([], [], None),
+    ],
+)
+def test_what_else_the_plugin_leaves(snapshots, volumes, found):
+    more = {"known_snapshots": frozenset({ROCKY}), "exports": {"sf.a.5": "far"}}
+    made = plan(world(*snapshots, volumes=volumes, **more), state="absent", evict="storpool_orphans_only")
+    told = [(one["kind"], one["what"], one["because"]) for one in made.before["found"]]
+    assert len(told) == bool(found) and made.changes == [], "all these are left to people"
+    if found:
+        assert told[0][:2] == found[:2] and told[0][2].startswith(found[2])
+
+
 def test_the_base_of_a_living_template_is_no_orphan():
     given = world(cache(1), listed=[template(url=None)])
     assert plan(given, state="absent", evict="storpool_orphans_only").before["found"] == []
@@ -616,6 +646,68 @@ def test_a_run_goes_on_where_another_stopped(given, actions):
 def test_an_empty_device_is_told_from_one_that_was_written():
     """Zeros need not be written to a volume that was just made."""
     assert [change.work is not None for change in image_plan(image_world()).changes] == [False, False, True, False, False, False]
+
+
+def writes(made):
+    return [(change.action, change.write.call, change.write.on, change.write.body) for change in made.changes]
+
+
+def test_what_is_sent_to_make_a_snapshot_of_an_image():
+    sent = {action: (call, on, body) for action, call, on, body in writes(image_plan(image_world(), template="nvme", tags={"os": "el"}))}
+    assert sent["create volume"][2] == {"name": WORK, "size": GIB, "tags": {"ansible-image-work": CHECKSUM}, "template": "nvme"}
+    assert sent["fill"] == ("VolumeUpdate", WORK, {"tags": {"ansible-image-filled": CHECKSUM}})
+    tags = {"os": "el", "ansible-image": CHECKSUM, "ansible-image-source": "x", "ansible-image-format": "qcow2"}
+    assert sent["snapshot"][1:] == (WORK, {"name": "golden", "tags": tags})
+    assert sent["delete volume"][:2] == ("VolumeDelete", WORK)
+
+
+@pytest.mark.parametrize(
+    ("given", "actions"),
+    [
+        (image_world([golden()]), ["delete"]),
+        (image_world([golden()], [work()], {WORK: {11: "rw"}}), ["detach volume", "delete volume", "delete"]),
+        (image_world(volumes=[work()]), ["delete volume"]),
+        (image_world(), []),
+        (image_world([golden()], attachments={"golden": {12: "ro"}}), "snapshot golden is attached to client 12"),
+        (image_world([raw_snapshot("golden")]), "was not made from an image"),
+    ],
+)
+def test_images_that_are_to_go(given, actions):
+    made = image_plan(given, state="absent")
+    if isinstance(actions, str):
+        assert actions in str(made.refused)
+    else:
+        assert [change.action for change in made.changes] == actions and made.after is None and not made.refused
+
+
+@pytest.mark.parametrize("fails", [None, "copy", "take away"])
+def test_a_copy_that_fails_takes_its_volume_away_again(fails, monkeypatch):
+    done, sent = [], []
+
+    class Client:
+        """Takes writes, unless it is not there any more."""
+
+        def send(self, write):
+            sent.append(write.call)
+            if fails == "take away":
+                raise OptionError("client", 11, "is gone")
+
+    def copy(*given):
+        done.append(given[:4])
+        if fails:
+            raise OptionError("image", "x", "cannot be read")
+
+    monkeypatch.setattr(image, "device_of", lambda *given: given)
+    monkeypatch.setattr(image, "copy_to_device", copy)
+    fill = next(change.work for change in image_plan(image_world(), verify=True).changes if change.work)
+    if fails:
+        with pytest.raises(OptionError, match="cannot be read") as failure:
+            fill(Client(), print)
+        assert ("was deleted again" in failure.value.message) is (fails == "copy")
+    else:
+        fill(Client(), print)
+    assert done == [(Image("x", "qcow2", GIB, CHECKSUM), ("/dev/storpool", WORK, GIB, 60), True, True)]
+    assert sent == {None: [], "copy": ["VolumesReassignWait", "VolumeDelete"], "take away": ["VolumesReassignWait"]}[fails]
 
 
 @pytest.mark.parametrize(

@@ -416,7 +416,7 @@ class _Progress:
         self._last = now
         if self._wanted.progress_file:
             self._write(step, now[1])
-        if step != self._told[0] or now[1] >= self._told[1] + _STEP or (now[1] == 100 and self._told[1] != 100):
+        if step != self._told[0] or now[1] >= self._told[1] + _STEP or now[1] == 100:
             self._told = now
             self._tell(f"{self._wanted.name}: {step} {now[1]} % of {format_size(self._image.volume_size)}")
 
