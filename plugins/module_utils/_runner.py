@@ -259,9 +259,10 @@ class _Run:
             from .resources.cloud_foresight import foresee
 
             foresee(self.client, [plan for _wanted, plan in plans])
-        elif hasattr(self.resource, "foresee"):
+        if hasattr(self.resource, "foresee"):
+            storpool = self.client if isinstance(self.client, StorPool) else self.client.storpool
             for wanted, plan in plans:
-                self.resource.foresee(self.client, wanted, plan, world)
+                self.resource.foresee(storpool, wanted, plan, world)
 
     def _parse(self, entry: Mapping[str, Any], number: int, now: float) -> Any:
         try:

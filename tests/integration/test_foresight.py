@@ -17,6 +17,7 @@ from prediction import differences, not_silent
 VOLUME = "storpool.cloudstack.storpool_volume"
 SNAPSHOT = "storpool.cloudstack.storpool_snapshot"
 TEMPLATE = "storpool.cloudstack.storpool_template"
+CACHE = "storpool.cloudstack.storpool_template_cache"
 
 
 def tasks(*modules):
@@ -28,16 +29,16 @@ def tasks(*modules):
 def thrice(playbook, calls):
     """`thrice(tasks)` predicts, does and does again; returns the prediction and the real run."""
 
-    def run(play, in_process=True, again=True):
+    def run(play, in_process=True, again=True, **more):
         calls()
-        predicted = playbook(play, check=True, diff=True, in_process=in_process)
+        predicted = playbook(play, check=True, diff=True, in_process=in_process, **more)
         assert (predicted.rc, calls().writes) == (0, []), predicted.output
-        real = playbook(play, diff=True, in_process=in_process)
+        real = playbook(play, diff=True, in_process=in_process, **more)
         assert real.rc == 0, real.output
         assert not (wrong := differences(predicted, real)), "\n".join(wrong)
         calls()
         if again:
-            silent = playbook(play, diff=True, in_process=in_process)
+            silent = playbook(play, diff=True, in_process=in_process, **more)
             assert silent.rc == 0 and not_silent(silent, calls().writes) == [], silent.output
         return predicted, real
 
@@ -116,6 +117,38 @@ def test_backups_in_another_location_are_foreseen(thrice):
     assert [predicted.record(f"{number}")["changed"] for number in range(1, 10)] == [1, 1, 0, 1, 1, 0, 1, 0, 1]
 
 
+@pytest.fixture(params=["StorPool alone", "beside CloudStack"])
+def storpool(request, simulator):
+    """The environment of a playbook that knows StorPool alone, or a CloudStack too."""
+    if request.param == "beside CloudStack":
+        nowhere = "http://127.0.0.1:9/client/api"
+        return {"CLOUDSTACK_ENDPOINT": nowhere, "CLOUDSTACK_KEY": "k", "CLOUDSTACK_SECRET": "s"}
+    return {}
+
+
+def test_images_are_foreseen(thrice, simulator, tmp_path, storpool):
+    """With what is made of their snapshots."""
+    image = tmp_path / "golden.raw"
+    image.write_bytes(b"image" * 1000)
+    where = {"format": "raw", "client": 11, "device_directory": f"{simulator.devices}/sofia-a/11/storpool"}
+    golden = {"name": "golden", "image": str(image), **where}
+    play = tasks(
+        (CACHE, {**golden, "template": "nvme", "tags": {"os": "none"}}),
+        (CACHE, {**golden, "template": "nvme"}),
+        (CACHE, {**golden, "name": "plain"}),
+        (VOLUME, {"names": ["a", "b"], "parent": "golden", "attach_to": [12]}),
+        (VOLUME, {"name": "c", "parent": "plain", "size": "1G"}),
+        (VOLUME, {"name": "a", "state": "reverted", "revert_to": "golden"}),
+        (CACHE, {**golden, "template": "hdd", "tags": {"os": "some"}}),
+        (VOLUME, {"name": "d", "parent": "golden"}),
+        ("storpool.cloudstack.storpool_snapshot_info", {"names": ["golden", "plain"]}),
+        (CACHE, {**golden, "state": "absent"}),
+        (CACHE, {**golden, "template": "hdd"}),
+    )
+    predicted, _real = thrice(play, again=False, env=storpool)
+    assert [predicted.record(f"{number}")["changed"] for number in range(1, 12)] == [1, 0, 1, 1, 1, 0, 1, 1, 0, 1, 1]
+
+
 def test_a_name_that_will_be_taken_is_taken(playbook):
     run = playbook(tasks((VOLUME, {"name": "a", "size": "1G", "template": "nvme"}), (SNAPSHOT, {"name": "a", "volume": "a"})), check=True)
     assert run.rc == 2 and "a volume is called a" in run.output
@@ -181,7 +214,6 @@ def test_a_run_starts_from_what_is_there(playbook):
 # -- through CloudStack
 
 CLOUD = "storpool.cloudstack.cloudstack_"
-CACHE = "storpool.cloudstack.storpool_template_cache"
 SYSTEM = "Debian GNU/Linux 12 (64-bit)"
 
 
@@ -217,13 +249,16 @@ POOLS = tasks(
     (f"{CLOUD}volume", {"name": "p", "storage_pool": "second"}),
     (f"{CLOUD}volume", {"name": "q", "vm": "db1", "storage_pool": "second"}),
     (f"{CLOUD}volume", {"name": "p", "storage_pool": "storpool-nvme"}),
+    (f"{CLOUD}snapshot", {"volume": "q", "name": "s1"}),
+    (f"{CLOUD}volume", {"name": "r", "zone": "sofia", "snapshot": "s1", "offering": "on second"}),
+    (f"{CLOUD}volume", {"name": "r", "storage_pool": "second"}),
 )
 
 
 def test_the_pool_of_a_first_attachment_is_foreseen(thrice, db1):
     """When the tags of the offering leave one; p is on it before it is declared to be, and moves from there."""
     predicted, _real = thrice(POOLS, again=False)
-    assert [predicted.record(f"{number}")["changed"] for number in (5, 6, 7)] == [False, True, True]
+    assert [predicted.record(f"{number}")["changed"] for number in (5, 6, 7, 10)] == [False, True, True, False]
 
 
 def test_a_pool_that_cloudstack_will_choose_is_not_known(playbook, db1):
@@ -254,6 +289,27 @@ def test_settings_of_a_foreseen_pool(thrice, db1):
         (f"{CLOUD}settings", {"name": own, "storage_pool": "third", "value": 3}),
     )
     thrice(play, again=False)
+
+
+CACHED = tasks(
+    (f"{CLOUD}volume", {"name": "a", "zone": "sofia", "size": "1G", "offering": "Custom", "vm": "db1"}),
+    (f"{CLOUD}snapshot", {"volume": "a", "name": "s1"}),
+    (f"{CLOUD}template", {"name": "t1", "zone": "sofia", "snapshot": "s1", "volume": "a", "os_type": SYSTEM}),
+    (f"{CLOUD}template", {"name": "t1", "zone": "sofia", "snapshot": "s1", "volume": "a"}),
+    (CACHE, {"name": "t1", "zone": "sofia", "pools": ["storpool-nvme"]}),
+    (CACHE, {"name": "t1", "zone": "sofia", "pools": ["storpool-nvme"]}),
+    SECOND,
+    (CACHE, {"names": ["t1", "rocky-9"], "zone": "sofia"}),
+    (CACHE, {"filter": {"name": ["t?", "rocky-*"]}, "zone": "sofia"}),
+    (CACHE, {"names": ["t1", "rocky-9"], "zone": "sofia", "state": "absent"}),
+    (f"{CLOUD}template", {"name": "t1", "zone": "sofia", "state": "absent"}),
+    (CACHE, {"filter": {"name": ["t?", "rocky-*"]}, "zone": "sofia"}),
+)
+
+
+def test_caches_of_foreseen_templates_on_foreseen_pools(thrice, db1):
+    assert db1
+    thrice(CACHED, again=False)
 
 
 HA = "storpool.cloudstack.storpool_ha"

@@ -36,6 +36,13 @@ POLICY = {
     "place_tail": "placeTail",
 }
 
+# What a volume has when nothing says otherwise.
+USUAL_REPLICATION = 3
+USUAL_POLICY: dict[str, Any] = {
+    "iops": "unlimited", "bw": "unlimited", "replication": USUAL_REPLICATION,
+    "place_all": "default", "place_head": "default", "place_tail": "default",
+}  # fmt: skip
+
 PLACES = ("place_all", "place_head", "place_tail")
 
 CREATION_SOURCES = ("parent", "base_on", "remote")
@@ -257,8 +264,13 @@ def raw_fields(document: Mapping[str, Any]) -> dict[str, Any]:
         "templateName": document["template"] or "",
         "parentName": document["parent"] or "",
         "tags": document["tags"],
-        **{key: limit_to_api(document[option]) for option, key in POLICY.items()},
+        **raw_policy(document),
     }
+
+
+def raw_policy(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the API would tell of limits, replication and placement, as far as ``document`` has them."""
+    return {key: limit_to_api(document[option]) for option, key in POLICY.items() if option in document}
 
 
 def foresee_attachments(client: sp.StorPool, document: Mapping[str, Any], snapshot: bool = False) -> None:
@@ -311,7 +323,7 @@ def raw_template(document: Mapping[str, Any]) -> dict[str, Any]:
         "name": document["name"],
         "size": document["size"] or "-",
         "parentName": document["parent"] or "",
-        **{key: limit_to_api(document[option]) for option, key in POLICY.items()},
+        **raw_policy(document),
         "replication": document["replication"] or "-",
         "reuseServer": document["reuse_server"],
     }

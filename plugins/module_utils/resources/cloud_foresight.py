@@ -337,7 +337,7 @@ def _area(left: _Aftermath, plan: Plan) -> None:
 def _orphan(left: _Aftermath, plan: Plan) -> None:
     for change in plan.changes:
         listing = {"SnapshotDelete": "snapshot", "VolumeDelete": "volume"}.get(change.write.call)
-        if listing and change.write.on:
+        if listing and str(change.write.on).startswith("~"):  # others are not orphans but of images
             left.storpool.foresee(listing, change.write.on.lstrip("~"), None)
 
 

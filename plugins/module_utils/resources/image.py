@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -22,19 +23,25 @@ from typing import Any
 from .. import _storpool as sp
 from .._errors import ChangeRefused, CollectionError, OptionError
 from .._files import check_writable, write_whole
+from .._foresight import made_up_id
 from .._image import Image, copy_to_device, device_of, parse_checksum, read_image, require_qemu_img
 from .._options import STORPOOL_CONF, read_storpool_conf
 from .._plan import Change, Plan
 from .._units import NAME_LENGTH, format_size, parse_duration, parse_tags, parse_template_name, parse_volume_name, parse_whole
 from ._shared import (
+    FRESH_SNAPSHOT,
+    POLICY,
+    USUAL_POLICY,
     Attachments,
     address_of,
     attachments_of,
     check_known,
     check_single,
     fetch_named,
+    foresee_no_snapshot,
     index_attachments,
     name_shared,
+    raw_policy,
     reassignment,
     tag_changes,
     template_gives,
@@ -342,6 +349,28 @@ class Images:
                 raise ChangeRefused(f"snapshot {wanted.name} is attached to client {where}", hint="detach it with storpool_snapshot first")
             changes.append(Change("delete", sp.snapshot_delete(address_of(before))))
         return Plan(wanted.label, before, None, changes)
+
+    def foresee(self, client: sp.StorPool, wanted: WantedImage, plan: Plan, world: World) -> None:
+        """Enter the snapshot as it will be; the work volume that a run left behind will be gone."""
+        work = world.volumes.get(wanted.work)
+        if work:
+            client.foresee("volume", work["globalId"], None)
+            client.foresee("attachment", work["globalId"], [])
+        present = plan.before and client.as_foreseen("snapshot", world.snapshots[wanted.name])
+        if plan.after is None:
+            if present:
+                foresee_no_snapshot(client, present)
+            return
+        policy = {} if present else dict(USUAL_POLICY)
+        if wanted.template and plan.after["template"] != (plan.before or {}).get("template"):
+            given = template_gives(wanted.template, world.templates)
+            policy.update((key, given[key]) for key in POLICY if given[key] is not None)
+        row = present or {
+            **FRESH_SNAPSHOT, "creationTimestamp": int(time.time()), "onVolume": "-", "parentName": "", "globalId": made_up_id(),
+            "size": plan.after["size"],
+        }  # fmt: skip
+        own = {"name": plan.after["name"], "templateName": plan.after["template"] or "", "tags": plan.after["tags"]}
+        client.foresee("snapshot", row["globalId"], {**row, **raw_policy(policy), **own})
 
     def show(self, document: dict[str, Any]) -> dict[str, Any]:
         """Return a snapshot for the diff."""

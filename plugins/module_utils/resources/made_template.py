@@ -18,6 +18,7 @@ from typing import Any, Callable
 
 from .._cloudstack import CloudStack, Command
 from .._errors import ChangeRefused, CollectionError, OptionError
+from .._foresight import MADE_UP
 from .._plan import Change, JointWait, Plan, Wait
 from .._units import format_size, parse_duration
 from ._cloud import MOST_OF_A_DESCRIPTION, PROOF, Directory, Owner, asked_or_all, one_of, parse_owner, short_enough, twin_of
@@ -27,7 +28,7 @@ from .cloud_series import LATER, STOPPED
 from .cloud_snapshot import BACKED_UP, backs_up, read_settings
 
 DELAYED = "SP_DELAY_DELETE"  # a snapshot's detail: StorPool removes it by itself (section 5.11)
-_ORIGIN = re.compile(r"\(from (snapshot|volume) ([0-9a-f-]{36})\)$")
+_ORIGIN = re.compile(rf"\(from (snapshot|volume) ([0-9a-f-]{{36}}|{re.escape(MADE_UP)}[0-9a-f]+)\)$")
 _DELETE_HINTS = (("are using it", "delete these VMs first; CloudStack keeps a template that VMs were made from"),)
 
 

@@ -58,6 +58,11 @@ class TemplateCache:
     def predict(self, world: Mapping[type, Any], wanted: WantedImage | WantedCache, plan: Plan) -> None:
         """Nothing that one becomes matters to another."""
 
+    def foresee(self, client: sp.StorPool, wanted: WantedImage | WantedCache, plan: Plan, world: Mapping[type, Any]) -> None:
+        """Enter the snapshot of an image. What CloudStack will have is entered for all modules alike (:mod:`.cloud_foresight`)."""
+        if isinstance(wanted, WantedImage):
+            IMAGES.foresee(client, wanted, plan, world[WantedImage])
+
     def show(self, document: dict[str, Any]) -> dict[str, Any]:
         """Return a template or image for the diff."""
         return IMAGES.show(document) if "checksum" in document else CACHED_TEMPLATES.show(document)

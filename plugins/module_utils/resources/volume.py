@@ -38,6 +38,7 @@ from ._shared import (
     NOTHING_STORED,
     PLACES,
     POLICY,
+    USUAL_REPLICATION,
     Attachments,
     Registered,
     address_of,
@@ -61,8 +62,6 @@ from ._shared import (
     template_gives,
     with_tags,
 )
-
-_USUAL_REPLICATION = 3  # copies when neither the request nor a template or source says how many
 
 
 @dataclass
@@ -446,7 +445,7 @@ class Volumes:
             after[key] = after[key] or after["place_all"]  # rule place-defaults
         # Whoever is not told how many copies there are to be, or what a remote backup becomes here, has to look afterwards.
         read_back = bool(wanted.remote) or after["replication"] is None
-        after["replication"] = after["replication"] or _USUAL_REPLICATION
+        after["replication"] = after["replication"] or USUAL_REPLICATION
         after["tags"] = {key: value for key, value in (wanted.tags or {}).items() if value != ""}
         after["size"] = wanted.size or after["size"]
         if after["size"] is None:
