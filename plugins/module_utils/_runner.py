@@ -403,7 +403,7 @@ class _Run:
                 passed = time.monotonic() - began
                 left = [one for one in left if self._goes_on(*one, seen, passed)]
                 if left:
-                    time.sleep(max(0.0, min(pause, *(wait.seconds - passed for _outcome, wait in left))))
+                    time.sleep(min(pause, *(wait.seconds - passed for _outcome, wait in left)))
                     pause = min(2 * pause, 2.0)
         failed = [(wanted, outcome) for wanted, outcome in going_on if outcome.error and outcome.done]
         if failed:

@@ -168,7 +168,8 @@ def _turned(node: ast.AST) -> Iterator[tuple[str, ast.AST | str]]:
         yield "constant", changed(value=node.value + 1)
         yield "constant", changed(value=node.value - 1)
     elif isinstance(node, ast.Call):
-        if len(node.args) > 1 and not any(isinstance(one, ast.Starred) for one in node.args):
+        alike = isinstance(node.func, ast.Name) and node.func.id in ("min", "max")
+        if len(node.args) > 1 and not alike and not any(isinstance(one, ast.Starred) for one in node.args):
             yield "arguments swapped", changed(args=[node.args[1], node.args[0], *node.args[2:]])
         for number in range(len(node.keywords)):
             yield "argument left out", changed(keywords=[*node.keywords[:number], *node.keywords[number + 1 :]])

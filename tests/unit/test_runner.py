@@ -14,10 +14,13 @@ from unittest.mock import ANY
 import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils import _http, _runner
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import AnswerLost, ApiError, OptionError, Unreachable
+from ansible_collections.storpool.cloudstack.plugins.module_utils._foresight import Foresight
 from ansible_collections.storpool.cloudstack.plugins.module_utils._module import with_option
-from ansible_collections.storpool.cloudstack.plugins.module_utils._plan import Change, JointWait, Wait
+from ansible_collections.storpool.cloudstack.plugins.module_utils._plan import Change, JointWait, Plan, Wait
 from ansible_collections.storpool.cloudstack.plugins.module_utils._runner import Mode
 from ansible_collections.storpool.cloudstack.plugins.module_utils._shown import HIDDEN
+from ansible_collections.storpool.cloudstack.plugins.module_utils._storpool import StorPool
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources import cloud_foresight
 from things import THINGS, Put, Store, Things, WantedThing, checked
 from transcript import GET, POST, Server
 
@@ -564,7 +567,58 @@ def test_what_two_made_at_once_is_taken_back_and_the_others_is_used(monkeypatch)
     result = twins(Twins(True), store := Both(True), monkeypatch)
     assert store.writes == [("Create", "a"), ("Take back", "a"), ("Set", "a")]
     assert (result["things"][0]["actions"], store.state) == (["set"], {"a": 5})
+    assert result["things"][0]["object"]["serial"] == 0, "that of the other one"
     assert "was made by somebody else at the same moment" in result["warnings"][0]
+
+
+def test_a_thing_that_is_not_to_be_there_learns_nothing():
+    """Neither of two plans need have an after-state: it may be about something that is to go."""
+    for before, after in ((None, {"a": 1}), ({"a": 1}, None), (None, None)):
+        outcome = _runner._Outcome(Plan("a", None, before))
+        outcome.learn(after)
+        assert outcome.plan.after == before
+    outcome = _runner._Outcome(Plan("a", None, {"a": 1, "b": 2}))
+    outcome.learn({"a": 3, "b": None})
+    assert outcome.plan.after == {"a": 3, "b": 2}
+
+
+def test_the_end_of_a_task_is_told_of_every_object():
+    def finish(entries):
+        return {"told": [(one["name"], one["changed"]) for one in entries]}
+
+    given = {"things": many(2), "return_objects": "none"}
+    result = replace(THINGS, finish=finish).run(Store(t1=1), checked(THINGS, **given), Mode(False, False))
+    assert (result["things"], result["told"]) == ([], [("t1", False), ("t2", True)])
+
+
+class Seeing(Things):
+    """Tells what it would leave behind."""
+
+    def foresee(self, client, wanted, plan, world):
+        client.foreseen.append((wanted.label, plan.name, dict(world)))
+
+
+class OfStorPool(Store, StorPool):
+    """A store that is taken for StorPool's client."""
+
+    def __init__(self, **state):
+        super().__init__(**state)
+        self.foreseen = []
+
+
+def test_a_check_run_foresees_what_would_be_changed(monkeypatch):
+    """In the order of what was declared; what is right already or refused leaves nothing behind."""
+    plans = []
+    monkeypatch.setattr(cloud_foresight, "foresee", lambda client, made: plans.extend(plan.name for plan in made))
+    given = {"things": [*many(3), {"name": "no", "value": 1, "forbidden": True}], "on_error": "continue"}
+    seeing = replace(THINGS, resource=Seeing())
+    for client, foresight, check in ((OfStorPool(t2=2), Foresight([]), True), (OfStorPool(t2=2), Foresight(), True)):
+        seeing.run(client, checked(THINGS, **given), Mode(check, False, foresight=foresight))
+        assert [one[:2] for one in client.foreseen] == ([("t1", "t1"), ("t3", "t3")] if foresight.active else []) and not plans
+    both = Store(t2=2)
+    both.storpool = OfStorPool()
+    seeing.run(both, checked(THINGS, **given), Mode(True, False, foresight=Foresight([])))
+    assert plans == ["t1", "t3"] and [one[0] for one in both.storpool.foreseen] == ["t1", "t3"]
 
 
 def test_when_both_made_way_it_is_made_again(monkeypatch):
@@ -673,8 +727,8 @@ def test_a_short_secret_does_not_eat_words():
 def test_long_lists_are_not_repeated_in_the_invocation():
     result = execute(lambda _client, _options: {}, what=list(range(101)))
     assert result["invocation"]["module_args"]["what"] == "<101 entries>"
-    result = execute(lambda _client, _options: {}, what=[1, 2])
-    assert result["invocation"]["module_args"]["what"] == [1, 2]
+    result = execute(lambda _client, _options: {}, what=list(range(100)))
+    assert result["invocation"]["module_args"]["what"] == list(range(100))
 
 
 def test_secrets_hide_under_other_names_and_in_entries():
