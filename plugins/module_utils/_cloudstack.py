@@ -17,7 +17,7 @@ import hmac
 import re
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -47,7 +47,9 @@ _FIND_OUT = "whether it took effect is not known; running the task again finds o
 _READS = {"listCapabilities": CLOUDSTACK_CAPABILITIES, "queryAsyncJobResult": CLOUDSTACK_JOB}
 COPIES = "snapshot copies"  # the rows of a snapshot, one for each store
 # Parameters of listings that a row has a field of the same name for.
-_ASKED = ("id", "name", "zoneid", "clusterid", "virtualmachineid", "volumeid", "storageid", "account", "domainid", "projectid")
+_ASKED = ("id", "name", "zoneid", "clusterid", "virtualmachineid", "volumeid", "storageid", "account", "domainid")
+OF_OWNERS = frozenset({"volume", "virtualmachine", "snapshot", "vmSnapshot", "template"})  # keys of listings of what somebody owns
+ANY_PROJECT = "-1"  # as projectid; what belongs to projects is listed only by itself
 _SETTING_SCOPES = ("zoneid", "clusterid", "storageid", "accountid", "domainid", "imagestoreuuid")
 _ID = re.compile(r"(?:[^;]+;)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -163,6 +165,21 @@ def cached_on(pool: str) -> str:
     return f"template on {pool}"
 
 
+def _is_asked_for(row: Mapping[str, Any], key: str, params: Mapping[str, Any], listed: Collection[str]) -> bool:
+    """Tell whether a listing shows a foreseen row; a row does not tell all that can be asked for.
+
+    What belongs to a project is shown where that, or :data:`ANY_PROJECT`, is asked for, or an id. ``listed`` are the ids that the server
+    showed.
+    """
+    if key in OF_OWNERS:
+        project = row.get("projectid")
+        if not (project if params.get("projectid") == ANY_PROJECT else params.get("projectid", project) == project):
+            return False
+        if project and row["id"] not in listed and not {"projectid", "id"} & params.keys():
+            return False
+    return all(row.get(name, params[name]) == params[name] for name in _ASKED if params.get(name) is not None)
+
+
 class CloudStack:
     """A CloudStack management server.
 
@@ -245,19 +262,15 @@ class CloudStack:
             values = self._foresight.rows(place, key)
             named = [(setting_identity(one["name"], params), one) for one in found]
             return [{**one, "value": values[name], "foreseen": True} if name in values else one for name, one in named]
-        copies = params.get("showunique") is False
+        copies, listed = params.get("showunique") is False, {one["id"] for one in found}
         if copies:
             found = self._foresight.each(place, COPIES, found, "id")
             gone = {identity for identity, row in self._foresight.rows(place, key).items() if row is None}
             found = [one for one in found if one["id"] not in gone]
         elif self._foresight.rows(place, key):
             found = self._foresight.over(place, key, found, "id")
-        # What was laid over may not be what was asked for; a row does not tell all that can be asked for.
-        asked = [(name, params[name]) for name in _ASKED if params.get(name) is not None]
         laid = self._foresight.rows(place, COPIES if copies else key)
-        if not laid:
-            return found
-        return [one for one in found if one["id"] not in laid or all(one.get(name, value) == value for name, value in asked)]
+        return [one for one in found if one["id"] not in laid or _is_asked_for(one, key, params, listed)] if laid else found
 
     def _listed(self, call: str, key: str, unlimited: bool, params: dict[str, Any]) -> list[dict[str, Any]]:
         if unlimited:

@@ -312,6 +312,30 @@ def test_caches_of_foreseen_templates_on_foreseen_pools(thrice, db1):
     thrice(CACHED, again=False)
 
 
+def test_what_belongs_to_a_project_is_foreseen_there(thrice, cloud):
+    """And does not stand in the way of what has the same name outside."""
+    project = cloud.cs_job("createProject", name="web", displaytext="Web")["jobresult"]["project"]["id"]
+    cloud.cs("updateConfiguration", name="kvm.snapshot.enabled", value="true")
+    cloud.restart_server()
+    cloud.deploy("web1", projectid=project)
+    web = {"project": "web", "zone": "sofia"}
+    play = tasks(
+        (f"{CLOUD}volume", {**web, "name": "a", "size": "1G", "offering": "Custom", "vm": "web1"}),
+        (f"{CLOUD}volume", {"zone": "sofia", "name": "a", "size": "2G", "offering": "Custom"}),
+        (f"{CLOUD}volume", {**web, "name": "a", "vm": "web1"}),
+        (f"{CLOUD}snapshot", {**web, "volume": "a", "name": "s1"}),
+        (f"{CLOUD}snapshot", {**web, "volume": "a", "name": "s1"}),
+        (f"{CLOUD}volume", {**web, "name": "b", "snapshot": "s1"}),
+        (f"{CLOUD}template", {**web, "name": "t1", "snapshot": "s1", "volume": "a", "os_type": SYSTEM}),
+        (f"{CLOUD}template", {**web, "name": "t1", "snapshot": "s1", "volume": "a", "os_type": SYSTEM}),
+        (f"{CLOUD}volume", {**web, "names": ["a", "b"], "state": "absent", "on_attached": "detach"}),
+        (f"{CLOUD}volume", {"zone": "sofia", "name": "a", "size": "2G", "offering": "Custom"}),
+    )
+    predicted, _real = thrice(play, again=False)
+    changed = [predicted.record(f"{number}")["changed"] for number in range(1, 11)]
+    assert changed == [1, 1, 0, 1, 0, 1, 1, 0, 1, 0]
+
+
 HA = "storpool.cloudstack.storpool_ha"
 NODES = {"kvm11": 11, "kvm12": 12, "kvm13": 13}
 

@@ -17,7 +17,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from .. import _storpool as sp
-from .._cloudstack import CloudStack, Command, pick
+from .._cloudstack import ANY_PROJECT, CloudStack, Command, pick
 from .._errors import ChangeRefused, CollectionError, OptionError
 from .._plan import Change, Plan, Wait
 from .._units import SECTOR, format_size, parse_duration
@@ -44,7 +44,6 @@ _SYSTEM_TYPES = frozenset({"SYSTEM", "ROUTING"})
 _CLEANUP = ("storage.cleanup.enabled", "storage.template.cleanup.enabled", "storage.cleanup.interval")
 _THREADS = "template.preloader.pool.size"
 _GONE_STATES = frozenset({"Destroy", "Expunging", "Expunged"})  # of volumes that keep no cache (VolumeDaoImpl)
-_ANY_PROJECT = "-1"  # as projectid; what belongs to projects is listed only by itself
 _TEMPLATES = {"call": "listTemplates", "key": "template", "templatefilter": "all"}
 _PREPARE_HINTS = (("not ready", "wait until CloudStack has downloaded the template to the zone's secondary storage"),)
 
@@ -232,9 +231,9 @@ class CachedTemplates:
         world.templates[zone] = _of_zone(_templates(client, zoneid=zone), zone)
         if all(one.filter or _fitting(one, world.templates[zone]) for one, _pools_of in asked):
             return
-        world.templates[zone] += _of_zone(_templates(client, zoneid=zone, projectid=_ANY_PROJECT), zone)
+        world.templates[zone] += _of_zone(_templates(client, zoneid=zone, projectid=ANY_PROJECT), zone)
         for pool in {pool["id"] for _one, pools in asked for pool in pools}:
-            world.rows[pool].update(_by_id(_templates(client, storageid=pool, projectid=_ANY_PROJECT)))
+            world.rows[pool].update(_by_id(_templates(client, storageid=pool, projectid=ANY_PROJECT)))
 
     @staticmethod
     def _is_settled(wanted: WantedCache, pools: Sequence[Mapping[str, Any]], world: World) -> bool:
@@ -548,7 +547,7 @@ def _templates(client: CloudStack, **which: Any) -> list[dict[str, Any]]:
 def _everybodys(client: CloudStack, call: str, key: str, **which: Any) -> list[dict[str, Any]]:
     """List what belongs to any account or project."""
     return [
-        one for more in ({}, {"projectid": _ANY_PROJECT}) for one in client.list(call, key, unlimited=True, listall=True, **which, **more)
+        one for more in ({}, {"projectid": ANY_PROJECT}) for one in client.list(call, key, unlimited=True, listall=True, **which, **more)
     ]
 
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Callable
 
-from .._cloudstack import COPIES, CloudStack, cached_on, setting_identity
+from .._cloudstack import ANY_PROJECT, COPIES, OF_OWNERS, CloudStack, cached_on, setting_identity
 from .._foresight import is_made_up, made_up_id
 from .._plan import Plan
 from .._units import limit_to_api
@@ -30,6 +30,7 @@ from .offering import KINDS, known_offerings, raw_offering
 FORESEEN = "foreseen"  # of a volume's row: it is as a plan leaves it, so there is nothing to compare yet
 SECTOR = 512
 _BY_ID = "/dev/storpool-byid/"
+_OWNER = ("account", "domainid", "domain", "projectid", "project", "zoneid", "zonename")
 _NO_POLICY = {"bw": "-", "replication": None, "placeAll": "", "placeHead": "", "placeTail": "", "templateName": ""}
 
 
@@ -54,9 +55,11 @@ class _Aftermath:
         self._offerings: dict[str, dict[str, Any]] | None = None
 
     def rows(self, call: str, key: str, **params: Any) -> dict[str, dict[str, Any]]:
-        """Return a listing by id."""
+        """Return a listing by id, with what belongs to projects."""
         if key not in self._read:
-            self._read[key] = {one["id"]: one for one in self.client.list(call, key, unlimited=True, listall=True, **params)}
+            several = ({}, {"projectid": ANY_PROJECT}) if key in OF_OWNERS else ({},)
+            found = [self.client.list(call, key, unlimited=True, listall=True, **params, **more) for more in several]
+            self._read[key] = {one["id"]: one for rows in found for one in rows}
         return self._read[key]
 
     def enter(self, key: str, identity: str, row: dict[str, Any] | None) -> None:
@@ -112,6 +115,11 @@ def _params(plan: Plan, *calls: str) -> Iterator[dict[str, Any]]:
     return (dict(change.write.params) for change in plan.changes if change.write.call in calls)
 
 
+def _belongs(made: Mapping[str, Any]) -> dict[str, Any]:
+    """Return whose something is that a call makes, as far as it says so."""
+    return {key: made[key] for key in ("domainid", "projectid") if made.get(key)}
+
+
 def _offering(left: _Aftermath, plan: Plan) -> None:
     document = plan.after or plan.before
     identity = document["id"] or made_up_id()
@@ -158,8 +166,8 @@ def _volume(left: _Aftermath, plan: Plan) -> None:
     for made in _params(plan, "createVolume"):
         row.update(
             zoneid=made["zoneid"], zonename=after["zone"], account=after["account"], domainpath=after["domain"], project=after["project"],
-            diskofferingid=made.get("diskofferingid"), diskofferingname=after["offering"], snapshotid=made.get("snapshotid"),
-            encryptformat="LUKS" if after["encrypted"] else None,
+            **_belongs(made), diskofferingid=made.get("diskofferingid"), diskofferingname=after["offering"],
+            snapshotid=made.get("snapshotid"), encryptformat="LUKS" if after["encrypted"] else None,
         )  # fmt: skip
     for changed in _params(plan, "changeOfferingForVolume"):
         row.update(diskofferingid=changed["diskofferingid"], diskofferingname=after["offering"])
@@ -202,8 +210,8 @@ def _snapshot(left: _Aftermath, plan: Plan) -> None:
         volume, identity = left.volume(made["volumeid"]), made_up_id()
         row = {
             "id": identity, "name": made["name"], "volumeid": volume["id"], "volumename": volume["name"], "volumetype": volume.get("type"),
-            "state": document["state"], "snapshottype": document["type"], "virtualsize": document["size"], "account": document["account"],
-            "zoneid": volume.get("zoneid"), "zonename": volume.get("zonename"), "created": _moment(left.now),
+            "state": document["state"], "snapshottype": document["type"], "virtualsize": document["size"], "created": _moment(left.now),
+            **{key: volume[key] for key in _OWNER if key in volume}, "account": document["account"],
             "physicalsize": document["size"], "datastorestate": "Ready",
         }  # fmt: skip
         left.enter("snapshot", identity, row)
@@ -246,7 +254,7 @@ def _vm_snapshot(left: _Aftermath, plan: Plan) -> None:
         row = {
             "id": identity, "displayname": made["name"], "virtualmachineid": machine["id"], "virtualmachinename": machine["name"],
             "state": plan.after["state"], "type": plan.after["type"], "description": plan.after["description"],
-            "created": _moment(left.now),
+            "created": _moment(left.now), **{key: machine[key] for key in _OWNER if key in machine},
         }  # fmt: skip
         left.enter("vmSnapshot", identity, row)
         for volume in [one for one in machines.values() if one.get("virtualmachineid") == machine["id"]]:
@@ -280,13 +288,14 @@ def _template(left: _Aftermath, plan: Plan) -> None:
     before, after = plan.before, plan.after
     for _gone in _params(plan, "deleteTemplate"):
         left.enter("template", before["id"], None)
-    for _made in _params(plan, "createTemplate"):
+    for made in _params(plan, "createTemplate"):
         identity = made_up_id()
         zones = {one["name"]: one["id"] for one in left.rows("listZones", "zone").values()}
         row = {
             "id": identity, "name": after["name"], "displaytext": after["display_text"], "isready": True, "status": "Download Complete",
-            "size": after["size"], "account": after["account"], "ispublic": after["public"], "isfeatured": after["featured"],
+            "size": after["size"], "ispublic": after["public"], "isfeatured": after["featured"],
             "zonename": after["zones"][0], "zoneid": zones.get(after["zones"][0]), "templatetype": "USER", "tags": [],
+            **_belongs(made), "account": made.get("account"),
         }  # fmt: skip
         left.enter("template", identity, row)
         base = plan.notes.get("base", {}).get("expected")
