@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.storpool.cloudstack.plugins.module_utils._cloudstack import COPIES, CloudStack, cached_on, setting_identity
 from ansible_collections.storpool.cloudstack.plugins.module_utils._foresight import (
     MADE_UP,
     Foresight,
@@ -13,6 +14,10 @@ from ansible_collections.storpool.cloudstack.plugins.module_utils._foresight imp
     made_up_id,
     without_made_up,
 )
+from ansible_collections.storpool.cloudstack.plugins.module_utils._http import Stats
+from ansible_collections.storpool.cloudstack.plugins.module_utils._options import CloudStackConnection
+from test_http import connect
+from things import raw_snapshot, raw_template, raw_volume
 
 ROWS = [{"id": "a", "size": 1, "name": "one"}, {"id": "b", "size": 2, "name": "two"}]
 
@@ -63,3 +68,176 @@ def test_ids_that_nobody_has_given():
         {"id": first, "ids": [second, "sf.a.1"], "path": f"/dev/{first}", "text": f"volume ~{first} of {second}", "n": 7}
     )
     assert shown == {"id": None, "ids": [None, "sf.a.1"], "path": None, "text": "volume (not known yet) of (not known yet)", "n": 7}
+
+
+# -- what the clients answer
+
+URL = "http://127.0.0.1:1/client/api"
+
+
+def cloudstack(found, *entries):
+    """A client of a server that lists `found`, after the plans of earlier tasks."""
+    client = CloudStack(CloudStackConnection(URL, "key", "secret", True, 5, 10, {}))
+    client._listed = lambda call, key, unlimited, params: [dict(one) for one in found]
+    client.begin(Stats(), read_only=True, foresight=Foresight([[URL, *entry] for entry in entries]))
+    return client
+
+
+DATA, LOG = {"id": "v1", "name": "data", "zoneid": "z1"}, {"id": "v2", "name": "log", "zoneid": "z1"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "entries", "listed"),
+    [
+        ({}, [], [DATA, LOG]),
+        ({}, [("volume", "v1", {"id": "v1", "size": 5})], [{**DATA, "size": 5}, LOG]),
+        ({}, [("volume", "v1", None)], [LOG]),
+        ({}, [("snapshot", "v1", None)], [DATA, LOG]),
+        ({}, [("volume", "v3", {"id": "v3", "name": "new"})], [DATA, LOG, {"id": "v3", "name": "new"}]),
+        ({"name": "data"}, [("volume", "v1", {"id": "v1", "name": "other"})], [LOG]),
+        ({"name": "data", "zoneid": None}, [("volume", "v3", {"id": "v3", "name": "data"})], [DATA, LOG, {"id": "v3", "name": "data"}]),
+        ({"zoneid": "z2"}, [("volume", "v3", {"id": "v3", "zoneid": "z1"}), ("volume", "v4", {"id": "v4"})], [DATA, LOG, {"id": "v4"}]),
+    ],
+)
+def test_a_listing_of_cloudstacks_as_it_would_be(asked, entries, listed):
+    """What a server lists fits what it was asked for; what is laid over has to be looked at."""
+    assert cloudstack([DATA, LOG], *entries).list("listVolumes", "volume", **asked) == listed
+
+
+def test_no_server_is_asked_for_what_it_cannot_know():
+    client = cloudstack([DATA])
+    client.foresee("volume", MADE_UP + "1", {"id": MADE_UP + "1", "name": "new"})
+    assert client.list("listVolumes", "volume", id=MADE_UP + "1") == [{"id": MADE_UP + "1", "name": "new"}]
+    assert client.list("listVolumes", "volume", id=MADE_UP + "2") == []
+
+
+def test_a_client_that_no_task_has_begun_foresees_nothing():
+    client = cloudstack([DATA], ("volume", "v1", None))
+    client.begin(Stats(), read_only=False)
+    assert client.list("listVolumes", "volume") == [DATA]
+    never = CloudStack(CloudStackConnection(URL, "key", "secret", True, 5, 10, {}))
+    never._listed = lambda *asked: [DATA]
+    assert never.list("listVolumes", "volume") == [DATA]
+
+
+COPY, FAR = {"id": "s1", "zoneid": "z1"}, {"id": "s1", "zoneid": "z2"}
+
+
+@pytest.mark.parametrize(
+    ("entries", "listed"),
+    [
+        ([], [COPY, FAR]),
+        ([(COPIES, "s1", [COPY])], [COPY]),
+        ([("snapshot", "s1", None)], []),
+        ([(COPIES, "s2", [{"id": "s2"}])], [COPY, FAR, {"id": "s2"}]),
+        ([("snapshot", "s2", {"id": "s2"})], [COPY, FAR]),
+    ],
+)
+def test_the_copies_of_a_snapshot_as_they_would_be(entries, listed):
+    assert cloudstack([COPY, FAR], *entries).list("listSnapshots", "snapshot", showunique=False) == listed
+
+
+def test_templates_are_listed_by_pool():
+    client = cloudstack([{"id": "t1"}], (cached_on("p1"), "t2", {"id": "t2"}), ("template", "t1", None))
+    assert client.list("listTemplates", "template", storageid="p1") == [{"id": "t1"}, {"id": "t2"}]
+    assert client.list("listTemplates", "template", storageid="p2") == [{"id": "t1"}]
+    assert client.list("listTemplates", "template") == []
+
+
+def test_settings_have_the_value_of_their_scope():
+    settings = [{"name": "a", "value": "1"}, {"name": "b", "value": "2"}]
+    client = cloudstack(settings)
+    client.foresee("configuration", setting_identity("a", {"zoneid": "z1"}), "9")
+    client.foresee("configuration", setting_identity("b", {}), "8")
+    changed = [{"name": "a", "value": "9", "foreseen": True}, {"name": "b", "value": "8", "foreseen": True}]
+    assert client.list("listConfigurations", "configuration", zoneid="z1") == [changed[0], settings[1]]
+    assert client.list("listConfigurations", "configuration") == [settings[0], changed[1]]
+    assert client.list("listConfigurations", "configuration", zoneid="z2") == settings
+
+
+def storpool(*entries, **lists):
+    """A client of a cluster with these objects, after the plans of earlier tasks."""
+    client = connect(1)
+    answers = {"VolumesList": "volume", "SnapshotsList": "snapshot", "VolumeTemplatesStatus": "template"}
+
+    def get(call, name=None):
+        if call in answers:
+            return [dict(one) for one in lists.get(answers[call], ())]
+        if call == "VolumeListSnapshots":
+            return [{"name": "asked of the server"}]
+        return [one for one in lists.get(call.lower(), ()) if name in (one["name"], f"~{one['globalId']}")]
+
+    client._get = get
+    client.begin(Stats(), read_only=True, foresight=Foresight([[client._place, *entry] for entry in entries]))
+    return client
+
+
+def names(rows):
+    return [one["name"] for one in rows]
+
+
+BASE, TOP = raw_snapshot("base", 51), raw_snapshot("top", 52, parentName="base")
+VOLUME = raw_volume("data", 1, parentName="top")
+
+
+@pytest.mark.parametrize(
+    ("entries", "chain"),
+    [
+        ([], ["asked of the server"]),
+        ([("template", "t", None)], ["asked of the server"]),
+        ([("volume", "sf.a.2", raw_volume("other", 2))], ["top", "base"]),
+        ([("snapshot", "sf.a.60", raw_snapshot("other", 60))], ["top", "base"]),
+        ([("volume", "sf.a.1", {**VOLUME, "parentName": "base"})], ["base"]),
+        ([("volume", "sf.a.1", None)], []),
+    ],
+)
+def test_what_a_volume_stands_on_is_followed_through_what_is_foreseen(entries, chain):
+    assert names(storpool(*entries, volume=[VOLUME], snapshot=[BASE, TOP]).volume_snapshots("data")) == chain
+
+
+def test_one_object_of_storpools_as_it_would_be():
+    bigger = {**VOLUME, "size": 5}
+    renamed = storpool(("volume", "sf.a.1", {**bigger, "name": "new"}), volume=[VOLUME])
+    assert renamed.as_foreseen("volume", VOLUME)["size"] == 5 and renamed.as_foreseen("volume", TOP) is TOP
+    assert renamed.as_foreseen("snapshot", VOLUME) is VOLUME
+    assert renamed.volume("data") is None and renamed.volume("new")["size"] == 5 and renamed.volume("~sf.a.1")["name"] == "new"
+    gone = storpool(("volume", "sf.a.1", None), volume=[VOLUME])
+    assert gone.volume("data") is None and gone.volumes() == []
+    assert storpool(volume=[VOLUME]).volume("data")["name"] == "data"
+
+
+@pytest.mark.parametrize(
+    ("entries", "parents", "on"),
+    [
+        ([], ["top"], ["-", "data"]),
+        ([("volume", "sf.a.1", None)], [], ["-", "data"]),
+        ([("volume", "sf.a.1", {**VOLUME, "parentName": "base"})], ["base"], ["data", "-"]),
+        ([("called", "snapshot top", "~sf.a.52"), ("called", "snapshot ~sf.a.52", "named")], ["named"], ["-", "data"]),
+        ([("called", "volume data", "")], ["top"], ["-", "-"]),
+    ],
+)
+def test_what_others_call_an_object_follows_it(entries, parents, on):
+    """The name of the parent, and of the volume that stands on a snapshot."""
+    listed = {"volume": [VOLUME], "snapshot": [BASE, {**TOP, "onVolume": "data"}]}
+    client = storpool(*entries, **listed)
+    assert [one["parentName"] for one in client.volumes()] == parents
+    assert [one["onVolume"] for one in client.snapshots()] == on
+
+
+def test_the_room_of_templates_as_it_would_be():
+    there = {**raw_template("hdd"), "stored": {"capacity": 7}}
+    other = {**raw_template("ssd", placeAll="ssd"), "stored": {"capacity": 9}}
+    new = [raw_template("like", placeAll="ssd"), raw_template("unlike", replication=2)]
+    entries = [("template", "hdd", None), *(("template", one["name"], one) for one in new)]
+    found = storpool(*entries, template=[there, other]).templates_status()
+    assert [(one["name"], one["stored"]["capacity"]) for one in found] == [("ssd", 9), ("like", 9), ("unlike", None)]
+
+
+def test_what_is_new_has_nothing_of_its_own_yet_and_is_well():
+    client = storpool(("volume", "sf.a.2", raw_volume("new", 2)), volume=[VOLUME])
+    client._get = {"VolumesGetStatusQuick": {"data": {"status": "down"}}}.get
+    status = client.volumes_status()
+    assert status["data"] == {"status": "down"} and list(status) == ["new", "data"]
+    assert status["new"] == {
+        "status": "up", "decreasedRedundancy": False, "migrating": False, "balancerBlocked": False, "downBytes": 0, "syncingDataBytes": 0,
+    }  # fmt: skip

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import OptionError
-from ansible_collections.storpool.cloudstack.plugins.module_utils._plan import Plan, diff_of, plan_all, waves
+from ansible_collections.storpool.cloudstack.plugins.module_utils._plan import Change, Plan, Wait, diff_of, plan_all, waves
 from things import Things, WantedThing
 
 
@@ -69,6 +69,18 @@ def test_one_object_may_name_itself_twice():
 
 def test_needing_a_former_name():
     assert waves([WantedThing("c", 1, ["old-a"]), TwoNames("a", 1)], "things") == [[1], [0]]
+
+
+def test_a_circle_of_many_names_the_first_five():
+    with pytest.raises(OptionError, match="'a, b, c, d, e' need each other in a circle"):
+        waves(wanted("a<b", "b<c", "c<d", "d<e", "e<f", "f<a"), "things")
+
+
+def test_changes_are_the_same_when_they_do_the_same():
+    """What goes with a change is made anew by each plan; two plans are compared to see whether something is still to be done."""
+    beside = {"first": Wait("x", bool, 1.0), "work": lambda client, tell: None, "twin": lambda client, answer: None, "follows": True}
+    assert all(Change("set", 1, **{name: value}) == Change("set", 1) for name, value in beside.items())
+    assert Change("set", 1) != Change("set", 2) and Change("set", 1) != Change("make", 1)
 
 
 @pytest.mark.parametrize("things", [["a<b", "b<a"], ["x", "a<b", "b<c", "c<a"]])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils import _storpool as sp
-from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import ApiError, Unreachable
+from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import ApiError, Unauthorized, Unreachable
 from test_http import answers_of_any_form, connect
 from transcript import GET, POST, Server
 
@@ -163,6 +163,20 @@ def test_reads(method, path, data, returned):
         assert getattr(connect(server), method)() == returned
 
 
+def test_the_services_of_other_clusters():
+    """Of one, and of all in its location, whatever the task's own cluster is."""
+    script = [
+        GET("/ctrl/1.0/RemoteCommand/~sf.b/ServicesList", data={"a": {}}),
+        GET("/ctrl/1.0/RemoteCommand/~sf.b/MultiCluster/AllClusters/ServicesList", data={"clusters": [{"response": {"data": {}}}, {}]}),
+        GET("/ctrl/1.0/VolumeListSnapshots/v", data=[]),
+        GET("/ctrl/1.0/VolumeListSnapshots/w", error=NOT_THERE),
+    ]
+    with Server(*script) as server:
+        client = connect(server)
+        assert (client.services_of("sf.b"), client.services_of_location("sf.b")) == ({"a": {}}, [{}, None])
+        assert (client.volume_snapshots("v"), client.volume_snapshots("w")) == ([], [])
+
+
 def test_by_name():
     assert sp.by_name([{"name": "a"}, {"name": "~x.y.z"}]) == {"a": {"name": "a"}, "~x.y.z": {"name": "~x.y.z"}}
 
@@ -174,10 +188,41 @@ def test_names_that_several_clusters_have():
     assert sp.IN_CLUSTERS not in found["b"]
 
 
-def test_a_refused_write_says_what_it_was():
-    with Server(POST("/ctrl/1.0/VolumeUpdate/v", {"size": 512}, error={"name": "busy", "descr": "no"})) as server:
-        with pytest.raises(ApiError, match="VolumeUpdate on v failed: busy: no"):
-            connect(server).send(sp.volume_update("v", {"size": 512}))
+@pytest.mark.parametrize(
+    ("write", "path", "about"),
+    [
+        (sp.volume_update("v", {"size": 512}), "VolumeUpdate/v", "VolumeUpdate on v"),
+        (sp.snapshot_create("v", {"name": "s"}), "VolumeSnapshot/v", "VolumeSnapshot on s"),
+        (sp.snapshot_create("v", {}), "VolumeSnapshot/v", "VolumeSnapshot on v"),
+    ],
+)
+def test_a_refused_write_says_what_it_was(write, path, about):
+    with Server(POST(f"/ctrl/1.0/{path}", error={"name": "busy", "descr": "no"}, status=409)) as server:
+        with pytest.raises(ApiError, match=f"{about} failed: busy: no") as caught:
+            connect(server).send(write)
+    assert (caught.value.parts["status"], caught.value.parts["transient"], caught.value.hint) == (409, False, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "hint"),
+    [
+        ("objectExists", "it is there", "volumes and snapshots share their names"),
+        ("invalidParam", "volume v is open at client 1", "the device is in use on that host"),
+        ("insufficientResources", "no room", "the cluster has not enough free space"),
+        ("other", "no word of that", None),
+    ],
+)
+def test_the_way_out_of_errors_whose_words_do_not_tell_it(name, words, hint):
+    with Server(GET("/ctrl/1.0/VolumesList", error={"name": name, "descr": words})) as server, pytest.raises(ApiError) as caught:
+        connect(server).volumes()
+    assert (caught.value.hint or "").startswith(hint or "") and bool(caught.value.hint) is bool(hint)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_token_that_is_refused_in_json_too(status):
+    with Server(GET("/ctrl/1.0/VolumesList", error={"name": "denied", "descr": "no"}, status=status)) as server:
+        with pytest.raises(Unauthorized, match="refused the token"):
+            connect(server).volumes()
 
 
 @pytest.mark.parametrize(
@@ -186,6 +231,7 @@ def test_a_refused_write_says_what_it_was():
         ({"body": b" \n<!DOCTYPE html><html></html>"}, "an HTML page"),
         ({"body": b"<p>no</p>", "status": 404}, "an HTML page"),
         ({"body": b"", "status": 302}, "a redirect"),
+        ({"body": b"", "status": 300}, "a redirect"),
     ],
 )
 def test_another_service_on_that_port(more, what):
@@ -197,4 +243,10 @@ def test_another_service_on_that_port(more, what):
 def test_too_many_requests_is_waited_out_whatever_the_body_says():
     script = [GET("/ctrl/1.0/VolumesList", body=body, status=429) for body in (b"{}", b"slow down")]
     with Server(*script, GET("/ctrl/1.0/VolumesList", data=[])) as server:
+        assert connect(server).volumes() == []
+
+
+@pytest.mark.parametrize("more", [{"body": b"[]"}, {"body": b"{}"}, {"body": b"<p>busy</p>", "status": 500}])
+def test_what_is_no_answer_is_asked_for_again(more):
+    with Server(GET("/ctrl/1.0/VolumesList", **more), GET("/ctrl/1.0/VolumesList", data=[])) as server:
         assert connect(server).volumes() == []
