@@ -143,7 +143,8 @@ def pick(found: Sequence[Mapping[str, Any]], name: str, option: str) -> Mapping[
     if len(fits) == 1:
         return fits[0]
     if fits:
-        several = ", ".join(f"{one['id']} ({one.get('zonename') or one.get('domainpath') or one.get('path') or name})" for one in fits)
+        where = [next((one[key] for key in ("zonename", "domainpath", "path", "domain") if one.get(key)), name) for one in fits]
+        several = ", ".join(f"{one['id']} ({place})" for one, place in zip(fits, where))
         raise OptionError(option, name, f"is the name of {len(fits)}: {several}; give the id")
     known = ", ".join(sorted({str(one.get("path" if option == "domain" else "name")) for one in found})[:20])
     raise OptionError(option, name, f"does not exist in CloudStack; there are: {known or 'none'}")

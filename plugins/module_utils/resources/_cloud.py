@@ -142,9 +142,12 @@ class Directory:
         """Return the id of a domain, given by name, path or id."""
         return self.identity(name, "domain", "listDomains", "domain", listall=True)
 
-    def project(self, name: str) -> str:
-        """Return the id of a project."""
-        return self.identity(name, "project", "listProjects", "project", listall=True)
+    def project(self, name: str, domain: str | None = None) -> str:
+        """Return the id of a project, of the domain with that id when one is given: several domains may have one of the same name."""
+        if is_id(name):
+            return name
+        known = self.all("listProjects", "project", listall=True)
+        return str(pick([one for one in known if domain in (None, one.get("domainid"))], name, "project")["id"])
 
     def belongs(self, owner: Owner) -> dict[str, Any]:
         """Return the parameters of a call that makes something: whose it becomes (the caller's when nothing is said), and in which zone."""
@@ -156,7 +159,7 @@ class Directory:
         if owner.account:
             found["account"] = owner.account
         if owner.project:
-            found["projectid"] = self.project(owner.project)
+            found["projectid"] = self.project(owner.project, found.get("domainid"))
         return found
 
     def within(self, owner: Owner) -> dict[str, Any]:
@@ -175,7 +178,39 @@ def asked_or_all(
     within = directory.within(owner)
     if len(names) == 1:
         return client.list(call, key, **directory.asked(next(iter(names))), **within)
-    return client.list(call, key, unlimited=True, **within)
+    return with_strangers(client, owner, call, key, client.list(call, key, unlimited=True, **within), names)
+
+
+_ANY_PROJECT = "-1"  # as projectid
+
+
+def of_project(row: Mapping[str, Any]) -> dict[str, str]:
+    """Return the parameter by which listings show what belongs to the project of an object; none when that is in no project."""
+    return {"projectid": row["projectid"]} if row.get("projectid") else {}
+
+
+def with_strangers(
+    client: CloudStack, owner: Owner, call: str, key: str, rows: list[dict[str, Any]], names: Collection[str]
+) -> list[dict[str, Any]]:
+    """Return ``rows``, and what projects have of the ids among ``names``, for :func:`within_reach` to tell.
+
+    A listing by an id shows it wherever it belongs to, one of everything leaves out what belongs to projects.
+    """
+    missing = {name for name in names if is_id(name)} - {row["id"] for row in rows}
+    if not missing or owner.project or owner.account:
+        return rows
+    return rows + [row for row in client.list(call, key, unlimited=True, projectid=_ANY_PROJECT) if row["id"] in missing]
+
+
+def within_reach(row: Mapping[str, Any] | None, owner: Owner, kind: str) -> Mapping[str, Any] | None:
+    """Return the object that was found.
+
+    :raises OptionError: it belongs to a project and none is named, so that listings would show nothing of what belongs to it.
+    """
+    if row and row.get("projectid") and not owner.project:
+        told = f"{kind} {row.get('name')} ({row['id']}) belongs to project {row.get('project')}"
+        raise OptionError("project", owner.project, f"is not enough: {told}; name it in project")
+    return row
 
 
 Read = TypeVar("Read")
@@ -238,7 +273,8 @@ class OfVolumes:
     def volume(self, owner: Owner, called: str) -> Mapping[str, Any] | None:
         """Return the volume with that id or name, ``None`` when there is none. :raises OptionError: several have it."""
         rows = self.indexed("volumes", owner, "id", "name").get(called, ())
-        return one_of([one for one in rows if one.get("state") not in GONE], called, "volume", "volume")
+        found = one_of([one for one in rows if one.get("state") not in GONE], called, "volume", "volume")
+        return within_reach(found, owner, "volume")
 
     def indexed(self, of: str, owner: Owner, *fields: str) -> dict[Any, list[Mapping[str, Any]]]:
         """Return rows by the values of these fields, so that ten thousand are not looked through for each of them."""
@@ -268,19 +304,18 @@ def _marks(one: Mapping[str, Any]) -> list[str]:
 def twin_of(call: str, key: str, undo: str, about: str, alike: Sequence[str], **params: Any) -> Callable[[CloudStack, Any], Command | None]:
     """Return what a :class:`Change` asks after it made an object (``twin``): whether the listing ``call`` has another one like it.
 
-    CloudStack lets several objects have one name. Rows are alike when their name and the fields ``alike`` are the same. What is deleted
-    or failed stays in some listings, and is none of them.
+    CloudStack lets several objects have one name. Rows are alike when their name, their project and the fields ``alike`` are the same.
+    What is deleted or failed stays in some listings, and is none of them.
     """
 
     def look(client: CloudStack, answer: Any) -> Command | None:
         made = answer.get(key) or {}
         if not made.get("id"):
             return None
-        project = {"projectid": made["projectid"]} if made.get("projectid") else {}
-        rows = client.list(call, key, name=made.get("name"), listall=True, **project, **params)
+        rows = client.list(call, key, name=made.get("name"), listall=True, **of_project(made), **params)
         mine = next((row for row in rows if row["id"] == made["id"]), made)  # the answer may tell less
         there = [row for row in rows if row.get("state") not in DELETED]
-        same = [row["id"] for row in there if all(row.get(field) == mine.get(field) for field in ("name", *alike))]
+        same = [row["id"] for row in there if all(row.get(field) == mine.get(field) for field in ("name", "projectid", *alike))]
         return Command(undo, {"id": made["id"]}, about) if any(one != made["id"] for one in same) else None
 
     return look

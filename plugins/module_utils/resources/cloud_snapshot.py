@@ -28,12 +28,14 @@ from ._cloud import (
     OfVolumes,
     Owner,
     asked_or_all,
+    of_project,
     one_of,
     parse_owner,
     settled,
     settled_vms,
     storpool_address,
     twin_of,
+    within_reach,
 )
 from ._shared import quiet
 from .cloud_series import (
@@ -201,10 +203,11 @@ class CloudSnapshots:
             listed = self._look_at_storpool(client, proved, world)
         if any(one.state == "reverted" for one in wanted):
             world.written = standings(client.storpool, listed)
-            for machine in {volume.get("virtualmachineid") for one, volume, _row in found if volume and one.state == "reverted"} - {None}:
+            reverted = [volume for one, volume, _row in found if volume and one.state == "reverted" and volume.get("virtualmachineid")]
+            for machine, place in {volume["virtualmachineid"]: of_project(volume) for volume in reverted}.items():
                 read = partial(client.list, "listVirtualMachines", "virtualmachine", id=machine, listall=True)
                 world.machines.update((one["id"], one) for one in settled_vms(client, read, {machine}))
-                if client.list("listVMSnapshot", "vmSnapshot", unlimited=True, listall=True, virtualmachineid=machine):
+                if client.list("listVMSnapshot", "vmSnapshot", unlimited=True, listall=True, virtualmachineid=machine, **place):
                     world.with_vm_snapshots.add(machine)
         if any(one.state == "present" and volume and row is None for one, volume, row in found):
             read_settings(client, world)
@@ -726,7 +729,7 @@ def _find(wanted: WantedSnapshot, world: World) -> Mapping[str, Any] | None:
         return None
     rows = _rows(wanted, world)
     if wanted.id:
-        return next((one for one in rows if one["id"] == wanted.id), None)
+        return within_reach(next((one for one in rows if one["id"] == wanted.id), None), wanted.owner, "snapshot")
     return one_of([one for one in rows if one["name"] == wanted.name and one["state"] != ERROR], wanted.name, "name", "snapshot")
 
 

@@ -17,7 +17,20 @@ from typing import Any, Callable
 from .._cloudstack import CloudStack
 from .._errors import ApiError, CollectionError, OptionError
 from ._both_layers import RUNNING, compared, on_storpool, origin_of
-from ._cloud import GONE, PROOF, Directory, OfVolumes, Owner, alone, one_of, settled, storpool_address
+from ._cloud import (
+    GONE,
+    PROOF,
+    Directory,
+    OfVolumes,
+    Owner,
+    alone,
+    of_project,
+    one_of,
+    settled,
+    storpool_address,
+    with_strangers,
+    within_reach,
+)
 from ._shared import Attachments, fetch_named, index_attachments, quiet
 from .offering import known_offerings
 
@@ -147,7 +160,7 @@ def _volumes(client: CloudStack, directory: Directory, owner: Owner, wanted: Seq
         return client.list("listVolumes", "volume", name=next(iter(names)), **within)
     if len(ids) == 1 and not names:
         return _listed(client, "listVolumes", "volume", id=next(iter(ids)), **within)
-    return client.list("listVolumes", "volume", unlimited=True, **within)
+    return with_strangers(client, owner, "listVolumes", "volume", client.list("listVolumes", "volume", unlimited=True, **within), ids)
 
 
 def _look_at_storpool(client: CloudStack, directory: Directory, present: Sequence[_Pair], world: World) -> None:
@@ -219,17 +232,18 @@ def _look_up(client: CloudStack, directory: Directory, one: WantedVolume, row: M
     if one.vm and not (row and is_vm(row, one.vm)) and (one.owner, one.vm) not in world.vms:
         try:
             rows = _listed(client, "listVirtualMachines", "virtualmachine", **directory.asked(one.vm), **directory.within(one.owner))
-            found = one_of(rows, one.vm, "vm", "VM")
+            found = within_reach(one_of(rows, one.vm, "vm", "VM"), one.owner, "VM")
             if found is None:
                 raise OptionError("vm", one.vm, "does not exist in CloudStack", item=one.label)
             world.vms[one.owner, one.vm] = found
         except CollectionError as exc:
             world.vms[one.owner, one.vm] = exc
-    machines = {row.get("virtualmachineid")} if row and _disturbs(one, row) else set()
+    machines = {row.get("virtualmachineid"): of_project(row)} if row and _disturbs(one, row) else {}
     target = world.vms.get((one.owner, one.vm))
-    machines |= {target["id"]} if isinstance(target, Mapping) else set()
-    for machine in machines - {None}:
-        if directory.all("listVMSnapshot", "vmSnapshot", virtualmachineid=machine, listall=True):
+    if isinstance(target, Mapping):
+        machines[target["id"]] = of_project(target)
+    for machine, project in machines.items():
+        if machine and directory.all("listVMSnapshot", "vmSnapshot", virtualmachineid=machine, listall=True, **project):
             world.with_snapshots.add(machine)
     unprotected = one.delete_protection and (row is None or row.get("deleteprotection") is None)
     if unprotected or (row and row.get("vmstate") == RUNNING and _resizes(one, row)):
@@ -265,10 +279,13 @@ _Pair = tuple  # tuple[WantedVolume, Mapping[str, Any] | None]: what is declared
 
 
 def find(wanted: WantedVolume, world: World) -> Mapping[str, Any] | None:
-    """Return the volume that is meant, ``None`` when there is none. :raises OptionError: there are several."""
+    """Return the volume that is meant, ``None`` when there is none.
+
+    :raises OptionError: there are several, or it belongs to a project that is not named.
+    """
     rows = world.indexed("volumes", wanted.owner, "id", "name")
     if wanted.id:
-        return next((row for row in rows.get(wanted.id, ()) if row["id"] == wanted.id), None)
+        return within_reach(next((row for row in rows.get(wanted.id, ()) if row["id"] == wanted.id), None), wanted.owner, "volume")
 
     def called(name: str | None, option: str) -> Mapping[str, Any] | None:
         fits = [row for row in rows.get(name, ()) if row["name"] == name and row.get("state") not in GONE]

@@ -109,8 +109,9 @@ class MadeTemplates:
         for owner in dict.fromkeys(one.owner for one in wanted):
             names = {one.label for one in wanted if one.owner == owner}
             only = {"name": next(iter(names))} if len(names) == 1 else {}
-            rows = client.list("listTemplates", "template", unlimited=True, templatefilter="all", **only, **directory.within(owner))
-            world.templates[owner] = _by_id(rows)
+            within = directory.within(owner)
+            rows = client.list("listTemplates", "template", unlimited=True, templatefilter="all", **only, **within)
+            world.templates[owner] = _by_id([row for row in rows if _belongs(row, owner, within)])
         kept = [one for one in wanted if one.state == "present"]
         if any(one.verify != "off" for one in kept) and any(quiet(_template, one, world) for one in kept):
             world.storpool = {}
@@ -355,6 +356,18 @@ def _by_id(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             one["zoneids"].append(row.get("zoneid"))
         one["ready"] = one["ready"] or bool(row.get("isready"))
     return list(found.values())
+
+
+def _belongs(row: Mapping[str, Any], owner: Owner, within: Mapping[str, Any]) -> bool:
+    """Tell whether a template is that owner's: to a root admin the filter ``all`` shows those of all accounts, domains and projects.
+
+    (``searchForTemplatesInternal``)
+    """
+    if owner.project:
+        return row.get("projectid") == within["projectid"]
+    if owner.account:
+        return row.get("domainid") == within["domainid"] and str(row.get("account")).lower() == owner.account.lower()
+    return not owner.domain or row.get("domainid") == within["domainid"]
 
 
 def _template(wanted: WantedTemplate, world: World) -> Mapping[str, Any] | None:

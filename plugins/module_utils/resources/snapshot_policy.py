@@ -18,7 +18,7 @@ from .._cloudstack import CloudStack, Command
 from .._errors import ChangeRefused, CollectionError, OptionError
 from .._plan import Change, JointWait, Plan
 from .._units import parse_whole
-from ._cloud import PROOF, Directory, OfVolumes, Owner, asked_or_all, parse_owner
+from ._cloud import PROOF, Directory, OfVolumes, Owner, asked_or_all, of_project, parse_owner
 from ._shared import quiet
 from .series import parse_zone
 
@@ -126,7 +126,9 @@ class SnapshotPolicies:
                     world.policies.setdefault(row["volumeid"], []).append(row)
         else:
             for volume in known:
-                world.policies[volume["id"]] = client.list("listSnapshotPolicies", "snapshotpolicy", volumeid=volume["id"])
+                # From 4.22 on the command has listall and projectid as other listings have; before it ignores them.
+                asked = {"volumeid": volume["id"], "listall": True, **of_project(volume)}
+                world.policies[volume["id"]] = client.list("listSnapshotPolicies", "snapshotpolicy", **asked)
         for one in wanted:
             volume = quiet(_volume, one, world)
             for policy in _unlike(one, _present(volume, world)) if volume else ():

@@ -20,7 +20,20 @@ from .._cloudstack import CloudStack, Command
 from .._errors import ChangeRefused, CollectionError, OptionError
 from .._plan import Change, JointWait, Plan
 from .._units import parse_whole
-from ._cloud import PROOF, Directory, Owner, asked_or_all, one_of, parse_owner, settled, settled_vms, short_enough, storpool_address
+from ._cloud import (
+    PROOF,
+    Directory,
+    Owner,
+    asked_or_all,
+    of_project,
+    one_of,
+    parse_owner,
+    settled,
+    settled_vms,
+    short_enough,
+    storpool_address,
+    within_reach,
+)
 from ._shared import quiet
 from .cloud_series import (
     KEEPING,
@@ -133,13 +146,19 @@ class VmSnapshots:
         if not machines:
             return world
         only = {"virtualmachineid": next(iter(machines))} if len(machines) == 1 else {}
-        read = partial(client.list, "listVMSnapshot", "vmSnapshot", unlimited=True, listall=True, **only)
+        places = [of_project(machine) for machine in machines.values()]
+        within = [{"listall": True, **place, **only} for number, place in enumerate(places) if place not in places[:number]]
+
+        def listed(call: str, key: str) -> list[dict[str, Any]]:
+            return [one for params in within for one in client.list(call, key, unlimited=True, **params)]
+
+        read = partial(listed, "listVMSnapshot", "vmSnapshot")
         busy = partial(_busy, frozenset(one.name or one.id for one in wanted), frozenset(machines))
         for snapshot in settled(read, busy, client.connection.job_timeout):
             world.snapshots.setdefault(snapshot["virtualmachineid"], []).append(snapshot)
         on_storpool = [one for one in wanted if one.state == "reverted" or (one.state == "present" and one.verify != "off")]
         if on_storpool or any(one.state == "present" for one in wanted):
-            for volume in client.list("listVolumes", "volume", unlimited=True, listall=True, **only):
+            for volume in listed("listVolumes", "volume"):
                 if volume.get("virtualmachineid"):
                     world.volumes.setdefault(volume["virtualmachineid"], []).append(volume)
         if any(self._is_new(one, world) for one in wanted):
@@ -373,7 +392,7 @@ class VmSnapshots:
 
 def _machine(wanted: WantedVmSnapshot, world: World) -> Mapping[str, Any] | None:
     """Return the VM, ``None`` when there is none of that name. :raises OptionError: several have it."""
-    return one_of(world.machines[wanted.owner], wanted.vm, "vm", "VM")
+    return within_reach(one_of(world.machines[wanted.owner], wanted.vm, "vm", "VM"), wanted.owner, "VM")
 
 
 def _busy(names: frozenset[str], machines: frozenset[str], rows: Sequence[Mapping[str, Any]]) -> bool:

@@ -39,7 +39,7 @@ def refuse_protected(cloud: Cloud, volume: Document) -> None:
 
 @command("listVolumes", package="user.volume")
 def list_volumes(request: Request) -> dict:
-    """Without listall only those of the caller's account, `type` is a substring (sheet section 7)."""
+    """Without listall only those of the caller's account; `type` is a substring (sheet section 7)."""
     cloud = request.cloud
     pending, scope = cloud.jobs.pending_of("Volume"), access.scope(request)
     found = [
