@@ -40,7 +40,7 @@ class Clients(dict):
     """The clients that a task makes; each gives up after `timeout` seconds, which as an option are whole ones.
 
     `before_pause` is called whenever one is about to wait before it tries again. After `in_time` calls to CloudStack the clock here is
-    `LATE` seconds behind, for signatures.
+    `LATE` seconds behind, for signatures; `late` tells whether that came to pass, since a task that waits may make fewer calls next time.
     """
 
     def __init__(self, timeout: float, before_pause: Callable[[], None] | None = None, in_time: int | None = None) -> None:
@@ -48,6 +48,7 @@ class Clients(dict):
         self.timeout = timeout
         self.before_pause = before_pause
         self.in_time = in_time
+        self.late = False
 
     def __setitem__(self, key: Any, client: Any) -> None:
         client.http.timeout = self.timeout
@@ -57,13 +58,13 @@ class Clients(dict):
             self._lose_the_time(client, self.in_time)
         super().__setitem__(key, client)
 
-    @staticmethod
-    def _lose_the_time(client: Any, in_time: int) -> None:
+    def _lose_the_time(self, client: Any, in_time: int) -> None:
         sign, calls = client._query, itertools.count()
 
         def query(call: str, params: Any) -> str:
             if next(calls) == in_time:
                 client._clock = lambda: time.time() - LATE
+                self.late = True
             return sign(call, params)
 
         client._query = query

@@ -204,9 +204,10 @@ def faulted(scenario: Scenario, lab: Lab, kind: Kind, number: int, call: dict[st
         return after_the_fault(scenario, clean, lab, options, result, kind.recovers)
     before = sum(through_the_gate(scenario, earlier) for earlier in clean.calls[:number])
     if kind.late:
-        result = lab.run(scenario.module, options, Clients(TIMEOUT, in_time=before))
+        clients = Clients(TIMEOUT, in_time=before)
+        result = lab.run(scenario.module, options, clients)
         wrong = after_the_fault(scenario, clean, lab, options, result, kind.recovers)
-        if not result.get("failed") or "the clocks differ by" not in result["msg"]:
+        if clients.late and (not result.get("failed") or "the clocks differ by" not in result["msg"]):
             wrong.append(f"says nothing of clocks: {result.get('msg')}")
         return wrong
     port = urlsplit(lab.simulator.cloudstack["url"]).port if scenario.on_cloud else lab.simulator.port
