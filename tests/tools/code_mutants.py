@@ -35,7 +35,7 @@ from virtualenvs import ensure
 PLACE = CACHE / "code-mutants"
 CODE = "plugins/module_utils"
 COUNT, SEED = 60, 20261122
-HUNG = 240  # seconds after which the tests of a mutant count as hung, which is noticed too
+HUNG = 240  # seconds after which the tests of a mutant count as hung, which is noticed too; unit tests alone in a quarter of it
 
 SIMULATED = "properties/test_against_the_simulator.py::test_tasks_one_after_the_other[{}]"
 
@@ -231,10 +231,11 @@ def noticed(place: Path, file: str, quick: bool) -> str | None:
     fitting = [one for one in FITTING[file] if one.startswith("unit/") or not quick]
     paths = [f"tests/{one}" for one in fitting if (place / "tests" / one.partition("::")[0]).exists()]
     command = ["nice", "-n", "10", bin_dir() / "python", "-m", "pytest", "-x", "-q", "--tb=no", "-rfE", *paths]
+    seconds = HUNG // 4 if quick else HUNG
     try:
-        done = run(command, cwd=place, env=env, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=HUNG)
+        done = run(command, cwd=place, env=env, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=seconds)
     except subprocess.TimeoutExpired:
-        return f"(hung for {HUNG} s)"
+        return f"(hung for {seconds} s)"
     if done.returncode == 0:
         return None
     first = re.search(r"^(?:FAILED|ERROR) (?:tests/)?(\S+)", done.stdout, re.MULTILINE)

@@ -72,7 +72,7 @@ def test_needing_a_former_name():
 
 
 def test_a_circle_of_many_names_the_first_five():
-    with pytest.raises(OptionError, match="'a, b, c, d, e' need each other in a circle"):
+    with pytest.raises(OptionError, match="option things: 'a, b, c, d, e' need each other in a circle"):
         waves(wanted("a<b", "b<c", "c<d", "d<e", "e<f", "f<a"), "things")
 
 

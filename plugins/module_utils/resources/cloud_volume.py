@@ -438,8 +438,8 @@ class CloudVolumes:
             after["size"] = size
             if size < row["size"]:
                 params["shrinkok"] = True
-        if (resized and not (changed and not goal["custom_size"])) or (changed and goal["custom_size"]):
-            params["size"] = size // GIB if size % GIB == 0 else -(-size // GIB)
+        if goal["custom_size"] if changed else resized:
+            params["size"] = -(-size // GIB)
         if limited or (changed and goal["custom_iops"] and high is not None):
             low = high if low is None else low
             params.update(miniops=low, maxiops=high)
