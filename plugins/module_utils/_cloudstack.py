@@ -263,7 +263,7 @@ class CloudStack:
             values = self._foresight.rows(place, key)
             named = [(setting_identity(one["name"], params), one) for one in found]
             return [{**one, "value": values[name], "foreseen": True} if name in values else one for name, one in named]
-        copies, listed = params.get("showunique") is False, {one["id"] for one in found}
+        copies, listed = params.get("showunique") is False, {one.get("id") for one in found}
         if copies:
             found = self._foresight.each(place, COPIES, found, "id")
             gone = {identity for identity, row in self._foresight.rows(place, key).items() if row is None}

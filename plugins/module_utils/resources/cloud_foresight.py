@@ -24,12 +24,16 @@ from ._shared import FRESH_SNAPSHOT, NOTHING_STORED, foresee_no_snapshot, forese
 from .cached_template import PROVIDER
 from .cloud_volume_world import pools_for
 from .ha import ON
-from .hosts import HA_SWITCH, OOBM_SWITCH
+from .hosts import FENCE, HA_SWITCH, OOBM_SWITCH, SP_CLUSTER_ID
 from .offering import KINDS, known_offerings, raw_offering
 
 FORESEEN = "foreseen"  # of a volume's row: it is as a plan leaves it, so there is nothing to compare yet
 SECTOR = 512
 _BY_ID = "/dev/storpool-byid/"
+# What is read of hosts. What is entered is written to a file: of rows that may have secrets of others, only what is needed.
+_OF_HOST = (
+    "id", "name", "zoneid", "zonename", "clusterid", "podname", "ipaddress", "state", "version", "memoryallocated", "memoryallocatedbytes",
+)  # fmt: skip
 _OWNER = ("account", "domainid", "domain", "projectid", "project", "zoneid", "zonename")
 _NO_POLICY = {"bw": "-", "replication": None, "placeAll": "", "placeHead": "", "placeTail": "", "templateName": ""}
 
@@ -137,6 +141,8 @@ def _pool(left: _Aftermath, plan: Plan) -> None:
         details = {"SP_API_HTTP_HOST": after["api"], "SP_TEMPLATE": after["template"]}
         new = {"provider": PROVIDER, "zoneid": made["zoneid"], "zonename": after["zone"], "istagarule": False, "details": details}
     identity = before["id"] if before else f"{after['template']};{made_up_id()}"
+    if before and is_made_up(identity):
+        new = left.rows("listStoragePools", "storagepool")[identity]  # that of a pool that is there is laid over what is listed
     row = {"id": identity, "name": after["name"], "state": after["state"], "tags": ",".join(after["tags"])}
     left.enter("storagepool", identity, {**new, **row, "capacitybytes": after["capacity"]})
 
@@ -318,7 +324,9 @@ def _cached(left: _Aftermath, plan: Plan) -> None:
     for prepared in _params(plan, "prepareTemplate"):
         identity, pool = prepared["templateid"], prepared["storageid"]
         row = left.rows("listTemplates", "template", templatefilter="all").get(identity, {"id": identity, "name": plan.name})
-        left.client.foresee(cached_on(pool), identity, row)
+        # An address may have a password in it; it only matters that there is one.
+        shown = {key: bool(value) if key == "url" else value for key, value in row.items() if key != "details"}
+        left.client.foresee(cached_on(pool), identity, shown)
         left.storpool.foresee("snapshot", *_template_object(left, identity, row.get("size"), pool.partition(";")[0]))
 
 
@@ -326,21 +334,23 @@ def _host(left: _Aftermath, plan: Plan) -> None:
     after = plan.after
     row = left.rows("listHosts", "host", type="Routing", hypervisor="KVM").get(after["id"])
     if row:
-        ha, oobm = after["ha"], after["oobm"]
-        seen = {key: value for key, value in oobm.items() if key != "power"}
+        ha, oobm = after["ha"], dict(after["oobm"])
         # What the controller of a host that is not Up will say is not known, but it will have been asked.
-        seen["powerstate"] = oobm["power"] or ON
-        becomes = {"haenable": ha["enabled"], "hastate": ha["state"], "haprovider": ha["provider"]}
-        told = {"resourcestate": after["resource_state"], "hostha": {**(row.get("hostha") or {}), **becomes}}
-        left.enter("host", row["id"], {**row, **told, "outofbandmanagement": {**(row.get("outofbandmanagement") or {}), **seen}})
+        oobm["powerstate"] = oobm.pop("power") or ON
+        becomes = {
+            "resourcestate": after["resource_state"], "outofbandmanagement": oobm,
+            "hostha": {"haenable": ha["enabled"], "hastate": ha["state"], "haprovider": ha["provider"]},
+        }  # fmt: skip
+        left.enter("host", row["id"], {**{key: row[key] for key in _OF_HOST if key in row}, **becomes})
 
 
 def _area(left: _Aftermath, plan: Plan) -> None:
     after = plan.after
     row = left.rows("listZones" if plan.kind == "zone" else "listClusters", plan.kind).get(after["id"])
     if row:
-        switches = {name: str(after[key]).lower() for key, name in (("ha", HA_SWITCH), ("oobm", OOBM_SWITCH))}
-        left.enter(plan.kind, row["id"], {**row, "resourcedetails": {**(row.get("resourcedetails") or {}), **switches}})
+        details = {key: value for key, value in (row.get("resourcedetails") or {}).items() if key in (FENCE, SP_CLUSTER_ID)}
+        details.update({name: str(after[key]).lower() for key, name in (("ha", HA_SWITCH), ("oobm", OOBM_SWITCH))})
+        left.enter(plan.kind, row["id"], {**{key: row[key] for key in ("id", "name", "zoneid") if key in row}, "resourcedetails": details})
 
 
 def _orphan(left: _Aftermath, plan: Plan) -> None:
