@@ -80,7 +80,7 @@ def for_host_ha(cloud: Any, elsewhere: Path) -> Prepared:
 
 def for_moving(cloud: Any, elsewhere: Path) -> Prepared:
     cloud.deploy("db1")
-    volume = cloud.cs("listVolumes", listall=True)[1]["volume"][0]["name"]
+    volume = cloud.cs_volumes()[0]["name"]
     made = as_module(
         "cloudstack_storage_pool", {**connection(cloud, "cloudstack_storage_pool"), "name": "other", "zone": "sofia", "template": "hybrid"}
     )

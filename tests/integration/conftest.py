@@ -14,6 +14,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import playbooks
@@ -191,6 +192,12 @@ def three_runs(run_module: Callable[..., dict[str, Any]], calls: Callable[..., C
         return real
 
     return run
+
+
+@pytest.fixture
+def declare(request: pytest.FixtureRequest, three_runs: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """`declare(**options)` is `three_runs` of the module that the test file is about, its `MODULE`."""
+    return partial(three_runs, request.module.MODULE)
 
 
 @pytest.fixture

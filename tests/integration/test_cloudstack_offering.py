@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
 
 MODULE = "cloudstack_offering"
@@ -16,11 +14,6 @@ GIB = 1 << 30
 @pytest.fixture
 def simulator(cloud):
     return cloud
-
-
-@pytest.fixture
-def declare(three_runs):
-    return partial(three_runs, MODULE)
 
 
 @pytest.fixture
@@ -92,7 +85,7 @@ def test_tiers(simulator, declare, run_module, offerings, calls):
     assert offerings()["archive"]["details"] == {"SP_TEMPLATE": "hdd", "SP_QOSCLASS": "gold"}
     # What somebody else took away or changed comes back, and nothing else is sent.
     identity = offerings()["archive"]["id"]
-    simulator.cs_job("removeResourceDetail", resourceid=identity, resourcetype="DiskOffering", key="SP_QOSCLASS")
+    simulator.cs_done("removeResourceDetail", resourceid=identity, resourcetype="DiskOffering", key="SP_QOSCLASS")
     assert declare(name="archive", template="hdd", qos_class="gold")["offerings"][0]["actions"] == ["set SP_QOSCLASS"]
     declare(name="archive", template="")
     assert offerings()["archive"]["details"] == {"SP_QOSCLASS": "gold"}
@@ -109,7 +102,7 @@ def test_the_template_of_a_compute_offering(simulator, declare, run_module, offe
     declare(name="small-hdd", type="compute", cpu_number=1, cpu_speed=500, memory=512, template="hdd")
     assert offerings("Service")["small-hdd"]["serviceofferingdetails"] == {"SP_TEMPLATE": "hdd"}
     simulator.deploy("m1", offering="small-hdd")
-    root = simulator.cs("listVolumes", listall=True)[1]["volume"][0]["name"]
+    root = simulator.cs_volumes()[0]["name"]
     proved = run_module("cloudstack_volume", name=root)
     assert not proved.get("failed") and proved["volumes"][0]["storpool"]["template"] == "hdd"
     result = run_module(MODULE, name="small-hdd", type="compute", qos_class="gold")

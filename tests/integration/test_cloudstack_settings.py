@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 
 import pytest
 
@@ -21,16 +20,6 @@ USE_ENDPOINT, ENDPOINT = "sp.enable.alternative.endpoint", "sp.alternative.endpo
 @pytest.fixture
 def simulator(cloud):
     return cloud
-
-
-@pytest.fixture
-def release(simulator):
-    return tuple(int(part) for part in simulator.cloudstack["version"].split("."))
-
-
-@pytest.fixture
-def declare(three_runs):
-    return partial(three_runs, MODULE)
 
 
 @pytest.fixture
@@ -184,10 +173,10 @@ def test_what_waits_for_a_restart(declare, simulator):
 # -- traps, by version
 
 
-def test_traps(declare, release):
+def test_traps(declare, simulator):
     warnings = declare(name=BYPASS, value=True).get("warnings", [])
-    assert any("no effect from CloudStack 4.21 on" in text and BACKUP in text for text in warnings) == (release >= (4, 21))
-    assert any(f"need {RUNNING}" in text for text in warnings) == (release < (4, 22))
+    assert any("no effect from CloudStack 4.21 on" in text and BACKUP in text for text in warnings) == (simulator.release >= (4, 21))
+    assert any(f"need {RUNNING}" in text for text in warnings) == (simulator.release < (4, 22))
     warnings = declare(settings=[{"name": BACKUP, "value": False}, {"name": RUNNING, "value": True}]).get("warnings", [])
     assert warnings == []
     warnings = declare(name=FENCE, value=True, zone="sofia")["warnings"]
@@ -197,9 +186,9 @@ def test_traps(declare, release):
     assert "warnings" not in declare(settings=[{"name": FENCE, "value": True}, {"name": "force.ha", "value": True}])
 
 
-def test_the_setting_that_is_not_listed(declare, release, simulator):
+def test_the_setting_that_is_not_listed(declare, simulator):
     result = declare(name=RUNNING, value=True)
-    assert result["changed"] is (release < (4, 22))
+    assert result["changed"] is (simulator.release < (4, 22))
     result = declare(name=RUNNING, value=False)
     assert result["changed"] is True and result["restart_required"] == [RUNNING]
 
@@ -211,9 +200,9 @@ def test_unknown_names(run_module, calls, name):
     assert calls().writes == []
 
 
-def test_names_of_another_version(run_module, release):
+def test_names_of_another_version(run_module, simulator):
     result = run_module(MODULE, name="sp.cluster.location", value="x", storage_pool="storpool-nvme")
-    assert result.get("failed", False) is (release < (4, 21))
+    assert result.get("failed", False) is (simulator.release < (4, 21))
 
 
 def test_scopes_that_make_no_sense(run_module):
@@ -261,8 +250,8 @@ def test_an_endpoint(declare, value, an_id):
 
 
 @pytest.mark.parametrize("in_process", [True, False])
-def test_no_secret_in_any_output(playbook, simulator, in_process, tmp_path, release):
-    if release not in ((4, 19, 3), (4, 22, 0)):
+def test_no_secret_in_any_output(playbook, simulator, in_process, tmp_path):
+    if simulator.release not in ((4, 19, 3), (4, 22, 0)):
         pytest.skip("the oldest and the newest show it")
     simulator.fault("error", "updateConfiguration", object="ha.tag", status=530, descr=f"cannot store {TOKEN}", name="530")
     path = tmp_path / "settings.json"
@@ -352,8 +341,8 @@ def test_one_of_many_fails(simulator, run_module, value):
     assert (value("ha.tag"), value(STATS)) == (None, "5")
 
 
-def test_a_server_that_insists_on_post(simulator, run_module, declare, release):
-    if release < (4, 21):
+def test_a_server_that_insists_on_post(simulator, run_module, declare):
+    if simulator.release < (4, 21):
         pytest.skip("came with 4.21")
     run_module(MODULE, name="enforce.post.requests.and.timestamps", value=True)
     simulator.restart_server()

@@ -8,11 +8,10 @@ from __future__ import annotations
 import json
 import threading
 import time
-from functools import partial
 
 import pytest
 from conftest import CLOUDSTACKS, as_at_first_start
-from storpool_simulator.testing import Simulator
+from storpool_simulator.testing import Simulator, address
 from storpool_simulator.topology import BUILT_IN
 
 MODULE = "cloudstack_snapshot"
@@ -22,11 +21,6 @@ GIB = 1 << 30
 @pytest.fixture
 def simulator(cloud):
     return cloud
-
-
-@pytest.fixture
-def declare(three_runs):
-    return partial(three_runs, MODULE)
 
 
 @pytest.fixture
@@ -44,26 +38,18 @@ def configure(simulator):
 def db1(simulator):
     """A stopped VM; its ROOT volume is what is taken snapshots of."""
     machine = simulator.deploy("db1")
-    assert simulator.cs_job("stopVirtualMachine", id=machine["id"])["jobstatus"] == 1
+    simulator.cs_done("stopVirtualMachine", id=machine["id"])
     return machine
 
 
 @pytest.fixture
 def root(simulator, db1):
-    return simulator.cs("listVolumes", virtualmachineid=db1["id"], listall=True)[1]["volume"][0]
+    return simulator.cs_volumes(virtualmachineid=db1["id"])[0]
 
 
 @pytest.fixture
 def listed(simulator):
     return lambda **more: simulator.cs("listSnapshots", listall=True, **more)[1].get("snapshot", [])
-
-
-def address(row):
-    return f"~{row['path'].rpartition('/')[2]}"
-
-
-def release(simulator):
-    return tuple(int(part) for part in simulator.cloudstack["version"].split(".")[:2])
 
 
 def entry(result):
@@ -89,7 +75,7 @@ def test_without_a_backup_as_the_version_has_it(declare, run_module, root, simul
     """Up to 4.20 one setting bypasses secondary storage, from 4.21 another one does."""
     calls()
     refused = run_module(MODULE, volume=root["name"], name="fast", backup=False)
-    old = release(simulator) < (4, 21)
+    old = simulator.release < (4, 21)
     setting = "sp.bypass.secondary.storage" if old else "snapshot.backup.to.secondary"
     assert "would be copied to secondary storage, because snapshot.backup.to.secondary is true" in refused["msg"]
     assert f"set {setting} to {'true' if old else 'false'}" in refused["msg"] and calls().writes == []
@@ -110,8 +96,8 @@ def test_a_setting_that_waits_for_a_restart_is_noticed(run_module, root, simulat
 
 
 def test_of_a_running_vm(declare, run_module, simulator, calls, configure, db1, root):
-    simulator.cs_job("startVirtualMachine", id=db1["id"])
-    if release(simulator) < (4, 22):
+    simulator.cs_done("startVirtualMachine", id=db1["id"])
+    if simulator.release < (4, 22):
         calls()
         refused = run_module(MODULE, volume=root["name"], name="live")
         assert "kvm.snapshot.enabled is false" in refused["msg"] and calls().writes == []
@@ -179,7 +165,7 @@ def test_reverted_by_content(declare, run_module, simulator, calls, db1, root):
     silent = run_module(MODULE, volume=root["name"], name="before", state="reverted")
     assert silent["changed"] is False and entry(silent)["revert"]["needed"] is False
     simulator.write(address(root), b"x" * 4096)
-    simulator.cs_job("startVirtualMachine", id=db1["id"])
+    simulator.cs_done("startVirtualMachine", id=db1["id"])
     calls()
     refused = run_module(MODULE, volume=root["name"], name="before", state="reverted")
     assert "CloudStack reverts volumes only of stopped VMs" in refused["msg"] and refused["error"]["allow_with"] == "stop_vm: true"
@@ -195,11 +181,11 @@ def two_disks(simulator, run_module, configure, db1, root):
     """A running VM whose two volumes were written to since their snapshot `s`: volumes by name, and what they held then."""
     assert run_module("cloudstack_volume", name="data", zone="sofia", offering="Custom", size="1G", vm="db1")["changed"]
     assert run_module(MODULE, volumes=[root["name"], "data"], name="s")["summary"]["changed"] == 2
-    volumes = {one["name"]: address(one) for one in simulator.cs("listVolumes", virtualmachineid=db1["id"], listall=True)[1]["volume"]}
+    volumes = {one["name"]: address(one) for one in simulator.cs_volumes(virtualmachineid=db1["id"])}
     contents = {name: simulator.content(where)["sha256"] for name, where in volumes.items()}
     for where in volumes.values():
         simulator.write(where, b"x" * 4096)
-    simulator.cs_job("startVirtualMachine", id=db1["id"])
+    simulator.cs_done("startVirtualMachine", id=db1["id"])
     return volumes, contents
 
 
@@ -351,8 +337,8 @@ class TestZones:
     @pytest.fixture
     def root(self, simulator):
         machine = simulator.deploy("db1")
-        simulator.cs_job("stopVirtualMachine", id=machine["id"])
-        return simulator.cs("listVolumes", virtualmachineid=machine["id"], listall=True)[1]["volume"][0]
+        simulator.cs_done("stopVirtualMachine", id=machine["id"])
+        return simulator.cs_volumes(virtualmachineid=machine["id"])[0]
 
     @pytest.fixture
     def mark(self, simulator):
@@ -374,7 +360,7 @@ class TestZones:
 
     def test_by_storpool(self, declare, run_module, root, places, mark, simulator, configure, calls):
         """Without a copy on secondary storage it is the only way."""
-        old = release(simulator) < (4, 21)
+        old = simulator.release < (4, 21)
         configure("sp.bypass.secondary.storage" if old else "snapshot.backup.to.secondary", "true" if old else "false")
         calls()
         refused = run_module(MODULE, volume=root["name"], name="s", zones=["plovdiv"])

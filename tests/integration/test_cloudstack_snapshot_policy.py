@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
 from conftest import CLOUDSTACKS
 
@@ -22,17 +20,12 @@ def simulator(cloud):
 
 
 @pytest.fixture
-def declare(three_runs):
-    return partial(three_runs, MODULE)
-
-
-@pytest.fixture
 def volumes(simulator, run_module):
     """Two volumes on StorPool, by name."""
     simulator.deploy("db1")
     made = run_module("cloudstack_volume", names=["data", "log"], zone="sofia", offering="Custom", size="1G", vm="db1")
     assert made["changed"], made
-    return {one["name"]: one["id"] for one in simulator.cs("listVolumes", listall=True)[1]["volume"]}
+    return {one["name"]: one["id"] for one in simulator.cs_volumes()}
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 
 import pytest
 
@@ -17,11 +16,6 @@ TOKEN = "815815815815815815"  # nobody's
 @pytest.fixture
 def simulator(cloud):
     return cloud
-
-
-@pytest.fixture
-def declare(three_runs):
-    return partial(three_runs, MODULE)
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
 
 MODULE = "cloudstack_template"
@@ -19,16 +17,11 @@ def simulator(cloud):
 
 
 @pytest.fixture
-def declare(three_runs):
-    return partial(three_runs, MODULE)
-
-
-@pytest.fixture
 def root(simulator):
     """The ROOT volume of a stopped VM."""
     machine = simulator.deploy("db1")
-    assert simulator.cs_job("stopVirtualMachine", id=machine["id"])["jobstatus"] == 1
-    return simulator.cs("listVolumes", virtualmachineid=machine["id"], listall=True)[1]["volume"][0]
+    simulator.cs_done("stopVirtualMachine", id=machine["id"])
+    return simulator.cs_volumes(virtualmachineid=machine["id"])[0]
 
 
 @pytest.fixture
@@ -90,7 +83,7 @@ def test_from_a_snapshot_by_way_of_storpool(declare, snapshot, primary_only, roo
 def test_from_a_volume(declare, run_module, root, simulator, calls):
     made = declare(name="t", zone="sofia", volume=root["name"], os_type=SYSTEM)
     assert entry(made)["object"]["origin"] == {"kind": "volume", "id": root["id"]} and entry(made)["storpool"]["size"] == root["size"]
-    simulator.cs_job("startVirtualMachine", id=root["virtualmachineid"])
+    simulator.cs_done("startVirtualMachine", id=root["virtualmachineid"])
     calls()
     refused = run_module(MODULE, name="u", zone="sofia", volume=root["name"], os_type=SYSTEM)
     assert "its VM db1 is Running" in refused["msg"] and calls().writes == []

@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
+from storpool_simulator.testing import address
 
 MODULE = "cloudstack_vm_snapshot"
 
@@ -15,11 +14,6 @@ MODULE = "cloudstack_vm_snapshot"
 @pytest.fixture
 def simulator(cloud):
     return cloud
-
-
-@pytest.fixture
-def declare(three_runs):
-    return partial(three_runs, MODULE)
 
 
 @pytest.fixture
@@ -34,8 +28,7 @@ def db1(simulator, run_module):
 @pytest.fixture
 def disks(simulator):
     """`disks()` are the StorPool addresses of the volumes, by name."""
-    volumes = partial(simulator.cs, "listVolumes", listall=True)
-    return lambda: {one["name"].partition("-")[0]: f"~{one['path'].rpartition('/')[2]}" for one in volumes()[1]["volume"]}
+    return lambda: {one["name"].partition("-")[0]: address(one) for one in simulator.cs_volumes()}
 
 
 @pytest.fixture
@@ -58,12 +51,12 @@ def test_one_consistent_group(declare, db1, simulator, listed):
 
 
 def test_reverted_by_content(declare, run_module, db1, disks, simulator, calls):
-    for number, address in enumerate(disks().values()):
-        simulator.write(address, bytes([number + 1]) * 4096)
+    for number, there in enumerate(disks().values()):
+        simulator.write(there, bytes([number + 1]) * 4096)
     declare(vm="db1", name="before")
-    contents = {name: simulator.content(address)["sha256"] for name, address in disks().items()}
-    for address in disks().values():
-        simulator.write(address, b"x" * 4096)
+    contents = {name: simulator.content(there)["sha256"] for name, there in disks().items()}
+    for there in disks().values():
+        simulator.write(there, b"x" * 4096)
     calls()
     refused = run_module(MODULE, vm="db1", name="before", state="reverted")
     assert "CloudStack reverts disks only of stopped VMs" in refused["msg"] and refused["error"]["allow_with"] == "stop_vm: true"
@@ -71,7 +64,7 @@ def test_reverted_by_content(declare, run_module, db1, disks, simulator, calls):
     result = declare(vm="db1", name="before", state="reverted", stop_vm=True)
     steps = ["mark the VM", "stop the VM", "revert", "start the VM", "unmark the VM"]
     assert entry(result)["actions"] == steps and entry(result)["revert"]["needed"] is True
-    assert {name: simulator.content(address)["sha256"] for name, address in disks().items()} == contents
+    assert {name: simulator.content(there)["sha256"] for name, there in disks().items()} == contents
     assert simulator.cs("listVirtualMachines", name="db1")[1]["virtualmachine"][0]["state"] == "Running"
 
 

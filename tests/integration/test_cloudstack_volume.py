@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import re
-from functools import partial
 
 import pytest
+from storpool_simulator.testing import address
 
 MODULE = "cloudstack_volume"
 GIB = 1 << 30
@@ -20,29 +20,20 @@ def simulator(cloud):
 
 
 @pytest.fixture
-def declare(three_runs):
-    return partial(three_runs, MODULE)
-
-
-@pytest.fixture
 def volumes(simulator):
     """`volumes()` is what CloudStack lists, by name."""
-    return lambda: {one["name"]: one for one in simulator.cs("listVolumes", listall=True)[1].get("volume", [])}
+    return lambda: {one["name"]: one for one in simulator.cs_volumes()}
 
 
 @pytest.fixture
 def on_storpool(simulator):
     """`on_storpool(row)` is the volume on StorPool."""
-    return lambda row: simulator.get(f"Volume/~{row['path'].rpartition('/')[2]}")[1]["data"][0]
+    return lambda row: simulator.get(f"Volume/{address(row)}")[1]["data"][0]
 
 
 @pytest.fixture
 def db1(simulator):
     return simulator.deploy("db1")
-
-
-def release(simulator):
-    return tuple(int(part) for part in simulator.cloudstack["version"].split(".")[:2])
 
 
 def entry(result):
@@ -101,7 +92,7 @@ def test_limits(declare, run_module, volumes, on_storpool, db1):
 
 
 def test_tiers(declare, run_module, volumes, on_storpool, simulator, db1):
-    if release(simulator) < (4, 20):
+    if simulator.release < (4, 20):
         refused = run_module("cloudstack_offering", name="archive", template="hdd")
         assert "does not read it" in refused["msg"]
         return
@@ -117,7 +108,7 @@ def test_rename_and_protect(declare, volumes, simulator, run_module):
     declare(name="old", zone="sofia", offering="Custom", size="1G")
     declare(name="new", renamed_from="old")
     assert "new" in volumes() and "old" not in volumes()
-    if release(simulator) < (4, 20):
+    if simulator.release < (4, 20):
         assert "from 4.20 on" in run_module(MODULE, name="new", delete_protection=True)["msg"]
         return
     declare(name="new", delete_protection=True)
@@ -141,7 +132,7 @@ def test_to_another_pool_and_back(declare, run_module, volumes, on_storpool, sim
     assert run_module("cloudstack_storage_pool", name="hybrid", zone="sofia", template="hybrid")["changed"]
     declare(name="data", zone="sofia", offering="Custom", size="1G", vm="db1")
     first = volumes()["data"]["path"]
-    simulator.write(f"~{first.rpartition('/')[2]}", b"kept", 4096)
+    simulator.write(address(first), b"kept", 4096)
 
     def moved(name, pool, template):
         result = declare(name=name, storage_pool=pool)
@@ -150,10 +141,10 @@ def test_to_another_pool_and_back(declare, run_module, volumes, on_storpool, sim
         return volumes()[name]["path"]
 
     assert moved("data", "hybrid", "hybrid") == first
-    assert simulator.cs_job("stopVirtualMachine", id=db1["id"])["jobstatus"] == 1
+    simulator.cs_done("stopVirtualMachine", id=db1["id"])
     copy = moved("data", "storpool-nvme", "nvme")
-    assert copy != first and simulator.read(f"~{copy.rpartition('/')[2]}", 4096, 4) == b"kept"
-    assert simulator.get(f"Volume/~{first.rpartition('/')[2]}")[0] != 200
+    assert copy != first and simulator.read(address(copy), 4096, 4) == b"kept"
+    assert simulator.get(f"Volume/{address(first)}")[0] != 200
     moved(next(name for name in volumes() if name.startswith("ROOT")), "hybrid", "hybrid")
 
 
@@ -166,7 +157,7 @@ def test_a_limit_that_is_lost_is_seen_and_mended(declare, run_module, volumes, s
     simulator.deploy("limited", offering="fast")
     root = next(name for name, one in volumes().items() if one.get("vmname") == "limited")
     result = run_module(MODULE, name=root)
-    if release(simulator) < (4, 21):
+    if simulator.release < (4, 21):
         assert not result.get("failed") and entry(result)["differences"] == [], result
         return
     assert result["failed"] and "max_iops is 900 in CloudStack and unlimited on StorPool" in result["msg"]
@@ -186,7 +177,7 @@ def test_a_limit_that_is_lost_is_seen_and_mended(declare, run_module, volumes, s
 )
 def test_what_somebody_changed_on_storpool_is_named(declare, run_module, volumes, simulator, do, calls, db1, change, words):
     declare(name="data", zone="sofia", offering="Custom", size="1G", vm="db1")
-    do(f"VolumeUpdate/~{volumes()['data']['path'].rpartition('/')[2]}", change)
+    do(f"VolumeUpdate/{address(volumes()['data'])}", change)
     calls()
     result = run_module(MODULE, name="data")
     assert result["failed"] and words in result["msg"] and calls().writes == []
@@ -196,7 +187,7 @@ def test_what_somebody_changed_on_storpool_is_named(declare, run_module, volumes
 def test_a_volume_that_is_gone_on_storpool(declare, run_module, volumes, do, db1):
     declare(name="data", zone="sofia", offering="Custom", size="1G", vm="db1")
     declare(name="data", vm="")
-    do(f"VolumeDelete/~{volumes()['data']['path'].rpartition('/')[2]}")
+    do(f"VolumeDelete/{address(volumes()['data'])}")
     result = run_module(MODULE, name="data")
     assert result["failed"] and "existence is Ready in CloudStack and does not exist on StorPool" in result["msg"]
 
@@ -207,7 +198,7 @@ def test_attachments_are_compared(declare, run_module, volumes, simulator, do, c
     nodes = {} if seen_by == "one client" else {"sp_node_ids": {"kvm11": 11, "kvm12": 12}}
     made = declare(name="data", zone="sofia", offering="Custom", size="1G", vm="db1", **nodes)
     assert entry(made)["storpool"]["attachments"] == [{"client": 11, "rights": "rw"}]
-    address = f"~{volumes()['data']['path'].rpartition('/')[2]}"
+    there = address(volumes()["data"])
 
     def told():
         calls()
@@ -215,28 +206,28 @@ def test_attachments_are_compared(declare, run_module, volumes, simulator, do, c
         assert result["failed"] and calls().writes == []
         return re.search("attachment is (.*) on StorPool", result["msg"]).group(1)
 
-    do("VolumesReassignWait", {"reassign": [{"volume": address, "rw": [12]}]})
+    do("VolumesReassignWait", {"reassign": [{"volume": there, "rw": [12]}]})
     assert told() == f"{seen_by} (VM db1 is Running) in CloudStack and client 11 and 12"
-    do("VolumesReassignWait", {"reassign": [{"volume": address, "detach": [11], "force": True}]})
+    do("VolumesReassignWait", {"reassign": [{"volume": there, "detach": [11], "force": True}]})
     if nodes:
         assert told() == "client 11 (VM db1 is Running) in CloudStack and client 12"
     else:
         assert not run_module(MODULE, name="data").get("failed"), "whose client that is, nobody said"
-    do("VolumesReassignWait", {"reassign": [{"volume": address, "detach": [12], "force": True}]})
+    do("VolumesReassignWait", {"reassign": [{"volume": there, "detach": [12], "force": True}]})
     assert told() == f"{seen_by} (VM db1 is Running) in CloudStack and none"
 
 
 def test_a_detached_volume_that_a_client_still_has(declare, run_module, volumes, do, db1):
     declare(name="data", zone="sofia", offering="Custom", size="1G", vm="db1")
     declare(name="data", vm="")
-    do("VolumesReassignWait", {"reassign": [{"volume": f"~{volumes()['data']['path'].rpartition('/')[2]}", "rw": [13]}]})
+    do("VolumesReassignWait", {"reassign": [{"volume": address(volumes()["data"]), "rw": [13]}]})
     result = run_module(MODULE, name="data")
     assert result["failed"] and "attachment is none in CloudStack and client 13 on StorPool" in result["msg"]
     assert run_module(MODULE, name="data", verify="warn")["warnings"]
 
 
 def test_a_tier_of_the_offering_is_sent_again(declare, run_module, volumes, on_storpool, simulator, do, db1):
-    if release(simulator) < (4, 20):
+    if simulator.release < (4, 20):
         return
     run_module("cloudstack_offering", offerings=[{"name": "archive", "template": "hdd"}, {"name": "classy", "qos_class": "gold"}])
     for offering, change, words in (
@@ -244,7 +235,7 @@ def test_a_tier_of_the_offering_is_sent_again(declare, run_module, volumes, on_s
         ("classy", {"tags": {"qc": ""}}, "tag qc is gold in CloudStack and None"),
     ):
         declare(name=offering, zone="sofia", offering=offering, size="1G", vm="db1")
-        do(f"VolumeUpdate/~{volumes()[offering]['path'].rpartition('/')[2]}", change)
+        do(f"VolumeUpdate/{address(volumes()[offering])}", change)
         refused = run_module(MODULE, name=offering)
         assert words in refused["msg"] and "repair: true" in refused["error"]["hint"]
         mended = declare(name=offering, repair=True)
@@ -253,7 +244,7 @@ def test_a_tier_of_the_offering_is_sent_again(declare, run_module, volumes, on_s
 
 def test_a_tier_that_would_stay_behind_is_told_before(declare, run_module, simulator, calls, db1):
     """CloudStack takes no tier away: an offering without one sends size and limit."""
-    if release(simulator) < (4, 20):
+    if simulator.release < (4, 20):
         return
     run_module("cloudstack_offering", name="classy", qos_class="gold")
     declare(name="data", zone="sofia", offering="classy", size="1G", vm="db1")
@@ -265,10 +256,10 @@ def test_a_tier_that_would_stay_behind_is_told_before(declare, run_module, simul
 
 def test_a_deletion_is_looked_for_on_storpool(declare, run_module, volumes, calls, simulator, db1):
     declare(name="data", zone="sofia", offering="Custom", size="1G", vm="db1")
-    address = f"~{volumes()['data']['path'].rpartition('/')[2]}"
+    there = address(volumes()["data"])
     calls()
     declare(name="data", state="absent", on_attached="detach")
-    assert simulator.get(f"Volume/{address}")[0] != 200
+    assert simulator.get(f"Volume/{there}")[0] != 200
 
 
 # -- what goes wrong
@@ -279,7 +270,7 @@ def test_a_host_that_fails_to_resize(declare, run_module, volumes, on_storpool, 
     """The answer of the host decides: size and limit are what they were, and the next run does it."""
     declare(name="data", zone="sofia", offering="Custom", size="1G", vm="db1")
     if state == "Stopped":
-        assert simulator.cs_job("stopVirtualMachine", id=db1["id"])["jobstatus"] == 1
+        simulator.cs_done("stopVirtualMachine", id=db1["id"])
     simulator.fault("host_fails", "StorPoolResizeVolume", text="libvirt said no")
     result = run_module(MODULE, name="data", size="2G")
     assert result["failed"] and "libvirt said no" in result["msg"], result
@@ -302,7 +293,7 @@ def test_a_vm_that_is_not_told_of_a_resize(declare, simulator, db1):
 def taken(simulator, run_module, declare, db1):
     """Two snapshots, of a stopped VM's volume with 1G."""
     declare(name="source", zone="sofia", offering="Custom", size="1G", vm="db1")
-    assert simulator.cs_job("stopVirtualMachine", id=db1["id"])["jobstatus"] == 1
+    simulator.cs_done("stopVirtualMachine", id=db1["id"])
     found = {}
     for name in ("monday", "tuesday"):
         result = run_module("cloudstack_snapshot", volume="source", name=name)
@@ -348,11 +339,11 @@ def test_two_of_one_name(run_module, simulator, calls):
     zone = simulator.cs("listZones")[1]["zone"][0]["id"]
     offering = next(one["id"] for one in simulator.cs("listDiskOfferings")[1]["diskoffering"] if one["name"] == "Small")
     for _number in range(2):
-        assert simulator.cs_job("createVolume", name="twin", zoneid=zone, diskofferingid=offering)["jobstatus"] == 1
+        simulator.cs_done("createVolume", name="twin", zoneid=zone, diskofferingid=offering)
     calls()
     result = run_module(MODULE, name="twin", size="10G")
     assert "is the name of 2 volumes" in result["msg"] and calls().writes == []
-    assert not run_module(MODULE, id=simulator.cs("listVolumes", name="twin", listall=True)[1]["volume"][0]["id"]).get("failed")
+    assert not run_module(MODULE, id=simulator.cs_volumes(name="twin")[0]["id"]).get("failed")
 
 
 # -- calls

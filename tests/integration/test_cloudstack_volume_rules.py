@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -29,14 +28,9 @@ def simulator(cloud_of):
 
 
 @pytest.fixture
-def declare(three_runs):
-    return partial(three_runs, MODULE)
-
-
-@pytest.fixture
 def volumes(simulator):
     """`volumes()` is what CloudStack lists, by name."""
-    return lambda: {one["name"]: one for one in simulator.cs("listVolumes", listall=True)[1].get("volume", [])}
+    return lambda: {one["name"]: one for one in simulator.cs_volumes()}
 
 
 @pytest.fixture
@@ -65,12 +59,6 @@ def hybrid(run_module):
 
 def entry(result):
     return result["volumes"][0]
-
-
-def job(simulator, command, **params):
-    done = simulator.cs_job(command, **params)
-    assert done["jobstatus"] == 1, done
-    return done["jobresult"]
 
 
 # -- what others do meanwhile
@@ -160,14 +148,14 @@ def test_a_lost_job_is_found_by_its_effect(run_module, simulator, calls, hybrid,
 def monday(simulator, run_module, declare, db1):
     """A snapshot of a stopped VM's volume."""
     declare(name="source", vm="db1", **NEW)
-    job(simulator, "stopVirtualMachine", id=db1["id"])
+    simulator.cs_done("stopVirtualMachine", id=db1["id"])
     assert run_module("cloudstack_snapshot", volume="source", name="monday")["changed"]
     return simulator.cs("listSnapshots", name="monday", listall=True)[1]["snapshot"][0]["id"]
 
 
 def test_two_snapshots_of_one_name(run_module, declare, simulator, calls, monday):
-    source = simulator.cs("listVolumes", name="source", listall=True)[1]["volume"][0]["id"]
-    assert simulator.cs_job("createSnapshot", volumeid=source, name="monday")["jobstatus"] == 1
+    source = simulator.cs_volumes(name="source")[0]["id"]
+    simulator.cs_done("createSnapshot", volumeid=source, name="monday")
     calls()
     result = run_module(MODULE, name="copy", zone="sofia", snapshot="monday")
     assert "is the name of 2 snapshots" in result["msg"] and monday in result["msg"] and calls().writes == []
@@ -180,8 +168,8 @@ def test_no_volume_from_an_encrypted_snapshot(run_module, simulator, calls, db1)
     made = run_module(MODULE, name="secret", zone="sofia", offering="luks", size="1G", vm="db1", encrypted=True)
     assert not made.get("failed") and entry(made)["storpool"]["size"] == GIB + (2 << 20)
     run_module(MODULE, name="secret", vm="")
-    identity = simulator.cs("listVolumes", name="secret", listall=True)[1]["volume"][0]["id"]
-    assert simulator.cs_job("createSnapshot", volumeid=identity, name="sealed")["jobstatus"] == 1
+    identity = simulator.cs_volumes(name="secret")[0]["id"]
+    simulator.cs_done("createSnapshot", volumeid=identity, name="sealed")
     calls()
     result = run_module(MODULE, name="copy", zone="sofia", snapshot="sealed")
     assert result["failed"] and "which is of an encrypted volume" in result["msg"] and calls().writes == []
@@ -202,9 +190,9 @@ def nfs(simulator):
 def test_to_storpool_with_a_running_vm(declare, refused, volumes, simulator, hybrid, db1):
     """The refusal has the command that moves it; the other way out is to stop the VM."""
     nfs(simulator)
-    job(simulator, "stopVirtualMachine", id=db1["id"])
+    simulator.cs_done("stopVirtualMachine", id=db1["id"])
     declare(name="data", zone="sofia", offering="nfs", size="1G", vm="db1", storage_pool="nfs1")
-    job(simulator, "startVirtualMachine", id=db1["id"])
+    simulator.cs_done("startVirtualMachine", id=db1["id"])
     hint = refused(name="data", storage_pool="hybrid")["error"]["hint"]
     command, given = re.match(r"(migrateVirtualMachineWithVolume) (.*) moves it", hint).groups()
     params = dict(one.split("=") for one in given.split())
@@ -212,7 +200,7 @@ def test_to_storpool_with_a_running_vm(declare, refused, volumes, simulator, hyb
     here = simulator.cs("listVirtualMachines", id=db1["id"])[1]["virtualmachine"][0]["hostid"]
     hosts = simulator.cs("listHosts", type="Routing")[1]["host"]
     host = next(one["id"] for one in hosts if one["id"] != here and one["clustername"] == "kvm1")
-    job(simulator, command, hostid=host, **params)
+    simulator.cs_done(command, hostid=host, **params)
     assert volumes()["data"]["storage"] == "hybrid"
     assert not declare(name="data", storage_pool="hybrid")["changed"]
 
@@ -223,7 +211,7 @@ def test_from_storpool_with_a_running_vm(declare, refused, volumes, simulator, d
     declare(name="data", vm="db1", **NEW)
     hint = refused(name="data", storage_pool="nfs1")["error"]["hint"]
     assert hint == f"stop the VM (stopVirtualMachine id={db1['id']}) and run the task again"
-    job(simulator, "stopVirtualMachine", id=db1["id"])
+    simulator.cs_done("stopVirtualMachine", id=db1["id"])
     declare(name="data", storage_pool="nfs1")
     assert volumes()["data"]["storage"] == "nfs1"
 
@@ -231,9 +219,9 @@ def test_from_storpool_with_a_running_vm(declare, refused, volumes, simulator, d
 def test_an_encrypted_volume_moves_with_a_running_vm_alone(declare, run_module, refused, volumes, simulator, hybrid, db1):
     run_module("cloudstack_offering", name="luks", encrypt=True)
     declare(name="secret", zone="sofia", offering="luks", size="1G", vm="db1")
-    job(simulator, "stopVirtualMachine", id=db1["id"])
+    simulator.cs_done("stopVirtualMachine", id=db1["id"])
     assert f"startVirtualMachine id={db1['id']}" in refused(name="secret", storage_pool="hybrid")["msg"]
-    job(simulator, "startVirtualMachine", id=db1["id"])
+    simulator.cs_done("startVirtualMachine", id=db1["id"])
     refused(name="secret", storage_pool="hybrid", vm="")  # detached it would not move, and it is not detached for nothing
     declare(name="secret", storage_pool="hybrid")
     assert volumes()["secret"]["storage"] == "hybrid"
@@ -243,12 +231,12 @@ def test_a_volume_whose_snapshots_only_its_pool_has(declare, run_module, refused
     simulator.cs("updateConfiguration", name="snapshot.backup.to.secondary", value="false")
     simulator.restart_server()
     declare(name="data", vm="db1", **NEW)
-    job(simulator, "stopVirtualMachine", id=db1["id"])
+    simulator.cs_done("stopVirtualMachine", id=db1["id"])
     assert run_module("cloudstack_snapshot", volume="data", name="lonely")["changed"]
     identity = simulator.cs("listSnapshots", name="lonely", listall=True)[1]["snapshot"][0]["id"]
     told = refused(name="data", storage_pool="hybrid")
     assert f"its old pool alone has its snapshots lonely ({identity})" in told["msg"] and "archiveSnapshot" in told["error"]["hint"]
-    job(simulator, "archiveSnapshot", id=identity)
+    simulator.cs_done("archiveSnapshot", id=identity)
     declare(name="data", storage_pool="hybrid")
 
 
@@ -308,7 +296,7 @@ class TestInTwoZones:
         assert "is the name of 2 volumes" in told and "zone sofia" in told and f"zone {other}" in told and "give the id, or zone" in told
         result = declare(name="data", zone=other, size="2G")
         assert entry(result)["object"]["zone"] == other
-        sizes = {one["zonename"]: one["size"] for one in simulator.cs("listVolumes", listall=True)[1]["volume"]}
+        sizes = {one["zonename"]: one["size"] for one in simulator.cs_volumes()}
         assert sizes == {"sofia": GIB, other: 2 * GIB}
 
     def test_a_pool_of_another_zone(self, declare, refused, simulator, other):
@@ -327,7 +315,7 @@ def test_one_name_in_two_accounts(declare, refused, simulator, volumes):
     result = declare(name="data", account="ops", domain="ops", size="2G")
     assert entry(result)["object"]["account"] == "ops"
     declare(name="data", account="ops", domain="ops", state="absent")
-    assert [one["account"] for one in simulator.cs("listVolumes", listall=True)[1]["volume"]] == ["admin"]
+    assert [one["account"] for one in simulator.cs_volumes()] == ["admin"]
 
 
 def test_by_id(declare, refused, volumes, simulator):
@@ -347,9 +335,9 @@ def test_the_name_of_a_volume_that_can_still_be_recovered(declare, volumes, simu
     declare(name="data", vm="db1", **NEW)
     declare(name="data", zone="sofia", vm="")
     destroyed = volumes()["data"]["id"]
-    assert simulator.cs_job("destroyVolume", id=destroyed, expunge=False)["jobstatus"] == 1
+    simulator.cs_done("destroyVolume", id=destroyed, expunge=False)
     declare(name="data", vm="db1", **NEW)
-    rows = simulator.cs("listVolumes", listall=True)[1]["volume"]
+    rows = simulator.cs_volumes()
     assert sorted(row["state"] for row in rows if row["name"] == "data") == ["Destroy", "Ready"]
     assert next(row["state"] for row in rows if row["id"] == destroyed) == "Destroy"
 
@@ -393,7 +381,7 @@ def test_the_playbook_moves_live_and_offline_at_once(declare, move, volumes, sim
     """In an account that shares the names with another; check mode says the same, and then nothing is left to do."""
     ops = {"account": "ops", "domain": "ROOT/ops"}
     declare(names=["live", "offline"], **NEW)
-    other = simulator.cs_job("deployVirtualMachine", name="db2", **ops_machine(simulator))["jobresult"]["virtualmachine"]
+    other = simulator.cs_done("deployVirtualMachine", name="db2", **ops_machine(simulator))["virtualmachine"]
     declare(volumes=[{"name": "live", "vm": "db2"}, {"name": "offline"}], **ops, **NEW)
     declare(volumes=[{"name": "offline", "vm": other["id"]}], **ops)
     declare(volumes=[{"name": "offline", "vm": ""}], **ops)
@@ -404,7 +392,7 @@ def test_the_playbook_moves_live_and_offline_at_once(declare, move, volumes, sim
     real = move(**given)
     assert real.rc == 0 and differences(predicted, real) == [], real.output
     assert real.result("Summary")["msg"] == ["live: migrate", "offline: migrate"]
-    listed = simulator.cs("listVolumes", listall=True)[1]["volume"]
+    listed = simulator.cs_volumes()
     moved = {(one["account"], one["name"]) for one in listed if one.get("storage") == "hybrid"}
     assert moved == {("ops", "live"), ("ops", "offline")}
     calls()
@@ -425,7 +413,7 @@ def test_the_playbook_moves_nothing_when_one_cannot_move(declare, move, run_modu
     run_module("cloudstack_offering", name="luks", encrypt=True)
     declare(name="plain", vm="db1", **NEW)
     declare(name="secret", zone="sofia", offering="luks", size="1G", vm="db1")
-    job(simulator, "stopVirtualMachine", id=db1["id"])
+    simulator.cs_done("stopVirtualMachine", id=db1["id"])
     calls()
     for check in (True, False):
         run = move(check=check, names=["plain", "secret"], storage_pool="hybrid")

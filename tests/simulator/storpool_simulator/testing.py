@@ -28,6 +28,12 @@ class SimulatorError(Exception):
     """The simulator did not start, or refused what a test asked of it."""
 
 
+def address(of: dict[str, Any] | str) -> str:
+    """How StorPool's calls name what CloudStack lists with a path, or knows by that path."""
+    path = of if isinstance(of, str) else of["path"]
+    return "~" + path.rpartition("/")[2]
+
+
 class Simulator:
     """`flags` are those of the command: devices="none", port=8100, assume={"error_status": 200}, env_file=..., topology=..."""
 
@@ -162,6 +168,11 @@ class Simulator:
             raise SimulatorError("the simulator was started without a CloudStack")
         return self.ready["cloudstack"]
 
+    @property
+    def release(self) -> tuple[int, ...]:
+        """CloudStack's version, to be compared."""
+        return tuple(int(part) for part in self.cloudstack["version"].split("."))
+
     # Control
 
     @staticmethod
@@ -272,10 +283,7 @@ class Simulator:
         offerings = {one["name"]: one["id"] for one in self.cs("listServiceOfferings")[1]["serviceoffering"]}
         zones = {one["name"]: one["id"] for one in self.cs("listZones")[1]["zone"]}
         given = {"templateid": named[template], "serviceofferingid": offerings[offering], "zoneid": zones[zone], **more}
-        job = self.cs_job("deployVirtualMachine", name=name, **given)
-        if job["jobstatus"] != 1:
-            raise RuntimeError(f"{name} was not deployed: {job}")
-        return job["jobresult"]["virtualmachine"]
+        return self.cs_done("deployVirtualMachine", name=name, **given)["virtualmachine"]
 
     def log(self) -> list[dict]:
         """What only the management servers' log tells: what became of prepareTemplate, collected caches, abandoned objects."""
@@ -348,6 +356,20 @@ class Simulator:
                 return job
             # Others need the processor meanwhile
             time.sleep(POLL)
+
+    def cs_done(self, command: str, **params: Any) -> dict[str, Any]:
+        """The result of an asynchronous command that must succeed."""
+        job = self.cs_job(command, **params)
+        if job["jobstatus"] != 1:
+            raise SimulatorError(f"{command} failed: {job}")
+        return job["jobresult"]
+
+    def cs_volumes(self, **which: Any) -> list[dict[str, Any]]:
+        """The volumes of everybody, as CloudStack lists them."""
+        status, listed = self.cs("listVolumes", listall=True, **which)
+        if status != 200:
+            raise SimulatorError(f"listVolumes: {status} {listed}")
+        return listed.get("volume", [])
 
     def post(self, path: str, body: Any = None, cluster: str | None = None) -> tuple[int, Any]:
         return self._call("POST", path, body, cluster)
