@@ -9,29 +9,19 @@ import copy
 from datetime import datetime, timezone
 from typing import Any
 
-from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import CollectionError, OptionError
+from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import CollectionError
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._cloud import Owner
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.offering import OFFERINGS
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.offering import World as Offered
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.vm_snapshot import VM_SNAPSHOTS
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.vm_snapshot import World as Taken
 from ansible_collections.storpool.cloudstack.plugins.modules import cloudstack_offering, cloudstack_vm_snapshot
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
-from things import checked, raw_snapshot
+from planning import maybe, parsed
+from things import raw_snapshot
 
 NOW = 1_795_356_000
-
-
-def maybe(strategy):
-    return st.none() | strategy
-
-
-def parsed(resource, declared, options):
-    try:
-        return resource.parse(checked(declared, **{key: value for key, value in options.items() if value is not None}), float(NOW))
-    except OptionError:
-        assume(False)
 
 
 # -- VM snapshots
@@ -121,7 +111,7 @@ def machines(draw):
 )
 def test_one_vm_snapshot_or_series(model, options):
     """The planner never raises; a refusal changes nothing; what it predicts comes to be; and then nothing is left to do."""
-    wanted = parsed(VM_SNAPSHOTS, cloudstack_vm_snapshot.DECLARED, options)
+    wanted = parsed(cloudstack_vm_snapshot.DECLARED, options, NOW)
     plan = VM_SNAPSHOTS.plan(wanted, model.world())
     if plan.refused is not None:
         assert isinstance(plan.refused, CollectionError) and not plan.changes
@@ -228,7 +218,7 @@ def test_offerings_one_after_the_other(every):
     """Whatever was declared before: what a plan predicts comes to be, and then nothing is left to do."""
     model = Offers()
     for options in every:
-        wanted = parsed(OFFERINGS, cloudstack_offering.DECLARED, options)
+        wanted = parsed(cloudstack_offering.DECLARED, options, NOW)
         before = copy.deepcopy(model.rows)
         plan = OFFERINGS.plan(wanted, model.world())
         if plan.refused is not None:

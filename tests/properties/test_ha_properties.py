@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+import planning
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import CollectionError, OptionError
 from ansible_collections.storpool.cloudstack.plugins.module_utils._plan import plan_all, waves
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.ha import HOST_HAS, WantedArea, World
@@ -27,9 +29,8 @@ from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.host
     Zone,
 )
 from ansible_collections.storpool.cloudstack.plugins.modules.storpool_ha import DECLARED
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
-from things import checked
 
 HOSTS = ["kvm1", "kvm2", "kvm3"]
 POOL = Pool("nvme;1", "fast", "StorPool", "StorPool", "Up", "z1", None)
@@ -166,11 +167,7 @@ def wishes(draw):
     return {key: value for key, value in options.items() if value is not None}
 
 
-def parsed(options):
-    try:
-        return HOST_HAS.parse(checked(DECLARED, **options), 0.0)
-    except OptionError:
-        assume(False)
+parsed = partial(planning.parsed, DECLARED)
 
 
 def planned(model, entries):

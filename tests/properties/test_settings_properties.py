@@ -9,14 +9,16 @@ The plans' writes are carried out by a small model of CloudStack's settings: val
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import Any
 
+import planning
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import CollectionError, OptionError
-from ansible_collections.storpool.cloudstack.plugins.module_utils._plan import plan_all, waves
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.settings import SCOPES, SETTINGS, check_type, same
 from ansible_collections.storpool.cloudstack.plugins.modules.cloudstack_settings import DECLARED
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
+from planning import carried_out
 from things import checked
 
 IDS = {kind: [f"3f1c2f1e-0a0b-4c0d-8e0f-0000000000{rank}{number}" for number in (1, 2)] for rank, kind in enumerate(SCOPES)}
@@ -164,24 +166,8 @@ def wishes(draw):
     return options
 
 
-def parsed(options):
-    try:
-        return SETTINGS.parse(checked(DECLARED, **options), 0.0)
-    except OptionError:
-        assume(False)
-
-
-def planned(model, wanted):
-    groups = waves(wanted, "settings")
-    world = SETTINGS.observe(model, wanted)
-    return groups, plan_all(SETTINGS, wanted, groups, world)
-
-
-def carried_out(model, groups, plans):
-    for group in groups:
-        for position in group:
-            for change in plans[position].changes:
-                model.send(change.write)
+parsed = partial(planning.parsed, DECLARED)
+planned = partial(planning.planned, DECLARED)
 
 
 def is_told(plan) -> bool:

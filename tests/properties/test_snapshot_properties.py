@@ -11,18 +11,18 @@ from __future__ import annotations
 
 import copy
 from datetime import datetime, timedelta, timezone
-from types import SimpleNamespace
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import CollectionError, OptionError
-from ansible_collections.storpool.cloudstack.plugins.module_utils._plan import plan_all, waves
+import planning
+from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import CollectionError
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.retention import RULES
-from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.snapshot import SNAPSHOTS
 from ansible_collections.storpool.cloudstack.plugins.modules.storpool_snapshot import DECLARED
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
-from things import checked, raw_snapshot, raw_volume
+from planning import CLIENTS, Cluster, carried_out, ends, maybe
+from things import raw_snapshot, raw_volume
 
 NOW = 1_795_356_000  # 2026-11-22 14:00:00 UTC
 VOLUMES = ["db", "log", "web"]
@@ -30,11 +30,8 @@ NAMES = ["s", "t", "db-s", "log-s"]
 PLACES = ["plovdiv", "varna"]
 
 
-class Model:
+class Model(Cluster):
     """StorPool as far as snapshots are concerned; also the client that the planner observes through."""
-
-    connection = SimpleNamespace(multi_cluster=False)
-    only_reads = True
 
     def __init__(self, snapshots: list[dict[str, Any]], now: int = NOW) -> None:
         self.now, self.number = now, 500
@@ -80,9 +77,6 @@ class Model:
 
     def _snap(self, name):
         return self.snaps.get(name) or next((one for one in self.snaps.values() if "~" + one["globalId"] == name), None)
-
-    def send(self, write):
-        getattr(self, write.call)(write.on, copy.deepcopy(write.body))
 
     def _take(self, volume, name, tags, **fields):
         self.number += 1
@@ -155,10 +149,6 @@ class Model:
         return {name: self.shown(name) for name in self.snaps}
 
 
-def maybe(strategy):
-    return st.none() | strategy
-
-
 tags = st.dictionaries(st.sampled_from(["x", "y", "cs"]), st.sampled_from(["1", "2"]), max_size=2)
 dates = st.sampled_from([NOW + 3600, NOW + 86400])
 
@@ -208,28 +198,13 @@ def wishes(draw, name=None):
     if options["state"] == "absent":
         options["unexport"] = draw(st.booleans())
     else:
-        options["attach_to"] = draw(maybe(st.lists(st.sampled_from([11, 12, 13]), unique=True, max_size=2)))
+        options["attach_to"] = draw(maybe(st.lists(st.sampled_from(CLIENTS), unique=True, max_size=2)))
         options["export_to"] = draw(maybe(st.lists(st.sampled_from([*PLACES, "mars"]), unique=True, max_size=2)))
     return {key: value for key, value in options.items() if value is not None}
 
 
-def parsed(options, now=NOW):
-    try:
-        return SNAPSHOTS.parse(checked(DECLARED, **options), float(now))
-    except OptionError:
-        assume(False)
-
-
-def planned(model, wanted):
-    groups = waves(wanted, "snapshots")
-    return groups, plan_all(SNAPSHOTS, wanted, groups, SNAPSHOTS.observe(model, wanted))
-
-
-def carried_out(model, groups, plans):
-    for group in groups:
-        for position in group:
-            for change in plans[position].changes:
-                model.send(change.write)
+parsed = partial(planning.parsed, DECLARED, now=NOW)
+planned = partial(planning.planned, DECLARED)
 
 
 def documents(document):
@@ -263,16 +238,8 @@ def test_one_snapshot_or_group(model, options):
 def test_the_order_of_a_list_does_not_matter(model, data):
     names = data.draw(st.lists(st.sampled_from(NAMES), min_size=2, max_size=4, unique=True))
     declared = [data.draw(wishes(name)) for name in names]
-    ends = []
-    for order in (declared, data.draw(st.permutations(declared))):
-        there = copy.deepcopy(model)
-        groups, plans = planned(there, [parsed(options) for options in order])
-        if any(plan.refused for plan in plans):
-            ends.append("refused")
-            continue
-        carried_out(there, groups, plans)
-        ends.append(there.state())
-    assert ends[0] == ends[1]
+    first, second = ends(DECLARED, model, (declared, data.draw(st.permutations(declared))), NOW)
+    assert first == second
 
 
 # -- series over years
@@ -303,7 +270,7 @@ def test_a_schedule_over_years_prunes_itself(schedule, grouped):
     options = {"name": pattern, "timezone": zone, **about, **rules}
     for moment in moments:
         model.now = moment
-        wanted = parsed(options, moment)
+        wanted = parsed(options, now=moment)
         before = set(model.snaps)
         groups, (plan,) = planned(model, [wanted])
         assert plan.refused is None, plan.refused
@@ -319,7 +286,7 @@ def test_a_schedule_over_years_prunes_itself(schedule, grouped):
             }
         _groups, (again,) = planned(model, [wanted])
         assert again.refused is None and not again.changes
-        _groups, (pruned,) = planned(model, [parsed({**options, "state": "pruned"}, moment)])
+        _groups, (pruned,) = planned(model, [parsed({**options, "state": "pruned"}, now=moment)])
         assert pruned.refused is None and not pruned.changes
 
 
@@ -330,7 +297,7 @@ def test_what_is_kept_are_the_newest_of_their_periods(schedule):
     model = Model([])
     for moment in moments:
         model.now = moment
-        name = parsed({"name": pattern, "timezone": zone, "volume": "db"}, moment).members[0].name
+        name = parsed({"name": pattern, "timezone": zone, "volume": "db"}, now=moment).members[0].name
         if name not in model.snaps:
             model.VolumeSnapshot("db", {"name": name})
     calendar = timezone.utc if zone == "UTC" else ZoneInfo(zone)
@@ -342,6 +309,7 @@ def test_what_is_kept_are_the_newest_of_their_periods(schedule):
         for one in newest_first:
             periods.setdefault(datetime.fromtimestamp(one["creationTimestamp"], calendar).strftime(form), one["name"])
         keep |= set(list(periods.values())[: rules.get(f"keep_{rule}", 0)])
-    groups, (plan,) = planned(model, [parsed({"name": pattern, "timezone": zone, "volume": "db", "state": "pruned", **rules}, moments[-1])])
+    wanted = parsed({"name": pattern, "timezone": zone, "volume": "db", "state": "pruned", **rules}, now=moments[-1])
+    groups, (plan,) = planned(model, [wanted])
     carried_out(model, groups, [plan])
     assert set(model.snaps) == keep

@@ -7,24 +7,24 @@ the rules of the reference sheet without a look at the planner."""
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import Any
 
-from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import CollectionError, OptionError
-from ansible_collections.storpool.cloudstack.plugins.module_utils._plan import plan_all, waves
+import planning
+from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import CollectionError
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._shared import template_object
-from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.template import TEMPLATES
 from ansible_collections.storpool.cloudstack.plugins.modules.storpool_template import DECLARED
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
-from things import checked, raw_snapshot, raw_template, raw_volume
+from planning import GROUPS, Cluster, carried_out, ends, maybe
+from things import raw_snapshot, raw_template, raw_volume
 
 NAMES = ["a", "b", "c"]
-GROUPS = ["default", "hdd", "ssd"]
 PLACES = {"place_all": "placeAll", "place_head": "placeHead", "place_tail": "placeTail"}
 CARRIED = ("iops", "bw", "replication", "placeAll", "placeHead", "placeTail", "reuseServer")
 
 
-class Model:
+class Model(Cluster):
     """StorPool as far as templates are concerned; also the client that the planner observes through."""
 
     def __init__(self, templates, objects):
@@ -42,12 +42,6 @@ class Model:
 
     def snapshot(self, name):
         return next((one for one in self.snapshots() if one["name"] == name), None)
-
-    def placement_groups(self):
-        return dict.fromkeys(GROUPS)
-
-    def send(self, write):
-        getattr(self, write.call)(write.on, copy.deepcopy(write.body))
 
     def VolumeTemplateCreate(self, _on, body):
         assert body["name"] not in self.all
@@ -84,10 +78,6 @@ class Model:
 
     def state(self):
         return self.all, self.objects
-
-
-def maybe(strategy):
-    return st.none() | strategy
 
 
 groups = st.sampled_from(GROUPS)
@@ -130,23 +120,8 @@ def wishes(draw, name=None):
     return {key: value for key, value in options.items() if value is not None}
 
 
-def parsed(options):
-    try:
-        return TEMPLATES.parse(checked(DECLARED, **options), 0.0)
-    except OptionError:
-        assume(False)
-
-
-def planned(model, wanted):
-    order = waves(wanted, "templates")
-    return order, plan_all(TEMPLATES, wanted, order, TEMPLATES.observe(model, wanted))
-
-
-def carried_out(model, order, plans):
-    for group in order:
-        for position in group:
-            for change in plans[position].changes:
-                model.send(change.write)
+parsed = partial(planning.parsed, DECLARED)
+planned = partial(planning.planned, DECLARED)
 
 
 @given(models(), wishes())
@@ -177,13 +152,5 @@ def test_one_template(model, options):
 def test_the_order_of_a_list_does_not_matter(model, data):
     names = data.draw(st.lists(st.sampled_from(NAMES), min_size=2, max_size=3, unique=True))
     declared = [data.draw(wishes(name)) for name in names]
-    ends = []
-    for mixed in (declared, data.draw(st.permutations(declared))):
-        there = copy.deepcopy(model)
-        order, plans = planned(there, [parsed(options) for options in mixed])
-        if any(plan.refused for plan in plans):
-            ends.append("refused")
-            continue
-        carried_out(there, order, plans)
-        ends.append(there.state())
-    assert ends[0] == ends[1]
+    first, second = ends(DECLARED, model, (declared, data.draw(st.permutations(declared))))
+    assert first == second

@@ -9,18 +9,19 @@ The plans' writes are carried out by a small model of StorPool, written from the
 from __future__ import annotations
 
 import copy
-from types import SimpleNamespace
+from functools import partial
 from typing import Any
 
+import planning
 import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils import _units as units
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import CollectionError, OptionError
-from ansible_collections.storpool.cloudstack.plugins.module_utils._plan import plan_all, waves
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.volume import VOLUMES
 from ansible_collections.storpool.cloudstack.plugins.modules.storpool_volume import DECLARED
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from things import raw_snapshot, raw_template, raw_volume, volume_options
+from planning import CLIENTS, Cluster, carried_out, maybe
+from things import raw_snapshot, raw_template, raw_volume
 
 SECTOR = 512
 TEMPLATES = {
@@ -33,11 +34,8 @@ NAMES = ["a", "b", "c", "d"]
 SNAPSHOTS = ["s", "t"]
 
 
-class Model:
+class Model(Cluster):
     """StorPool as far as volumes are concerned; also the client that the planner observes through."""
-
-    connection = SimpleNamespace(multi_cluster=False)
-    only_reads = True  # so that names of snapshots count, which a model without a server cannot refuse later
 
     def __init__(self, volumes, snapshots, attachments, templates=None):
         self.all_templates = TEMPLATES if templates is None else templates
@@ -81,9 +79,6 @@ class Model:
         return []
 
     # -- writes
-
-    def send(self, write):
-        getattr(self, write.call)(write.on, write.body)
 
     def _policy(self, one, body):
         for key in ("iops", "bw", "replication", "placeAll", "placeHead", "placeTail", "size"):
@@ -190,15 +185,11 @@ class Model:
         )
 
 
-def maybe(strategy):
-    return st.none() | strategy
-
-
 sizes = st.integers(1, 20).map(lambda sectors: sectors * SECTOR)
 limits = st.sampled_from(["-", 1, 5, 1000])
 tags = st.dictionaries(st.sampled_from(["x", "y", "cs"]), st.sampled_from(["1", "2"]), max_size=2)
 places = st.sampled_from(["default", "ssd", "nvme"])
-rights = st.dictionaries(st.sampled_from([11, 12, 13]), st.sampled_from(["rw", "ro"]), max_size=3)
+rights = st.dictionaries(st.sampled_from(CLIENTS), st.sampled_from(["rw", "ro"]), max_size=3)
 
 
 @st.composite
@@ -259,24 +250,8 @@ def wishes(draw, name=None):
     return {key: value for key, value in options.items() if value is not None}
 
 
-def parsed(options):
-    try:
-        return VOLUMES.parse(volume_options(**options), 1_700_000_000.0)
-    except OptionError:
-        assume(False)
-
-
-def planned(model, wanted):
-    groups = waves(wanted, "volumes")
-    world = VOLUMES.observe(model, wanted)
-    return groups, plan_all(VOLUMES, wanted, groups, world)
-
-
-def carried_out(model, groups, plans):
-    for group in groups:
-        for position in group:
-            for change in plans[position].changes:
-                model.send(change.write)
+parsed = partial(planning.parsed, DECLARED, now=1_700_000_000.0)
+planned = partial(planning.planned, DECLARED)
 
 
 @given(models(), wishes())
