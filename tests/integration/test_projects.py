@@ -8,12 +8,16 @@ The project `web` has a VM `db1` with a volume `data`, and so has the account th
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
+from prediction import differences, not_silent
 from storpool_simulator.testing import address
 
 VERSION = "4.22.0"
 VOLUME, SNAPSHOT, POLICY = "cloudstack_volume", "cloudstack_snapshot", "cloudstack_snapshot_policy"
-VM_SNAPSHOT, TEMPLATE = "cloudstack_vm_snapshot", "cloudstack_template"
+VM_SNAPSHOT, TEMPLATE, CACHE = "cloudstack_vm_snapshot", "cloudstack_template", "storpool_template_cache"
 NEW = {"zone": "sofia", "offering": "Custom", "size": "1G"}
 HOURLY = {"interval": "hourly", "schedule": "05", "keep": 3}
 SYSTEM = "Debian GNU/Linux 12 (64-bit)"
@@ -236,6 +240,53 @@ def test_templates_of_two_projects(three_runs, run_module, project, data, simula
 def volume_of(simulator):
     offering = next(one["id"] for one in simulator.cs("listDiskOfferings")[1]["diskoffering"] if one["name"] == "Small")
     return {"diskofferingid": offering, "zoneid": simulator.cs("listZones")[1]["zone"][0]["id"]}
+
+
+@pytest.fixture
+def model(simulator, web, tmp_path):
+    """The id of a template of the project."""
+    image = tmp_path / "model.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "2M"], check=True)
+    system, zone = simulator.cs("listOsTypes")[1]["ostype"][0]["id"], simulator.cs("listZones")[1]["zone"][0]["id"]
+    given = {"format": "QCOW2", "hypervisor": "KVM", "ostypeid": system, "zoneid": zone, "projectid": web}
+    status, answer = simulator.cs("registerTemplate", name="model", displaytext="model", url=image.as_uri(), **given)
+    assert status == 200, answer
+    simulator.settle()
+    return answer["template"][0]["id"]
+
+
+def test_caches_of_templates_of_projects(three_runs, run_module, model, simulator):
+    """By name or id; a filter is about what is in no project. Their caches are no orphans."""
+    made = three_runs(CACHE, templates=[{"filter": {"name": ["debian-*"]}}, {"name": "model"}], zone="sofia")["templates"]
+    assert [one["name"] for one in made] == ["debian-12", "model"]
+    assert made[1]["object"]["id"] == model and made[1]["object"]["pools"][0]["cached"] is True
+    assert three_runs(CACHE, id=model, zone="sofia")["changed"] is False
+    assert "fits no template" in run_module(CACHE, filter={"name": ["model"]}, zone="sofia")["msg"]
+    before = simulator.get("SnapshotsList")[1]["data"]
+    orphans = only(run_module(CACHE, zone="sofia", state="absent", evict="storpool_orphans_only"), "templates")
+    assert orphans["object"]["found"] == [] and simulator.get("SnapshotsList")[1]["data"] == before
+
+
+def test_playbooks_take_the_project(playbook, calls, data, rows):
+    def play(name, /, check=False, **given):
+        variables = {f"{name}_{key}": value for key, value in {**given, "project": "web"}.items()}
+        return playbook(Path(f"storpool.cloudstack.{name}"), variables=variables, check=check, diff=True)
+
+    for name, given in (
+        ("snapshot_vms", {"vms": ["db1"], "name": "nightly"}),
+        ("revert_vm", {"vm": "db1", "snapshot": "nightly"}),
+    ):
+        calls()
+        predicted = play(name, check=True, **given)
+        assert (predicted.rc, calls().writes) == (0, []), predicted.output
+        real = play(name, **given)
+        assert real.rc == 0, real.output
+        assert differences(predicted, real) == []
+        calls()
+        again = play(name, **given)
+        assert again.rc == 0 and not_silent(again, calls().writes) == [], again.output
+    assert [one["displayname"] for one in rows("listVMSnapshot", "vmSnapshot", "web")] == ["nightly"]
+    assert rows("listVMSnapshot", "vmSnapshot", None) == []
 
 
 @pytest.mark.parametrize(

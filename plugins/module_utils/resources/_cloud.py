@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Callable, TypeVar
 
-from .._cloudstack import CloudStack, Command, is_id, pick
+from .._cloudstack import ANY_PROJECT, CloudStack, Command, is_id, pick
 from .._errors import OptionError
 
 _GLOBAL_ID = re.compile(r"[a-z0-9]+\.[a-z0-9]+\.[a-z0-9]+")
@@ -181,9 +181,6 @@ def asked_or_all(
     return with_strangers(client, owner, call, key, client.list(call, key, unlimited=True, **within), names)
 
 
-_ANY_PROJECT = "-1"  # as projectid
-
-
 def of_project(row: Mapping[str, Any]) -> dict[str, str]:
     """Return the parameter by which listings show what belongs to the project of an object; none when that is in no project."""
     return {"projectid": row["projectid"]} if row.get("projectid") else {}
@@ -199,7 +196,7 @@ def with_strangers(
     missing = {name for name in names if is_id(name)} - {row["id"] for row in rows}
     if not missing or owner.project or owner.account:
         return rows
-    return rows + [row for row in client.list(call, key, unlimited=True, projectid=_ANY_PROJECT) if row["id"] in missing]
+    return rows + [row for row in client.list(call, key, unlimited=True, projectid=ANY_PROJECT) if row["id"] in missing]
 
 
 def within_reach(row: Mapping[str, Any] | None, owner: Owner, kind: str) -> Mapping[str, Any] | None:

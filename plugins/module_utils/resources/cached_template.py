@@ -231,7 +231,7 @@ class CachedTemplates:
         world.templates[zone] = _of_zone(_templates(client, zoneid=zone), zone)
         if all(one.filter or _fitting(one, world.templates[zone]) for one, _pools_of in asked):
             return
-        world.templates[zone] += _of_zone(_templates(client, zoneid=zone, projectid=ANY_PROJECT), zone)
+        world.templates[zone] = _once([*world.templates[zone], *_of_zone(_templates(client, zoneid=zone, projectid=ANY_PROJECT), zone)])
         for pool in {pool["id"] for _one, pools in asked for pool in pools}:
             world.rows[pool].update(_by_id(_templates(client, storageid=pool, projectid=ANY_PROJECT)))
 
@@ -546,9 +546,13 @@ def _templates(client: CloudStack, **which: Any) -> list[dict[str, Any]]:
 
 def _everybodys(client: CloudStack, call: str, key: str, **which: Any) -> list[dict[str, Any]]:
     """List what belongs to any account or project."""
-    return [
-        one for more in ({}, {"projectid": ANY_PROJECT}) for one in client.list(call, key, unlimited=True, listall=True, **which, **more)
-    ]
+    several = ({}, {"projectid": ANY_PROJECT})
+    return _once([one for more in several for one in client.list(call, key, unlimited=True, listall=True, **which, **more)])
+
+
+def _once(listed: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows once each: with listall, and to root admins always where templates are concerned, projects do not come alone."""
+    return list({(one["id"], one.get("zoneid")): one for one in listed}.values())
 
 
 def _by_id(listed: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
