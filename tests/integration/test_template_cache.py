@@ -425,7 +425,7 @@ def private(simulator, listed, tmp_path):
     )  # fmt: skip
     assert status == 200, answer
     simulator.settle()
-    assert "private" not in listed("listTemplates", "template", templatefilter="all")
+    assert "private" not in listed("listTemplates", "template", templatefilter="executable")
     return answer["template"][0]["id"]
 
 
