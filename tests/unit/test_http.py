@@ -456,3 +456,32 @@ def test_a_body_of_just_the_limit_is_taken(monkeypatch):
     monkeypatch.setattr(_http, "BODY_LIMIT", size)
     with Server(GET(LIST, data=data)) as server:
         assert connect(server).volumes() == data
+
+
+@pytest.mark.parametrize(
+    ("servers", "write", "waits", "patience"),
+    [
+        (1, False, 0.0, [None]),
+        (2, False, 0.0, [5.0, None]),
+        (3, False, 0.0, [2.5, 2.5, None]),
+        (3, True, 0.0, [None]),
+        (1, True, 30.0, [None]),
+    ],
+)
+def test_those_that_say_nothing_share_a_quarter_of_the_time_and_the_last_one_has_the_rest(servers, write, waits, patience):
+    """Of reads: a write is taken nowhere else. What the server itself may wait is added."""
+    clock = Clock()
+    client = connect(*range(1, servers + 1), clock=clock)
+    given = []
+
+    def silence(_method, _endpoint, _path, _data, deadline, patient):
+        assert deadline == client.http.timeout + waits
+        given.append(patient)
+        if patient is None:
+            clock.now = deadline
+        raise _http._TimeUp("says nothing")
+
+    client.http._send = silence
+    with pytest.raises(AnswerLost if write else Unreachable):
+        client.http.post("/", b"", **({"waits": waits} if waits else {})) if write else client.http.get("/")
+    assert given == patience
