@@ -455,6 +455,8 @@ def test_the_invocation_shows_no_secret():
         {"name": "x", "value": "hunter2", "secret": "yes"},
         {"settings": [{"name": "x", "value": "hunter2"}], "secret": True},
         {"settings": "name=x value=hunter2"},
+        {"name": "ldap.bind.password", "value": "hunter2"},
+        {"settings": [{"name": "router.health.checks.auth.secret", "value": "hunter2"}]},
         {"settings": ["name=x value=SP_AUTH_TOKEN=hunter2"]},
         {"settings": [{"name": "x", "value": {"SP_AUTH_TOKEN": 1, "x": "storpool://hunter2@h/t"}}]},
         {"name": 5, "value": "SP_AUTH_TOKEN=hunter2", "secret": None},

@@ -49,6 +49,7 @@ SCOPES = {
 _WHOLE = frozenset({"Number", "Integer", "Long", "Short"})
 _DECIMAL = frozenset({"Decimal", "Float", "Double", "Range"})
 _SECURE = "secure"  # the category whose values are stored, and listed, encrypted
+_NAMES_OF_SECRETS = re.compile(r"(^|\.)(password|secret|auth)$")  # of that category, for when nothing has been read yet
 
 # Settings that from some version on do not do what their name says, or only together with another (table 0.3 and section 1).
 _BYPASS = "sp.bypass.secondary.storage"
@@ -383,11 +384,11 @@ class Settings:
 
     @staticmethod
     def _hide_one(entry: Mapping[str, Any], secret: Any) -> Any:
-        value = entry["value"]
-        if str(secret).lower() not in ("none", "false", "no", "off", "n", "f", "0", ""):
+        value, name = entry["value"], str(entry.get("name")).strip()
+        if _NAMES_OF_SECRETS.search(name) or str(secret).lower() not in ("none", "false", "no", "off", "n", "f", "0", ""):
             return _HIDDEN
         text = str(value)
-        shown = _shown(str(entry.get("name")).strip(), text, False)
+        shown = _shown(name, text, False)
         return value if shown == text else shown
 
 
