@@ -8,7 +8,7 @@ KVM clusters on two StorPool clusters of one location: `kvm11` to `kvm13` on sof
 from __future__ import annotations
 
 import pytest
-from simulator_tests.plugin_support import gid
+from simulator_tests.plugin_support import address
 
 from .conftest import LOCAL, REMOTE, VERSIONS, Clouds
 from .world import GIB, World
@@ -47,7 +47,7 @@ def test_11_volume_from_primary_only_snapshot(world: World) -> None:
 def test_12_volume_from_snapshot_that_is_nowhere(world: World) -> None:
     world.bypass(True)
     snapshot = world.snapshot(world.root(world.deploy()))
-    assert world.sim.post(f"SnapshotDelete/{gid(world.snapshot_path(snapshot))}")[0] == 200
+    assert world.sim.post(f"SnapshotDelete/{address(world.snapshot_path(snapshot))}")[0] == 200
     text = world.failed("createVolume", snapshotid=snapshot["id"], name=world.name("none"))
     assert "does not exists neither on primary, neither on secondary storage" in text
 
@@ -55,7 +55,7 @@ def test_12_volume_from_snapshot_that_is_nowhere(world: World) -> None:
 def test_13_volume_from_snapshot_on_secondary_alone(world: World) -> None:
     disk = world.root(world.deploy())
     snapshot = world.snapshot(disk)
-    assert world.sim.post(f"SnapshotDelete/{gid(world.snapshot_path(snapshot))}")[0] == 200
+    assert world.sim.post(f"SnapshotDelete/{address(world.snapshot_path(snapshot))}")[0] == 200
     volume = world.copy_of(snapshot)
     assert world.digest(volume) == world.digest(disk)
 

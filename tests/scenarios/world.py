@@ -220,7 +220,7 @@ class World:
     def clients(self, disk: Row) -> list[int]:
         """On which clients it is attached, by the cluster that has it now."""
         rows = self.sim.get("AttachmentsList", self._home(disk))[1]["data"]
-        return [row["client"] for row in rows if "~" + row["globalId"] == support.gid(disk)]
+        return [row["client"] for row in rows if "~" + row["globalId"] == support.address(disk)]
 
     def client_of(self, vm: Row) -> int:
         return self.sim.hosts()[self.machine(vm)["hostname"]]["storpool"]["client"]
@@ -230,18 +230,18 @@ class World:
         if not self.hosts:
             return self.cluster
         names = [name for name, known in self.sim.clusters.items() if known["location"] == self.sim.clusters[self.cluster]["location"]]
-        kinds = [f"{kind}/{support.gid(what)}" for kind in ("Volume", "Snapshot")]
+        kinds = [f"{kind}/{support.address(what)}" for kind in ("Volume", "Snapshot")]
         return next(name for name in names for path in kinds if self.sim.get(path, name)[0] == 200)
 
     def write(self, disk: Row, data: bytes, offset: int = 0) -> None:
-        self.sim.write(support.gid(disk), data, offset, self._home(disk))
+        self.sim.write(support.address(disk), data, offset, self._home(disk))
 
     def read(self, disk: Row, length: int, offset: int = 0) -> bytes:
-        return self.sim.read(support.gid(disk), offset, length, self._home(disk))
+        return self.sim.read(support.address(disk), offset, length, self._home(disk))
 
     def digest(self, what: Any) -> str:
         """Equal for equal size and content."""
-        return self.sim.fingerprint(support.gid(what), self._home(what))
+        return self.sim.fingerprint(support.address(what), self._home(what))
 
     def tagged(self, uuid: str, kind: str = "SnapshotsList") -> list[Row]:
         return support.tagged(self.sim, uuid, EVERYWHERE + kind, self.cluster)

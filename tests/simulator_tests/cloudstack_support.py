@@ -115,9 +115,7 @@ def setting(sim: Simulator, name: str, **scope: str) -> dict[str, Any]:
 
 def job(sim: Simulator, command: str, **params: Any) -> dict[str, Any]:
     """The result of a job that must succeed."""
-    done = sim.cs_job(command, **params)
-    assert done["jobstatus"] == 1, done
-    return done["jobresult"]
+    return sim.cs_done(command, **params)
 
 
 def failed_job(sim: Simulator, command: str, **params: Any) -> dict[str, Any]:

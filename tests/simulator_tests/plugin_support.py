@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from storpool_simulator.testing import Simulator
+from storpool_simulator.testing import Simulator, address
 
 from .cloudstack_support import job, named, ok, one
 from .support import wait_until
@@ -77,21 +77,15 @@ def data_disk(sim: Simulator, vm: dict[str, Any] | None = None, name: str = "dat
     return volume(sim, made["id"])
 
 
-def gid(path_or_volume: Any) -> str:
-    """How StorPool addresses it."""
-    path = path_or_volume if isinstance(path_or_volume, str) else path_or_volume["path"]
-    return "~" + path.rpartition("/")[2]
-
-
 def on_storpool(sim: Simulator, path_or_volume: Any, kind: str = "Volume", cluster: str | None = None) -> dict[str, Any] | None:
     """As StorPool tells it, or None; what is on its way out does not count."""
-    status, answer = sim.get(f"{kind}/{gid(path_or_volume)}", cluster)
+    status, answer = sim.get(f"{kind}/{address(path_or_volume)}", cluster)
     row = answer["data"][0] if status == 200 else None
     return None if row is None or row.get("deleted") or row["name"].startswith("*") else row
 
 
 def digest(sim: Simulator, path_or_volume: Any, cluster: str | None = None) -> str:
-    return sim.content(gid(path_or_volume), cluster)["sha256"]
+    return sim.content(address(path_or_volume), cluster)["sha256"]
 
 
 def tagged(sim: Simulator, uuid: str, kind: str = "SnapshotsList", cluster: str | None = None) -> list[dict[str, Any]]:

@@ -15,10 +15,10 @@ from storpool_simulator.topology import BUILT_IN
 from .cloudstack_support import failed_job, job, named, ok, refused
 from .conftest import restore
 from .plugin_support import (
+    address,
     configure,
     deploy,
     digest,
-    gid,
     listed,
     on_storpool,
     pool_id,
@@ -143,7 +143,8 @@ def test_straight_to_two_zones(two_zones: Zones, version: str) -> None:
     calls = [(call["call"], call["cluster"]) for call in sim.calls()["calls"] if call["call"] in names]
     assert calls == [("SnapshotExport", "sofia-a"), ("SnapshotFromRemote", FAR_CLUSTER), ("SnapshotReconcile", FAR_CLUSTER)]
     rows = ok(sim, "getVolumeSnapshotDetails", snapshotid=made["id"])["apivolumesnapshotdetails"]
-    assert f"{gid(path)};{FAR}" in [row["snapshotDetailsValue"] for row in rows if row["snapshotDetailsName"] == "SP_RECOVERED_SNAPSHOT"]
+    recovered = [row["snapshotDetailsValue"] for row in rows if row["snapshotDetailsName"] == "SP_RECOVERED_SNAPSHOT"]
+    assert f"{address(path)};{FAR}" in recovered
 
 
 @replicating
@@ -176,7 +177,7 @@ def test_copied_afterwards(two_zones: Zones, version: str) -> None:
     assert len(places(sim, made["id"])) == 2, "once more is once"
     fresh = job(sim, "createVolume", snapshotid=made["id"], name="there", zoneid=zone_id(sim, FAR))["volume"]
     row = on_storpool(sim, fresh, cluster=FAR_CLUSTER)
-    assert row is not None and gid(storpool_path(sim, made["id"])) == "~" + row["parentName"].lstrip("~")
+    assert row is not None and address(storpool_path(sim, made["id"])) == "~" + row["parentName"].lstrip("~")
     wanted = {"zoneid": zone_id(sim, FAR), "serviceofferingid": service_id(sim), "name": "far"}
     vm = job(sim, "deployVirtualMachine", **wanted, snapshotid=made["id"])["virtualmachine"]
     assert vm["zonename"] == FAR and vm["hostname"].startswith(FAR)

@@ -14,11 +14,11 @@ from storpool_simulator.testing import Simulator
 from .cloudstack_support import VERSIONS, failed_job, job, named, ok, refused
 from .plugin_support import (
     GIB,
+    address,
     configure,
     data_disk,
     deploy,
     digest,
-    gid,
     listed,
     of_running_vms,
     on_storpool,
@@ -52,7 +52,7 @@ def encrypted_root(sim: Simulator) -> str:
 def decrypted(sim: Simulator, disk: dict, place: Path, length: int) -> bytes:
     """The content behind the header, with the passphrase that CloudStack keeps."""
     image, key, plain = place / "image", place / "key", place / "plain"
-    image.write_bytes(sim.read(gid(disk), 0, HEADER + length))
+    image.write_bytes(sim.read(address(disk), 0, HEADER + length))
     key.write_text(sim.control("GET", "/cloudstack/passphrases")[disk["id"]])
     options = f"driver=luks,key-secret=key,file.filename={image}"
     subprocess.run(
@@ -65,20 +65,20 @@ def decrypted(sim: Simulator, disk: dict, place: Path, length: int) -> bytes:
 def test_two_mib_more_and_a_luks_header(clouds: Clouds, version: str, tmp_path: Path) -> None:
     sim = clouds(version)
     plain = root(sim, deploy(sim, "plain"))
-    content = sim.read(gid(plain), 0, plain["size"])
+    content = sim.read(address(plain), 0, plain["size"])
     vm = deploy(sim, "secret", serviceofferingid=encrypted_root(sim))
     data_disk(sim, vm, diskofferingid=encrypted_disk(sim))
     for disk in volumes(sim, vm):
         row = on_storpool(sim, disk)
         assert row is not None and row["size"] == disk["size"] + HEADER and row["parentName"] == "", "no clone: a full copy"
-        assert sim.read(gid(disk), 0, 6) == MAGIC
+        assert sim.read(address(disk), 0, 6) == MAGIC
         assert disk["encryptformat"] == "LUKS"
     assert ok(sim, "listVolumes", isencrypted=True)["count"] == 2
     disk = root(sim, vm)
     assert disk["size"] == plain["size"] and decrypted(sim, disk, tmp_path, disk["size"]) == content
-    assert content[:4096] not in sim.read(gid(disk), 0, HEADER + disk["size"])
+    assert content[:4096] not in sim.read(address(disk), 0, HEADER + disk["size"])
     image = tmp_path / "header"
-    image.write_bytes(sim.read(gid(disk), 0, HEADER))
+    image.write_bytes(sim.read(address(disk), 0, HEADER))
     assert subprocess.run(["cryptsetup", "isLuks", str(image)], check=False).returncode == 0
 
 
@@ -86,7 +86,7 @@ def test_a_failed_encryption_step_goes_unnoticed(cloud: Simulator) -> None:
     """The agent answers success: only a look at the volume tells."""
     cloud.fault("host_fails", "StorPoolSetVolumeEncryption", text="cryptsetup: not found")
     disk = data_disk(cloud, deploy(cloud), diskofferingid=encrypted_disk(cloud))
-    assert (disk["state"], disk["encryptformat"]) == ("Ready", "LUKS") and cloud.read(gid(disk), 0, 6) != MAGIC
+    assert (disk["state"], disk["encryptformat"]) == ("Ready", "LUKS") and cloud.read(address(disk), 0, 6) != MAGIC
     assert [line for line in cloud.control("GET", "/cloudstack/log")["lines"] if "could not be encrypted" in line["text"]]
 
 
@@ -105,7 +105,7 @@ def test_hosts_without_encryption(clouds: Clouds, version: str) -> None:
     assert [name for name, row in shown.items() if row["encryptionsupported"]] == ["kvm13"]
     assert shown["kvm12"]["details"]["host.volume.encryption"] == "false"
     vm = deploy(sim, serviceofferingid=encrypted_root(sim))
-    assert vm["hostname"] == "kvm13" and sim.read(gid(root(sim, vm)), 0, 6) == MAGIC
+    assert vm["hostname"] == "kvm13" and sim.read(address(root(sim, vm)), 0, 6) == MAGIC
     text = failed_job(sim, "migrateVirtualMachine", virtualmachineid=vm["id"], hostid=shown["kvm11"]["id"])["errortext"]
     assert "host kvm11 does not support volume encryption" in text
     assert ok(sim, "listVirtualMachines", id=vm["id"])["virtualmachine"][0]["hostname"] == "kvm13"
@@ -131,19 +131,19 @@ def test_what_is_supported(clouds: Clouds, version: str) -> None:
     vm = deploy(sim, serviceofferingid=encrypted_root(sim))
     disk = data_disk(sim, vm, diskofferingid=encrypted_disk(sim))
     job(sim, "migrateVirtualMachine", virtualmachineid=vm["id"])
-    sim.write(gid(disk), b"before", HEADER + 4096)
+    sim.write(address(disk), b"before", HEADER + 4096)
     group = job(sim, "createVMSnapshot", virtualmachineid=vm["id"])["vmsnapshot"]
     stop(sim, vm)
-    sim.write(gid(disk), b"after!", HEADER + 4096)
+    sim.write(address(disk), b"after!", HEADER + 4096)
     job(sim, "revertToVMSnapshot", vmsnapshotid=group["id"])
-    assert sim.read(gid(disk), HEADER + 4096, 6) == b"before" and sim.read(gid(disk), 0, 6) == MAGIC
+    assert sim.read(address(disk), HEADER + 4096, 6) == b"before" and sim.read(address(disk), 0, 6) == MAGIC
     job(sim, "deleteVMSnapshot", vmsnapshotid=group["id"])
     made = snapshot(sim, disk["id"])
     row = on_storpool(sim, storpool_path(sim, made["id"]), "Snapshot")
     assert row is not None and row["size"] == disk["size"] + HEADER and made["virtualsize"] == disk["size"]
-    sim.write(gid(disk), b"after!", HEADER + 4096)
+    sim.write(address(disk), b"after!", HEADER + 4096)
     job(sim, "revertSnapshot", id=made["id"])
-    assert sim.read(gid(disk), HEADER + 4096, 6) == b"before" and volume(sim, disk["id"])["size"] == disk["size"]
+    assert sim.read(address(disk), HEADER + 4096, 6) == b"before" and volume(sim, disk["id"])["size"] == disk["size"]
     job(sim, "deleteSnapshot", id=made["id"])
     job(sim, "startVirtualMachine", id=vm["id"])
     job(sim, "detachVolume", id=disk["id"])
@@ -225,7 +225,7 @@ def test_delayed_delete(clouds: Clouds, version: str) -> None:
     _delay(sim, 600)
     disk = data_disk(sim, deploy(sim))
     job(sim, "detachVolume", id=disk["id"])
-    sim.write(gid(disk), b"kept for ten minutes")
+    sim.write(address(disk), b"kept for ten minutes")
     content = digest(sim, disk)
     ok(sim, "deleteVolume", id=disk["id"])
     (kept,) = ok(sim, "listSnapshots")["snapshot"]

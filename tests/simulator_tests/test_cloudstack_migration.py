@@ -12,10 +12,10 @@ from storpool_simulator.testing import Simulator
 
 from .cloudstack_support import VERSIONS, failed_job, job, named, ok, refused
 from .plugin_support import (
+    address,
     data_disk,
     deploy,
     digest,
-    gid,
     of_running_vms,
     on_storpool,
     pool_id,
@@ -86,13 +86,13 @@ def test_offline_between_storpool_pools(clouds: Clouds, version: str, attached: 
     pool, vm = second_pool(sim), deploy(sim)
     disk = data_disk(sim, vm)
     stop(sim, vm)
-    sim.write(gid(disk), b"content")
+    sim.write(address(disk), b"content")
     if not attached:
         job(sim, "detachVolume", id=disk["id"])
     counted = sim.counters()
     moved = job(sim, "migrateVolume", volumeid=disk["id"], storageid=pool)["volume"]
     assert moved["path"] != disk["path"] and moved["storageid"] == pool and moved["state"] == "Ready"
-    assert on_storpool(sim, disk) is None and sim.read(gid(moved), 0, 7) == b"content"
+    assert on_storpool(sim, disk) is None and sim.read(address(moved), 0, 7) == b"content"
     row = on_storpool(sim, moved)
     assert row is not None and row["templateName"] == "hybrid" and row["tags"]["uuid"] == disk["id"] and row["tags"]["cs"] == "volume"
     assert row["tags"].get("cvm") == (vm["id"] if attached else None)
@@ -146,7 +146,7 @@ def test_from_nfs_offline(clouds: Clouds, version: str) -> None:
     content = file.read_bytes()
     moved = job(sim, "migrateVolume", volumeid=disk["id"], storageid=pool_id(sim))["volume"]
     assert moved["path"].startswith("/dev/storpool-byid/") and moved["storage"] == "storpool-nvme"
-    assert sim.read(gid(moved), 0, disk["size"]) == content and not file.exists()
+    assert sim.read(address(moved), 0, disk["size"]) == content and not file.exists()
     row = on_storpool(sim, moved)
     assert row is not None and row["tags"] == {"uuid": disk["id"], "cs": "volume", "cvm": vm["id"]}
     job(sim, "startVirtualMachine", id=vm["id"])
@@ -172,8 +172,8 @@ def test_from_nfs_with_the_running_vm(clouds: Clouds, version: str) -> None:
     assert (answer["hostname"], answer["state"]) == (host, "Running")
     moved = volumes(sim, vm)
     assert {disk["storage"] for disk in moved} == {"storpool-nvme"} and not any(file.exists() for file in files)
-    assert [sim.read(gid(disk), 0, 1 << 20) for disk in moved] == content
-    clients = {row["client"] for row in sim.get("AttachmentsList")[1]["data"] if "~" + row["globalId"] in [gid(disk) for disk in moved]}
+    assert [sim.read(address(disk), 0, 1 << 20) for disk in moved] == content
+    clients = {row["client"] for row in sim.get("AttachmentsList")[1]["data"] if "~" + row["globalId"] in [address(disk) for disk in moved]}
     assert clients == {sim.hosts()[host]["storpool"]["client"]}
     stop(sim, vm)
     job(sim, "startVirtualMachine", id=vm["id"])
@@ -198,7 +198,7 @@ def hosts(sim: Simulator) -> dict[str, str]:
 def test_to_nfs_offline_by_secondary_storage(cloud: Simulator) -> None:
     nfs, vm = nfs_pool(cloud), deploy(cloud)
     disk = data_disk(cloud, vm)
-    cloud.write(gid(disk), b"to the other side")
+    cloud.write(address(disk), b"to the other side")
     job(cloud, "detachVolume", id=disk["id"])
     cloud.reset_calls()
     moved = job(cloud, "migrateVolume", volumeid=disk["id"], storageid=nfs)["volume"]
@@ -212,7 +212,7 @@ def test_to_nfs_offline_by_secondary_storage(cloud: Simulator) -> None:
     job(cloud, "attachVolume", id=disk["id"], virtualmachineid=vm["id"])
     job(cloud, "detachVolume", id=disk["id"])
     back = job(cloud, "migrateVolume", volumeid=disk["id"], storageid=pool_id(cloud))["volume"]
-    assert cloud.read(gid(back), 0, 17) == b"to the other side"
+    assert cloud.read(address(back), 0, 17) == b"to the other side"
 
 
 def test_not_live_to_nfs(cloud: Simulator) -> None:

@@ -16,11 +16,11 @@ from storpool_simulator.testing import Simulator
 from .cloudstack_support import VERSIONS, failed_job, job, named, ok, one, refused
 from .plugin_support import (
     GIB,
+    address,
     configure,
     data_disk,
     deploy,
     digest,
-    gid,
     idle,
     listed,
     of_running_vms,
@@ -171,7 +171,7 @@ def test_storpool_says_no(stopped: tuple) -> None:
     sim, _unused, disk = stopped
     sim.fault("error", "VolumeSnapshot", name="insufficientResources", descr="no room")
     text = failed_job(sim, "createSnapshot", volumeid=disk["id"])["errortext"]
-    assert text.startswith(f"Could not snapshot StorPool volume {gid(disk)}. Error ") and "no room" in text
+    assert text.startswith(f"Could not snapshot StorPool volume {address(disk)}. Error ") and "no room" in text
     (row,) = ok(sim, "listSnapshots")["snapshot"]
     assert row["state"] == "Error"
     job(sim, "deleteSnapshot", id=row["id"])
@@ -324,7 +324,7 @@ def test_deleting_what_storpool_has_lost(clouds: Clouds, version: str) -> None:
     stop(sim, vm)
     made = snapshot(sim, root(sim, vm)["id"])
     path = storpool_path(sim, made["id"])
-    assert sim.post(f"SnapshotDelete/{gid(path)}")[0] == 200
+    assert sim.post(f"SnapshotDelete/{address(path)}")[0] == 200
     if version < "4.21":
         assert failed_job(sim, "deleteSnapshot", id=made["id"])["errortext"].startswith("Failed to clean-up Storpool snapshot ")
         assert [row["datastoretype"] for row in listed(sim, made["id"], showunique=False)] == ["Image"]
@@ -337,13 +337,13 @@ def test_snapshots_outlive_their_volume(cloud: Simulator) -> None:
     disk = data_disk(cloud, vm)
     job(cloud, "detachVolume", id=disk["id"])
     content = b"kept" * 1024
-    cloud.write(gid(disk), content)
+    cloud.write(address(disk), content)
     made = snapshot(cloud, disk["id"])
     path = storpool_path(cloud, made["id"])
     ok(cloud, "deleteVolume", id=disk["id"])
     assert on_storpool(cloud, disk) is None and on_storpool(cloud, path, "Snapshot")
     copy = job(cloud, "createVolume", snapshotid=made["id"], name="copy")["volume"]
-    assert cloud.read(gid(copy), 0, len(content)) == content
+    assert cloud.read(address(copy), 0, len(content)) == content
     job(cloud, "deleteSnapshot", id=made["id"])
     assert ok(cloud, "listSnapshots") == {}
 
@@ -366,13 +366,13 @@ def test_revert(clouds: Clouds, version: str) -> None:
     vm = deploy(sim)
     disk = data_disk(sim, vm, miniops=100, maxiops=2000, diskofferingid=_custom_iops(sim))
     stop(sim, vm)
-    sim.write(gid(disk), b"before")
+    sim.write(address(disk), b"before")
     made = snapshot(sim, disk["id"])
-    sim.write(gid(disk), b"after!")
+    sim.write(address(disk), b"after!")
     job(sim, "resizeVolume", id=disk["id"], size=2, miniops=100, maxiops=2000)
     sim.reset_calls()
     answer = job(sim, "revertSnapshot", id=made["id"])["snapshot"]
-    assert answer["id"] == made["id"] and sim.read(gid(disk), 0, 6) == b"before"
+    assert answer["id"] == made["id"] and sim.read(address(disk), 0, 6) == b"before"
     now = volume(sim, disk["id"])
     row = on_storpool(sim, disk)
     assert now["path"] == disk["path"] and now["size"] == GIB, "CloudStack takes the snapshot's size"
@@ -400,19 +400,19 @@ def test_revert_refused(cloud: Simulator) -> None:
     job(cloud, "deleteVMSnapshot", vmsnapshotid=group["id"])
     cloud.fault("error", "VolumeRevert", name="busy", descr="not now")
     text = failed_job(cloud, "revertSnapshot", id=made["id"])["errortext"]
-    assert text.startswith(f"Could not revert StorPool volume {gid(disk)} to the ")
+    assert text.startswith(f"Could not revert StorPool volume {address(disk)} to the ")
     job(cloud, "revertSnapshot", id=made["id"])
 
 
 def test_revert_of_a_detached_volume_and_of_a_deleted_one(cloud: Simulator) -> None:
     vm = deploy(cloud)
     disk = data_disk(cloud, vm)
-    cloud.write(gid(disk), b"one")
+    cloud.write(address(disk), b"one")
     job(cloud, "detachVolume", id=disk["id"])
     made = snapshot(cloud, disk["id"])
-    cloud.write(gid(disk), b"two")
+    cloud.write(address(disk), b"two")
     job(cloud, "revertSnapshot", id=made["id"])
-    assert cloud.read(gid(disk), 0, 3) == b"one"
+    assert cloud.read(address(disk), 0, 3) == b"one"
     ok(cloud, "deleteVolume", id=disk["id"])
     assert failed_job(cloud, "revertSnapshot", id=made["id"])["errortext"] == "No such volume exist"
 
@@ -432,7 +432,7 @@ def test_volume_from_primary_copies_nothing(clouds: Clouds, version: str) -> Non
     fresh = job(sim, "createVolume", snapshotid=made["id"], name="fresh")["volume"]
     assert (fresh["state"], fresh["snapshotid"], fresh["size"]) == ("Ready", made["id"], disk["size"])
     row = on_storpool(sim, fresh)
-    assert row is not None and gid(storpool_path(sim, made["id"])) == "~" + row["parentName"].lstrip("~")
+    assert row is not None and address(storpool_path(sim, made["id"])) == "~" + row["parentName"].lstrip("~")
     assert (row["tags"]["cs"], row["tags"]["uuid"], row["templateName"]) == ("volume", fresh["id"], "nvme")
     assert digest(sim, fresh) == digest(sim, disk)
     after = sim.counters()
@@ -449,8 +449,8 @@ def test_volume_from_secondary_is_brought_back_once(clouds: Clouds, version: str
     wanted = digest(sim, disk)
     made = snapshot(sim, disk["id"])
     lost = storpool_path(sim, made["id"])
-    assert sim.post(f"SnapshotDelete/{gid(lost)}")[0] == 200
-    sim.write(gid(disk), b"something else")
+    assert sim.post(f"SnapshotDelete/{address(lost)}")[0] == 200
+    sim.write(address(disk), b"something else")
     fresh = job(sim, "createVolume", snapshotid=made["id"], name="fresh")["volume"]
     assert digest(sim, fresh) == wanted
     back = storpool_path(sim, made["id"])
@@ -470,15 +470,15 @@ def test_volume_from_a_snapshot_that_is_nowhere(clouds: Clouds, version: str) ->
     stop(sim, vm)
     made = snapshot(sim, root(sim, vm)["id"])
     path = storpool_path(sim, made["id"])
-    assert sim.post(f"SnapshotDelete/{gid(path)}")[0] == 200
+    assert sim.post(f"SnapshotDelete/{address(path)}")[0] == 200
     text = failed_job(sim, "createVolume", snapshotid=made["id"], name="none")["errortext"]
-    assert text.startswith(f"The snapshot {gid(path)} does not exists neither on primary, neither on secondary storage")
+    assert text.startswith(f"The snapshot {address(path)} does not exists neither on primary, neither on secondary storage")
 
 
 def test_a_failed_way_back_leaves_nothing_on_storpool(stopped: tuple) -> None:
     sim, _unused, disk = stopped
     made = snapshot(sim, disk["id"])
-    assert sim.post(f"SnapshotDelete/{gid(storpool_path(sim, made['id']))}")[0] == 200
+    assert sim.post(f"SnapshotDelete/{address(storpool_path(sim, made['id']))}")[0] == 200
     sim.settle()
     volumes = len(sim.get("VolumesList")[1]["data"])
     sim.fault("host_fails", "StorPoolDownloadTemplate", text="the host said no")
@@ -679,5 +679,5 @@ def test_policies_end_with_their_volume(cloud: Simulator) -> None:
 def test_the_hash_of_a_raw_copy_is_that_of_its_volume(stopped: tuple) -> None:
     """The helper itself: an image made by hand has the hash that the simulator tells."""
     sim, _unused, disk = stopped
-    data = sim.read(gid(disk), 0, disk["size"])
+    data = sim.read(address(disk), 0, disk["size"])
     assert hashlib.sha256(data).hexdigest() == digest(sim, disk)

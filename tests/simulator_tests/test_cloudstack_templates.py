@@ -455,7 +455,7 @@ def test_a_template_from_a_volume_has_a_base_on_storpool(clouds: Callable[[str],
     sim = clouds(version)
     vm = plugin.deploy(sim)
     root = plugin.root(sim, vm)
-    sim.write(plugin.gid(root), b"changed", 4096)
+    sim.write(plugin.address(root), b"changed", 4096)
     plugin.stop(sim, vm)
     system = os_type(sim)
     template = job(sim, "createTemplate", name="golden", volumeid=root["id"], ostypeid=system)["template"]

@@ -10,7 +10,7 @@ import pytest
 from storpool_simulator.testing import Simulator
 
 from .cloudstack_support import VERSIONS, failed_job, job, named, ok, one, refused
-from .plugin_support import configure, data_disk, deploy, gid, listed, on_storpool, root, row_of, stop, tagged, volume, volumes
+from .plugin_support import address, configure, data_disk, deploy, listed, on_storpool, root, row_of, stop, tagged, volume, volumes
 from .support import wait_until
 
 every_version = pytest.mark.parametrize("version", VERSIONS)
@@ -33,7 +33,7 @@ def test_a_group_of_all_disks(clouds: Clouds, version: str) -> None:
     data_disk(sim, vm, "two")
     disks = volumes(sim, vm)
     for number, disk in enumerate(disks):
-        sim.write(gid(disk), f"before {number}".encode())
+        sim.write(address(disk), f"before {number}".encode())
     sim.reset_calls()
     made = take(sim, vm, description="all three")
     assert (made["displayname"], made["description"], made["state"], made["type"]) == ("g1", "all three", "Ready", "Disk")
@@ -49,10 +49,10 @@ def test_a_group_of_all_disks(clouds: Clouds, version: str) -> None:
     assert text.startswith("Reverting to the VM Snapshot is not allowed for running VMs")
     stop(sim, vm)
     for disk in disks:
-        sim.write(gid(disk), b"after...")
+        sim.write(address(disk), b"after...")
     answer = job(sim, "revertToVMSnapshot", vmsnapshotid=made["id"])["virtualmachine"]
     assert (answer["id"], answer["state"]) == (vm["id"], "Stopped")
-    assert [sim.read(gid(disk), 0, 8) for disk in disks] == [b"before 0", b"before 1", b"before 2"]
+    assert [sim.read(address(disk), 0, 8) for disk in disks] == [b"before 0", b"before 1", b"before 2"]
     assert [disk["path"] for disk in volumes(sim, vm)] == [disk["path"] for disk in disks]
     job(sim, "deleteVMSnapshot", vmsnapshotid=made["id"])
     assert not groups(sim, vm) and not tagged(sim, made["id"])
@@ -65,9 +65,9 @@ def test_a_snapshot_of_one_volume_out_of_it(clouds: Clouds, version: str) -> Non
     sim = clouds(version)
     vm = deploy(sim)
     disk, other = data_disk(sim, vm, "one"), data_disk(sim, None, "other")
-    sim.write(gid(disk), b"then")
+    sim.write(address(disk), b"then")
     group = take(sim, vm)
-    sim.write(gid(disk), b"now.")
+    sim.write(address(disk), b"now.")
     text = refused(sim, "createSnapshotFromVMSnapshot", vmsnapshotid=group["id"], volumeid=other["id"])["errortext"]
     assert "is not part of VM snapshot g1" in text
     params = {"vmsnapshotid": group["id"], "volumeid": disk["id"], "name": "part"}
@@ -75,7 +75,7 @@ def test_a_snapshot_of_one_volume_out_of_it(clouds: Clouds, version: str) -> Non
     assert (made["name"], made["state"], made["volumeid"]) == ("part", "BackedUp", disk["id"])
     assert [row["datastoretype"] for row in listed(sim, made["id"], showunique=False)] == ["Image"] and not tagged(sim, made["id"])
     copy = job(sim, "createVolume", snapshotid=made["id"], name="copy")["volume"]
-    assert sim.read(gid(copy), 0, 4) == b"then"
+    assert sim.read(address(copy), 0, 4) == b"then"
     job(sim, "deleteSnapshot", id=made["id"])
     assert len(tagged(sim, group["id"])) == 2 and not listed(sim, made["id"])
     sim.fault("host_fails", "StorPoolBackupSnapshot", text="disk full")
@@ -89,7 +89,7 @@ def test_the_tree_of_snapshots(cloud: Simulator) -> None:
     disk = root(cloud, vm)
     made = []
     for name in ("a", "b", "c"):
-        cloud.write(gid(disk), name.encode())
+        cloud.write(address(disk), name.encode())
         made.append(take(cloud, vm, name))
 
     def tree() -> list[tuple]:
@@ -97,14 +97,14 @@ def test_the_tree_of_snapshots(cloud: Simulator) -> None:
 
     assert tree() == [("a", False, None), ("b", False, "a"), ("c", True, "b")]
     job(cloud, "revertToVMSnapshot", vmsnapshotid=made[0]["id"])
-    assert cloud.read(gid(disk), 0, 1) == b"a"
+    assert cloud.read(address(disk), 0, 1) == b"a"
     job(cloud, "revertToVMSnapshot", vmsnapshotid=made[2]["id"])
-    assert cloud.read(gid(disk), 0, 1) == b"c", "to and fro"
+    assert cloud.read(address(disk), 0, 1) == b"c", "to and fro"
     job(cloud, "deleteVMSnapshot", vmsnapshotid=made[1]["id"])
     assert tree() == [("a", False, None), ("c", True, "a")]
     job(cloud, "deleteVMSnapshot", vmsnapshotid=made[2]["id"])
     assert [row["current"] for row in groups(cloud, vm)] == [True]
-    assert cloud.read(gid(disk), 0, 1) == b"c"
+    assert cloud.read(address(disk), 0, 1) == b"c"
 
 
 def test_iops_are_set_again_after_a_revert(cloud: Simulator) -> None:

@@ -34,7 +34,7 @@ def wanted(sim: Simulator, **more: Any) -> dict[str, Any]:
 
 def attachments(sim: Simulator, volume: dict[str, Any]) -> set[tuple[int, str]]:
     rows = sim.get("AttachmentsList")[1]["data"]
-    return {(row["client"], row["rights"]) for row in rows if row["volume"] == plugin.gid(volume)}
+    return {(row["client"], row["rights"]) for row in rows if row["volume"] == plugin.address(volume)}
 
 
 def client(sim: Simulator, host: str) -> int:
@@ -62,7 +62,7 @@ def test_deploy_from_a_template(clouds: Callable[[str], Simulator], version: str
     assert tags(sim, root) == {"uuid": root["id"], "cs": "volume", "cvm": vm["id"], **disk}
     assert attachments(sim, root) == {(client(sim, vm["hostname"]), "rw")}
     # The VM holds its disk open, so a plain detach is refused
-    status, answer = sim.post("VolumesReassign", [{"volume": plugin.gid(root), "detach": [client(sim, vm["hostname"])]}])
+    status, answer = sim.post("VolumesReassign", [{"volume": plugin.address(root), "detach": [client(sim, vm["hostname"])]}])
     assert status != 200 and "is open at" in answer["error"]["descr"]
 
 
@@ -112,7 +112,7 @@ def test_deploy_from_a_volume(clouds: Callable[[str], Simulator], version: str) 
     job(sim, "detachVolume", id=root["id"])
     vm = plugin.deploy(sim, "second", volumeid=root["id"])
     assert plugin.root(sim, vm)["path"] == root["path"]
-    assert tags(sim, root) == {"uuid": plugin.gid(root), "cs": "volume", "cvm": vm["id"], "disk": "0"}
+    assert tags(sim, root) == {"uuid": plugin.address(root), "cs": "volume", "cvm": vm["id"], "disk": "0"}
     assert attachments(sim, root) == {(client(sim, vm["hostname"]), "rw")}
 
 
@@ -121,14 +121,14 @@ def test_deploy_from_a_snapshot(clouds: Callable[[str], Simulator], version: str
     """test_storpool_tiers 14."""
     sim = clouds(version)
     first = plugin.deploy(sim, "first")
-    sim.write(plugin.gid(plugin.root(sim, first)), b"kept", 4096)
+    sim.write(plugin.address(plugin.root(sim, first)), b"kept", 4096)
     plugin.stop(sim, first)
     snapshot = plugin.snapshot(sim, plugin.root(sim, first)["id"])
     before = sim.counters()
     vm = plugin.deploy(sim, "second", snapshotid=snapshot["id"])
     assert sim.counters()["bytes_converted"] == before["bytes_converted"]
     root = plugin.root(sim, vm)
-    assert sim.read(plugin.gid(root), 4096, 4) == b"kept" and tags(sim, root)["cvm"] == vm["id"]
+    assert sim.read(plugin.address(root), 4096, 4) == b"kept" and tags(sim, root)["cvm"] == vm["id"]
 
 
 def test_sources_that_an_older_release_does_not_know(cloud: Simulator) -> None:
@@ -243,10 +243,10 @@ def test_a_failed_migration_leaves_it_where_it_is(cloud: Simulator) -> None:
 def test_restore_makes_a_new_root(cloud: Simulator) -> None:
     vm = plugin.deploy(cloud)
     old = plugin.root(cloud, vm)
-    cloud.write(plugin.gid(old), b"changed", 0)
+    cloud.write(plugin.address(old), b"changed", 0)
     job(cloud, "restoreVirtualMachine", virtualmachineid=vm["id"])
     new = plugin.root(cloud, vm)
-    assert new["id"] != old["id"] and cloud.read(plugin.gid(new), 0, 7) != b"changed" and vm_of(cloud)["state"] == "Running"
+    assert new["id"] != old["id"] and cloud.read(plugin.address(new), 0, 7) != b"changed" and vm_of(cloud)["state"] == "Running"
     assert plugin.volume(cloud, old["id"])["state"] == "Destroy"
     job(cloud, "restoreVirtualMachine", virtualmachineid=vm["id"], templateid=plugin.template_id(cloud, "rocky-9"), expunge=True)
     assert vm_of(cloud)["templatename"] == "rocky-9" and plugin.on_storpool(cloud, new) is None
@@ -324,7 +324,7 @@ def test_instances_of_a_lost_host_run_elsewhere(cloud: Simulator) -> None:
     now = {(client(cloud, moved["hostname"]), "rw")}
     assert attachments(cloud, root) == now == attachments(cloud, data)
     forced = [call["body"] for call in cloud.calls()["calls"] if call["call"] == "VolumesReassign"]
-    assert {"volume": plugin.gid(root), "detach": "all", "force": True} in [item for body in forced for item in body]
+    assert {"volume": plugin.address(root), "detach": "all", "force": True} in [item for body in forced for item in body]
 
 
 def test_without_ha_it_is_stopped(cloud: Simulator) -> None:

@@ -29,7 +29,7 @@ def attach(sim: Simulator, volume: dict[str, Any], vm: dict[str, Any], **more: A
 
 def clients(sim: Simulator, volume: dict[str, Any]) -> set[int]:
     """Where StorPool has it attached."""
-    name = plugin.gid(volume)
+    name = plugin.address(volume)
     rows = sim.get("AttachmentsList")[1]["data"]
     return {row["client"] for row in rows if row["volume"] == name}
 
@@ -64,10 +64,10 @@ def test_a_data_volume_is_born_at_its_first_attach(clouds: Callable[[str], Simul
     assert (attached["state"], attached["deviceid"], attached["virtualmachineid"]) == ("Ready", 1, vm["id"])
     assert (attached["storageid"], attached["storage"]) == (plugin.pool_id(sim), "storpool-nvme")
     row = plugin.on_storpool(sim, attached)
-    assert row is not None and (row["size"], row["templateName"], row["name"]) == (2 * GIB, "nvme", plugin.gid(attached))
+    assert row is not None and (row["size"], row["templateName"], row["name"]) == (2 * GIB, "nvme", plugin.address(attached))
     assert clients(sim, attached) == {client_of(sim, vm)}
     # The trap of 4.21: the uuid tag is the address
-    uuid = made["id"] if version < "4.21" else plugin.gid(attached)
+    uuid = made["id"] if version < "4.21" else plugin.address(attached)
     disk = {"disk": "1"} if version >= "4.21" else {}
     assert tags(sim, attached) == {"uuid": uuid, "cs": "volume", "cvm": vm["id"], **disk}
     assert ("deleteprotection" in attached) is (version >= "4.20")
@@ -299,7 +299,7 @@ def test_a_volume_that_storpool_cannot_delete_stays(cloud: Simulator) -> None:
     assert "not now" in refused(cloud, "deleteVolume", id=data["id"])["errortext"]
     assert plugin.volume(cloud, data["id"])["path"] == data["path"]
     # One that is gone already is as good as deleted
-    cloud.post(f"VolumeDelete/{plugin.gid(data)}", {})
+    cloud.post(f"VolumeDelete/{plugin.address(data)}", {})
     ok(cloud, "deleteVolume", id=data["id"])
 
 
@@ -324,7 +324,7 @@ def test_extract(cloud: Simulator) -> None:
     """TestStorPoolVolumes 28."""
     vm = plugin.deploy(cloud)
     root = plugin.root(cloud, vm)
-    cloud.write(plugin.gid(root), b"mine", 8192)
+    cloud.write(plugin.address(root), b"mine", 8192)
     refused(cloud, "extractVolume", id=root["id"], zoneid=plugin.zone_id(cloud), mode="HTTP_DOWNLOAD")
     plugin.stop(cloud, vm)
     found = job(cloud, "extractVolume", id=root["id"], zoneid=plugin.zone_id(cloud), mode="HTTP_DOWNLOAD")["volume"]
@@ -340,7 +340,7 @@ def test_an_uploaded_volume_comes_to_storpool_at_its_first_attach(cloud: Simulat
     made = job(cloud, "uploadVolume", **wanted)["volume"]
     assert (made["state"], made["size"]) == ("Uploaded", raw.stat().st_size) and "path" not in made
     attached = attach(cloud, made, plugin.deploy(cloud))
-    assert attached["state"] == "Ready" and cloud.read(plugin.gid(attached), 0, 16) == b"uploaded" * 2
+    assert attached["state"] == "Ready" and cloud.read(plugin.address(attached), 0, 16) == b"uploaded" * 2
     assert not any(name.startswith("volumes/") for name in cloud.secondary()["files"])
     assert "checksum" in failed_job(cloud, "uploadVolume", **wanted, checksum="0" * 32)["errortext"]
     refused(cloud, "uploadVolume", **{**wanted, "format": "ISO"})
