@@ -10,40 +10,19 @@ import os
 import sys
 
 import pytest
+import role_settings
 import yaml
 from prediction import differences, not_silent
 
 ROLE = "storpool.cloudstack.global_settings"
 DECLARED = {
+    **role_settings.DECLARED,
     "storpool_bypass_secondary": True,
     "storpool_snapshots_of_running_vms": True,
-    "storpool_fence_on_heartbeat_failure": True,
     "storpool_delayed_delete": {"storpool-nvme": 86400},
-    "storpool_delayed_delete_check": 300,
-    "storpool_volume_tags_checkup": 0,
-    "storpool_snapshot_tags_checkup": 43200,
-    "storpool_volumes_stats_interval": 1800,
-    "storpool_storage_stats_interval": 900,
-    "storpool_cleanup": True,
-    "storpool_cleanup_interval": 43200,
-    "storpool_cleanup_delay": 3600,
-    "storpool_cache_cleanup": False,
     "global_settings_settings": [{"name": "force.ha", "value": True, "cluster": "kvm1"}, {"name": "ha.tag", "value": "ha"}],
 }
-EVERYWHERE = {
-    "kvm.ha.fence.on.storage.heartbeat.failure": "true",
-    "storpool.list.snapshots.delete.after.interval": "300",
-    "storpool.volume.tags.checkup": "0",
-    "storpool.snapshot.tags.checkup": "43200",
-    "storpool.volumes.stats.interval": "1800",
-    "storpool.storage.stats.interval": "900",
-    "storage.cleanup.enabled": "true",
-    "storage.cleanup.interval": "43200",
-    "storage.cleanup.delay": "3600",
-    "storage.template.cleanup.enabled": "false",
-    "kvm.snapshot.enabled": "true",
-    "ha.tag": "ha",
-}
+EVERYWHERE = {**role_settings.BEHIND, "kvm.snapshot.enabled": "true", "ha.tag": "ha"}
 TASK = "Make the settings as declared"
 
 
