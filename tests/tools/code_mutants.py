@@ -43,6 +43,7 @@ SIMULATED = "properties/test_against_the_simulator.py::test_tasks_one_after_the_
 FITTING = {
     "_plan.py": ["unit/test_plan.py", "unit/test_runner.py", "unit/test_volume_plan.py", "unit/test_settings_plan.py"],
     "_runner.py": ["unit/test_runner.py", "unit/test_items.py", "unit/test_settings_plan.py"],
+    "_shown.py": ["unit/test_runner.py", "unit/test_settings_plan.py", "unit/test_storage_pool_plan.py"],
     "_http.py": ["unit/test_http.py", "unit/test_storpool_client.py", "unit/test_cloudstack_client.py", "hostile/test_tls.py"],
     "_cloudstack.py": ["unit/test_cloudstack_client.py", "unit/test_settings_plan.py", "unit/test_cloud.py"],
     "_storpool.py": ["unit/test_storpool_client.py", "unit/test_runner.py", "unit/test_volume_plan.py"],
@@ -52,6 +53,7 @@ FITTING = {
     "_items.py": ["unit/test_items.py", "unit/test_runner.py"],
     "_properties.py": ["unit/test_agent_properties.py", "properties/test_agent_properties.py"],
     "resources/volume.py": ["unit/test_volume_plan.py", "properties/test_volume_properties.py"],
+    "resources/volume_wanted.py": ["unit/test_volume_plan.py", "properties/test_volume_properties.py"],
     "resources/snapshot.py": ["unit/test_snapshot_plan.py", "unit/test_snapshot_retention.py", "properties/test_snapshot_properties.py"],
     "resources/retention.py": ["unit/test_snapshot_retention.py", "properties/test_retention_properties.py"],
     "resources/template.py": ["unit/test_template_plan.py", "properties/test_template_properties.py"],
