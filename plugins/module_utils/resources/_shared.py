@@ -14,7 +14,17 @@ from .. import _storpool as sp
 from .._errors import ChangeRefused, CollectionError, OptionError
 from .._foresight import made_up_id
 from .._plan import Change
-from .._units import limit_from_api, limit_to_api, parse_bw, parse_duration, parse_iops, parse_tags, parse_template_name, parse_whole
+from .._units import (
+    format_size,
+    limit_from_api,
+    limit_to_api,
+    parse_bw,
+    parse_duration,
+    parse_iops,
+    parse_tags,
+    parse_template_name,
+    parse_whole,
+)
 
 # name of an attached object -> client id -> rights
 Attachments = dict  # dict[str, dict[int, str]]
@@ -299,6 +309,11 @@ def foresee_no_snapshot(client: sp.StorPool, raw: Mapping[str, Any]) -> None:
     client.foresee("snapshot", raw["globalId"], None)
     client.foresee("attachment", raw["globalId"], [])
     client.foresee("export", raw["globalId"], [])
+
+
+def for_diff(document: Mapping[str, Any], *hidden: str) -> dict[str, Any]:
+    """Return an object as the diff shows it: its size as people write it, and without what nobody declares."""
+    return {**{key: value for key, value in document.items() if key not in hidden}, "size": format_size(document["size"])}
 
 
 def template_object(raw: Mapping[str, Any]) -> dict[str, Any]:

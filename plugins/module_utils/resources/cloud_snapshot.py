@@ -37,7 +37,7 @@ from ._cloud import (
     twin_of,
     within_reach,
 )
-from ._shared import quiet
+from ._shared import for_diff, quiet
 from .cloud_series import (
     KEEPING,
     LATER,
@@ -678,7 +678,7 @@ class CloudSnapshots:
 
     def show(self, document: dict[str, Any]) -> dict[str, Any]:
         """Return a snapshot for the diff."""
-        return {**{key: value for key, value in document.items() if key != "id"}, "size": format_size(document["size"])}
+        return for_diff(document, "id")
 
 
 def read_settings(client: CloudStack, world: Any) -> None:

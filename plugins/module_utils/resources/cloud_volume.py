@@ -20,7 +20,7 @@ from .._units import format_size, parse_size, parse_whole
 from . import _both_layers
 from ._both_layers import RUNNING, STOPPED, held, on_storpool, told, way_out
 from ._cloud import GONE, PROOF, one_of, parse_names, parse_owner, storpool_address, twin_of
-from ._shared import named
+from ._shared import for_diff, named
 from .cloud_volume_world import (
     ALLOCATED,
     READY,
@@ -642,8 +642,7 @@ class CloudVolumes:
 
     def show(self, document: dict[str, Any]) -> dict[str, Any]:
         """Return a volume for the diff: what can be declared."""
-        hidden = ("id", "global_id", "snapshot_id", "state", "type")
-        return {**{key: value for key, value in document.items() if key not in hidden}, "size": format_size(document["size"])}
+        return for_diff(document, "id", "global_id", "snapshot_id", "state", "type")
 
 
 _LEFT_BEHIND = "CloudStack would leave it so; choose another offering or pool, or let verify: warn go on without"

@@ -38,6 +38,7 @@ from ._shared import (
     check_known,
     check_single,
     fetch_named,
+    for_diff,
     foresee_no_snapshot,
     index_attachments,
     name_shared,
@@ -374,7 +375,7 @@ class Images:
 
     def show(self, document: dict[str, Any]) -> dict[str, Any]:
         """Return a snapshot for the diff."""
-        return {**{key: value for key, value in document.items() if key != "global_id"}, "size": format_size(document["size"])}
+        return for_diff(document, "global_id")
 
 
 def image_object(raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,9 +20,9 @@ from .._cloudstack import CloudStack, Command
 from .._errors import ChangeRefused, CollectionError, OptionError
 from .._foresight import MADE_UP
 from .._plan import Change, JointWait, Plan, Wait
-from .._units import format_size, parse_duration
+from .._units import parse_duration
 from ._cloud import MOST_OF_A_DESCRIPTION, PROOF, Directory, Owner, asked_or_all, one_of, parse_owner, short_enough, twin_of
-from ._shared import quiet
+from ._shared import for_diff, quiet
 from .cached_template import OWNER_ID, is_template_object
 from .cloud_series import LATER, STOPPED
 from .cloud_snapshot import BACKED_UP, backs_up, read_settings
@@ -309,7 +309,7 @@ class MadeTemplates:
 
     def show(self, document: dict[str, Any]) -> dict[str, Any]:
         """Return a template for the diff."""
-        return {**{key: value for key, value in document.items() if key != "id"}, "size": format_size(document["size"])}
+        return for_diff(document, "id")
 
 
 def _keep(into: dict[Any, Any], key: Any, find: Callable[[], Any]) -> None:

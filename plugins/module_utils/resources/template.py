@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 from .. import _storpool as sp
 from .._errors import ChangeRefused, CollectionError, OptionError
 from .._plan import Change, Plan
-from .._units import format_size, limit_from_api, limit_to_api, parse_reference, parse_size, parse_template_name
-from ._shared import PLACES, POLICY, check_known, fetch_named, named, parse_policy, raw_template, template_object
+from .._units import limit_from_api, limit_to_api, parse_reference, parse_size, parse_template_name
+from ._shared import PLACES, POLICY, check_known, fetch_named, for_diff, named, parse_policy, raw_template, template_object
 
 # VolumePolicyDesc as far as a template can be asked for it: its tags are write-only (sheet 3.7), so they cannot be a state.
 CARRIED = {**POLICY, "reuse_server": "reuseServer"}
@@ -287,7 +287,7 @@ class Templates:
 
     def show(self, document: dict[str, Any]) -> dict[str, Any]:
         """Return a template for the diff."""
-        return {**document, "size": format_size(document["size"])}
+        return for_diff(document)
 
 
 def _counted(objects: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
