@@ -23,10 +23,11 @@ options:
     type: str
   domain:
     description:
-      - Name, path or id of the domain of O(account).
+      - Name, path or id of the domain of O(account) or O(project).
     type: str
   project:
     description:
-      - Name or id of the project that has the object, or is to have it. Without it, objects of projects are not seen.
+      - Name or id of the project that has the object, or is to have it. Without it, objects of projects are not seen, and the id
+        of one is refused. Where domains have projects of one name, O(domain) says which.
     type: str
 """

@@ -45,11 +45,12 @@ options:
         type: str
       domain: &domain
         description:
-          - Name, path or id of the domain of O(account).
+          - Name, path or id of the domain of O(account) or O(project).
         type: str
       project: &project
         description:
           - Name or id of the project that has the template, or is to have it. Without it, templates of projects are not seen.
+            Where domains have projects of one name, O(domain) says which.
         type: str
       state: &state
         description:

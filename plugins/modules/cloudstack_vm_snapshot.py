@@ -53,11 +53,12 @@ options:
         type: str
       domain: &domain
         description:
-          - Name, path or id of the domain of O(account).
+          - Name, path or id of the domain of O(account) or O(project).
         type: str
       project: &project
         description:
-          - Name or id of the project that has the VM. Without it, VMs of projects are not seen.
+          - Name or id of the project that has the VM. Without it, VMs of projects are not seen, and the id
+            of one is refused. Where domains have projects of one name, O(domain) says which.
         type: str
       state: &state
         description:
