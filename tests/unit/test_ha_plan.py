@@ -28,6 +28,7 @@ from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.host
     Zone,
 )
 from ansible_collections.storpool.cloudstack.plugins.modules.storpool_ha import DECLARED
+from things import sound
 
 SOFIA = Zone("z1", "sofia")
 KVM1, KVM2 = Cluster("c1", "kvm1", "z1"), Cluster("c2", "kvm2", "z1")
@@ -68,7 +69,7 @@ def wanted(**options):
 
 def plans(there, *entries):
     every = HOST_HAS.spread([wanted(**entry) for entry in entries], there)
-    return plan_all(HOST_HAS, every, waves(every, "hosts"), there)
+    return [sound(one) for one in plan_all(HOST_HAS, every, waves(every, "hosts"), there)]
 
 
 def plan(there, **options):
@@ -95,7 +96,7 @@ def refused(made, kind, problem):
     ("options", "problem"),
     [
         ({}, "option host: None is needed, or cluster or zone"),
-        ({"cluster": "c", "oobm_address": "1.1.1.1"}, "is that of one host, not of a cluster"),
+        ({"cluster": "c", "oobm_address": "1.1.1.1"}, "option oobm_address of cluster c: '1.1.1.1' is that of one host, not of a cluster"),
         ({"host": ""}, "option host: '' is empty"),
         ({"host": "h", "oobm_username": " "}, "option oobm_username: ' ' is empty"),
         ({"host": "h", "oobm_port": 0}, r"option oobm_port of h: '?0'? is no port"),
@@ -118,6 +119,13 @@ def test_the_first_and_the_last_port(port):
 def test_the_password_is_hidden():
     assert "bmc-secret" not in repr(wanted(host="h", **OFFERED))
     assert "bmc-secret" not in str(shown_options(DECLARED, {"host": "h", **OFFERED, "hosts": [{"host": "h", **OFFERED}]}))
+
+
+def test_a_host_that_there_is_not():
+    assert "option host: 'kvm1' does not exist in CloudStack; there are: kvm2" in str(plan(world(host(2))).refused)
+    (known,) = (one for one in HOST_HAS.spread([wanted(host="kvm1", state="disabled")], world()) if not hasattr(one, "members"))
+    removed = HOST_HAS.plan(known, world(host(2)))
+    assert "option host: 'kvm1' is no KVM host of this CloudStack" in str(removed.refused), "somebody has removed it since"
 
 
 # -- which hosts are meant
@@ -143,7 +151,7 @@ def test_a_host_of_its_own_is_as_it_says():
 
 @pytest.mark.parametrize("entries", [({"host": "kvm1"}, {"host": "h1"}), ({"cluster": "kvm1"}, {"cluster": "c1"})])
 def test_declared_twice(entries):
-    with pytest.raises(OptionError, match="is declared twice, also as"):
+    with pytest.raises(OptionError, match=r"option hosts: '.*' is declared twice, also as"):
         plans(world(), *entries)
 
 
@@ -167,6 +175,8 @@ def test_what_entries_say_of_nodes(monkeypatch):
     assert (same.conf, same.confs) == ("/a", ())
     own = selected(monkeypatch, {"zone": "sofia"}, {"cluster": "kvm1", "storpool_conf": "/a"}, {"host": "h2", "storpool_conf": "/b"})
     assert own.confs == [OwnConf("/b", host="h2"), OwnConf("/a", cluster="kvm1"), OwnConf(None, zone="sofia")], "the nearest first"
+    assert selected(monkeypatch, {"host": "kvm1", "zone": "sofia"}, {"cluster": "kvm2", "zone": "sofia"}).zone == "sofia"
+    assert selected(monkeypatch, {"host": "kvm1", "zone": "sofia"}, {"host": "kvm2"}).zone is own.zone is None
     with pytest.raises(OptionError, match=r"option sp_node_ids\.kvm1 of kvm2: 9 contradicts 1, which another entry gives"):
         selected(monkeypatch, {"host": "kvm1", "sp_node_ids": {"kvm1": 1}}, {"host": "kvm2", "sp_node_ids": {"kvm1": 9}})
 
@@ -310,6 +320,7 @@ def test_none_of_it_hinders_switching_off():
     assert actions(plan(there, state="disabled")) == ["disable HA"]
     made = plan(there, state="absent")
     assert actions(made) == ["disable HA", "disable out-of-band management"]
+    assert calls(made) == [("disableHAForHost", {"hostid": "h1"}), ("disableOutOfBandManagementForHost", {"hostid": "h1"})]
     assert made.after["oobm"]["address"] == "10.0.0.1", "CloudStack keeps it"
     assert actions(plan(world(), state="absent")) == []
 
@@ -339,6 +350,7 @@ def test_taking_back(state):
     made = plan(world(host(1, resource_state=state, **FENCED), host(2)), recover=True)
     assert actions(made) == (["enable HA"] if state == "Enabled" else ["cancel maintenance", "enable HA"])
     assert made.changes[-1].first is not None, "not before CloudStack has looked"
+    assert state == "Enabled" or (made.changes[0].write.call, bool(made.changes[0].write.hints)) == ("cancelHostMaintenance", True)
     assert (made.after["resource_state"], made.after["ha"]["state"]) == ("Enabled", "Available")
 
 

@@ -92,6 +92,7 @@ class Cloud:
         }
 
     def list(self, call, key, unlimited=False, **params):
+        assert unlimited or params.keys() & {"id", "name", "type", "startdate"}, f"all of {call} are asked for at once"
         self.asked.append((call, params))
         rows = self.rows[call]
         if isinstance(rows, Exception):
@@ -331,7 +332,9 @@ def test_no_password_of_a_controller_is_kept():
     raw = {"enabled": True, "powerstate": "On", "driver": "ipmitool", "address": "a", "port": "623", "username": "u", "password": "s****"}
     cloud = Cloud(Storage(), {"kvm11": {"outofbandmanagement": raw}})
     host = observe(cloud, Selection(conf=NOWHERE)).hosts[0]
-    assert host.oobm.configured and "s****" not in repr(host)
+    assert host.oobm.configured and host.oobm.power == "On" and "s****" not in repr(host)
+    assert observe(Cloud(Storage(), {"kvm11": {}}), Selection(conf=NOWHERE)).hosts[0].oobm.power == "Disabled"
+    assert ("listHosts", {"type": "Routing", "hypervisor": "KVM"}) in cloud.asked
 
 
 # -- the fence setting

@@ -458,6 +458,19 @@ def test_a_body_of_just_the_limit_is_taken(monkeypatch):
         assert connect(server).volumes() == data
 
 
+def test_a_kept_connection_waits_as_long_as_the_call_that_takes_it():
+    with Server(GET(LIST, data=[])) as server:
+        client = connect(server)
+        client.volumes()
+        connections = client.http._connections(client.http.endpoints[0])
+        for seconds in (7.0, 3.0):
+            connection = connections.take(seconds)
+            assert connection.sock.gettimeout() == pytest.approx(seconds, abs=0.11)
+            connections.give_back(connection)
+        assert server.connections == 1
+        client.http.close()
+
+
 @pytest.mark.parametrize(
     ("servers", "write", "waits", "patience"),
     [

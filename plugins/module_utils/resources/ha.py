@@ -472,7 +472,7 @@ def _check_state(wanted: WantedHa, host: Host) -> None:
         if sick:
             raise ChangeRefused(
                 f"host {host.name} was fenced and is not well yet: {sick}",
-                hint=None if wanted.recover else "mend it, then run this with recover: true",
+                hint=f"mend it, then run this {'again' if wanted.recover else 'with recover: true'}",
             )
         if not wanted.recover:
             raise ChangeRefused(
