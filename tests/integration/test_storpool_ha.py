@@ -45,11 +45,6 @@ def options(controllers):
 
 
 @pytest.fixture
-def declare(three_runs):
-    return partial(three_runs, MODULE)
-
-
-@pytest.fixture
 def run(run_module):
     return partial(run_module, MODULE)
 
@@ -75,12 +70,6 @@ def until(true, seconds=20.0):
     while not true():
         assert time.monotonic() < end, "it did not come"
         time.sleep(0.05)
-
-
-def done(simulator, command, **params):
-    job = simulator.cs_job(command, **params)
-    assert job["jobstatus"] == 1, job
-    return job
 
 
 # -- protect
@@ -193,7 +182,7 @@ def test_switches_above_the_host(declare, run, options, simulator, listed, kind)
     declare(**options(*NAMES))
     name, identity = {"cluster": ("kvm1", listed("kvm11")["clusterid"]), "zone": ("sofia", listed("kvm11")["zoneid"])}[kind]
     for word in ("HA", "OutOfBandManagement"):
-        done(simulator, f"disable{word}For{kind.capitalize()}", **{f"{kind}id": identity})
+        simulator.cs_done(f"disable{word}For{kind.capitalize()}", **{f"{kind}id": identity})
     until(lambda: listed("kvm11")["outofbandmanagement"]["powerstate"] == "Disabled")
     result = declare(**options("kvm11", "kvm12"))
     (area,) = result[f"{kind}s"]
@@ -210,19 +199,19 @@ def test_switches_above_the_host(declare, run, options, simulator, listed, kind)
 def test_a_switch_that_would_let_storage_be_fenced(run, options, simulator, listed, calls):
     run(**options("hc1", allow_hyperconverged=True))
     run(**options("kvm11"))
-    done(simulator, "disableHAForZone", zoneid=listed("kvm11")["zoneid"])
+    simulator.cs_done("disableHAForZone", zoneid=listed("kvm11")["zoneid"])
     calls()
     result = run(**options("kvm11"))
     assert result["failed"] and result["msg"].startswith("zone sofia: HA of the zone is off"), result["msg"]
     assert result["summary"]["not_attempted"] == 1
     assert "would also let CloudStack fence hc1" in result["msg"] and calls().writes == []
     assert result["zones"][0]["error"]["allow_with"] == "allow_hyperconverged: true"
-    done(simulator, "disableHAForHost", hostid=listed("hc1")["id"])
+    simulator.cs_done("disableHAForHost", hostid=listed("hc1")["id"])
     assert run(**options("kvm11"))["zones"][0]["actions"] == ["enable HA"]
 
 
 def test_an_area_is_left_alone_when_all_its_hosts_are_refused(run, options, simulator, listed, calls):
-    done(simulator, "disableHAForCluster", clusterid=listed("hc1")["clusterid"])
+    simulator.cs_done("disableHAForCluster", clusterid=listed("hc1")["clusterid"])
     calls()
     result = run(**options("hc1", "hc2"), on_error="continue")
     assert result["failed"] and calls().writes == []
@@ -294,7 +283,7 @@ def test_a_host_alone_in_its_cluster(tmp_path):
 
 
 def test_a_host_in_maintenance(run, options, simulator, calls, listed, declare):
-    done(simulator, "prepareHostForMaintenance", id=listed("kvm11")["id"])
+    simulator.cs_done("prepareHostForMaintenance", id=listed("kvm11")["id"])
     until(lambda: listed("kvm11")["resourcestate"] == "Maintenance")
     calls()
     result = run(**options("kvm11", recover=True))
@@ -463,7 +452,7 @@ def test_recovery_with_lost_answers(fenced, run, options, simulator, controllers
 
 def test_recovery_that_somebody_began(fenced, declare, options, simulator, controllers, listed):
     heal(simulator, controllers, listed)
-    done(simulator, "cancelHostMaintenance", id=listed("kvm11")["id"])
+    simulator.cs_done("cancelHostMaintenance", id=listed("kvm11")["id"])
     until(lambda: listed("kvm11")["hostha"]["haenable"] is False)
     assert declare(**options("kvm11"))["hosts"][0]["actions"] == ["enable HA"], "it needs no recover any more"
 

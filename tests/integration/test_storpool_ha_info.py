@@ -42,10 +42,6 @@ class World:
         assert status == 200, content
         return content
 
-    def job(self, command, **params):
-        job = self.sim.cs_job(command, **params)
-        assert job["jobstatus"] == 1, job
-
     def id(self, name, key="id"):
         return self.rows[name][key]
 
@@ -60,9 +56,9 @@ class World:
         for name in names:
             oobm = {"driver": "ipmitool", "address": hosts[name]["bmc"], "port": 623, "username": "ADMIN", "password": PASSWORD}
             self.ok("configureOutOfBandManagement", hostid=self.id(name), **oobm)
-            self.job("enableOutOfBandManagementForHost", hostid=self.id(name))
-            self.job("configureHAForHost", hostid=self.id(name), provider="KVMHAProvider")
-            self.job("enableHAForHost", hostid=self.id(name))
+            self.sim.cs_done("enableOutOfBandManagementForHost", hostid=self.id(name))
+            self.sim.cs_done("configureHAForHost", hostid=self.id(name), provider="KVMHAProvider")
+            self.sim.cs_done("enableHAForHost", hostid=self.id(name))
             if instances:
                 self.sim.vm(f"vm-{name}", name)
         self.pass_time()
@@ -243,12 +239,12 @@ def ineligible(world):
 
 
 def just_enabled(world):
-    world.job("disableHAForHost", hostid=world.id("kvm11"))
-    world.job("enableHAForHost", hostid=world.id("kvm11"))
+    world.sim.cs_done("disableHAForHost", hostid=world.id("kvm11"))
+    world.sim.cs_done("enableHAForHost", hostid=world.id("kvm11"))
 
 
 def switched_off(world):
-    world.job("disableHAForHost", hostid=world.id("kvm11"))
+    world.sim.cs_done("disableHAForHost", hostid=world.id("kvm11"))
 
 
 STATES = {
@@ -286,7 +282,7 @@ def test_back_from_fenced(ask, world):
     world.sim.agent("kvm11", "up")
     place = world.sim.hosts()["kvm11"]["storpool"]
     world.sim.client(place["client"], "running", place["cluster"])
-    world.job("cancelHostMaintenance", id=world.id("kvm11"))
+    world.sim.cs_done("cancelHostMaintenance", id=world.id("kvm11"))
     world.pass_time()
     result = ask(hosts=["kvm11"])
     assert codes(result) == ["ha_not_enabled"]
@@ -305,7 +301,7 @@ def controller_broken(world):
 
 
 def maintenance(world):
-    world.job("prepareHostForMaintenance", id=world.id("kvm11"))
+    world.sim.cs_done("prepareHostForMaintenance", id=world.id("kvm11"))
     world.pass_time()
 
 
@@ -316,31 +312,31 @@ def disabled(world):
 def declared_degraded(world):
     world.lose_agent()
     world.pass_time()
-    world.job("declareHostAsDegraded", id=world.id("kvm11"))
+    world.sim.cs_done("declareHostAsDegraded", id=world.id("kvm11"))
 
 
 def controller_switched_off(world):
-    world.job("disableOutOfBandManagementForHost", hostid=world.id("kvm11"))
+    world.sim.cs_done("disableOutOfBandManagementForHost", hostid=world.id("kvm11"))
 
 
 def controllers_of_the_cluster_off(world):
-    world.job("disableOutOfBandManagementForCluster", clusterid=world.id("kvm11", "clusterid"))
+    world.sim.cs_done("disableOutOfBandManagementForCluster", clusterid=world.id("kvm11", "clusterid"))
 
 
 def controllers_of_the_zone_off(world):
-    world.job("disableOutOfBandManagementForZone", zoneid=world.id("kvm11", "zoneid"))
+    world.sim.cs_done("disableOutOfBandManagementForZone", zoneid=world.id("kvm11", "zoneid"))
 
 
 def ha_of_the_cluster_off(world):
-    world.job("disableHAForCluster", clusterid=world.id("kvm11", "clusterid"))
+    world.sim.cs_done("disableHAForCluster", clusterid=world.id("kvm11", "clusterid"))
 
 
 def ha_of_the_zone_off(world):
-    world.job("disableHAForZone", zoneid=world.id("kvm11", "zoneid"))
+    world.sim.cs_done("disableHAForZone", zoneid=world.id("kvm11", "zoneid"))
 
 
 def pool_in_maintenance(world):
-    world.job("enableStorageMaintenance", id=world.ok("listStoragePools")["storagepool"][0]["id"])
+    world.sim.cs_done("enableStorageMaintenance", id=world.ok("listStoragePools")["storagepool"][0]["id"])
 
 
 AGAINST = {
