@@ -84,6 +84,13 @@ def on_storpool(sim: Simulator, path_or_volume: Any, kind: str = "Volume", clust
     return None if row is None or row.get("deleted") or row["name"].startswith("*") else row
 
 
+def tags(sim: Simulator, volume: dict[str, Any]) -> dict[str, str]:
+    """What StorPool says of a volume that is there."""
+    row = on_storpool(sim, volume)
+    assert row is not None
+    return row["tags"]
+
+
 def digest(sim: Simulator, path_or_volume: Any, cluster: str | None = None) -> str:
     return sim.content(address(path_or_volume), cluster)["sha256"]
 

@@ -41,12 +41,6 @@ def client(sim: Simulator, host: str) -> int:
     return sim.hosts()[host]["storpool"]["client"]
 
 
-def tags(sim: Simulator, volume: dict[str, Any]) -> dict[str, str]:
-    row = plugin.on_storpool(sim, volume)
-    assert row is not None
-    return row["tags"]
-
-
 # Deploy
 
 
@@ -59,7 +53,7 @@ def test_deploy_from_a_template(clouds: Callable[[str], Simulator], version: str
     root = plugin.root(sim, vm)
     assert (root["name"], root["type"], root["deviceid"], root["size"]) == ("ROOT-1", "ROOT", 0, 8 * MIB)
     disk = {"disk": "0"} if version >= "4.21" else {}
-    assert tags(sim, root) == {"uuid": root["id"], "cs": "volume", "cvm": vm["id"], **disk}
+    assert plugin.tags(sim, root) == {"uuid": root["id"], "cs": "volume", "cvm": vm["id"], **disk}
     assert attachments(sim, root) == {(client(sim, vm["hostname"]), "rw")}
     # The VM holds its disk open, so a plain detach is refused
     status, answer = sim.post("VolumesReassign", [{"volume": plugin.address(root), "detach": [client(sim, vm["hostname"])]}])
@@ -97,9 +91,9 @@ def test_deploy_with_data_disks(clouds: Callable[[str], Simulator], version: str
     _unused, *data = plugin.volumes(sim, vm)
     assert [one["size"] for one in data] == ([GIB, 2 * GIB] if version >= "4.21" else [GIB])
     for number, disk in enumerate(data, 1):
-        assert (tags(sim, disk)["cvm"], tags(sim, disk).get("disk")) == (vm["id"], str(number) if version >= "4.21" else None)
+        assert (plugin.tags(sim, disk)["cvm"], plugin.tags(sim, disk).get("disk")) == (vm["id"], str(number) if version >= "4.21" else None)
     job(sim, "detachVolume", id=data[0]["id"])
-    assert not {"cvm", "disk"} & set(tags(sim, data[0]))
+    assert not {"cvm", "disk"} & set(plugin.tags(sim, data[0]))
 
 
 @pytest.mark.parametrize("version", ["4.21.0", "4.22.0"])
@@ -112,7 +106,7 @@ def test_deploy_from_a_volume(clouds: Callable[[str], Simulator], version: str) 
     job(sim, "detachVolume", id=root["id"])
     vm = plugin.deploy(sim, "second", volumeid=root["id"])
     assert plugin.root(sim, vm)["path"] == root["path"]
-    assert tags(sim, root) == {"uuid": plugin.address(root), "cs": "volume", "cvm": vm["id"], "disk": "0"}
+    assert plugin.tags(sim, root) == {"uuid": plugin.address(root), "cs": "volume", "cvm": vm["id"], "disk": "0"}
     assert attachments(sim, root) == {(client(sim, vm["hostname"]), "rw")}
 
 
@@ -128,7 +122,7 @@ def test_deploy_from_a_snapshot(clouds: Callable[[str], Simulator], version: str
     vm = plugin.deploy(sim, "second", snapshotid=snapshot["id"])
     assert sim.counters()["bytes_converted"] == before["bytes_converted"]
     root = plugin.root(sim, vm)
-    assert sim.read(plugin.address(root), 4096, 4) == b"kept" and tags(sim, root)["cvm"] == vm["id"]
+    assert sim.read(plugin.address(root), 4096, 4) == b"kept" and plugin.tags(sim, root)["cvm"] == vm["id"]
 
 
 def test_sources_that_an_older_release_does_not_know(cloud: Simulator) -> None:
@@ -269,7 +263,7 @@ def test_destroy_recover_expunge(clouds: Callable[[str], Simulator], version: st
     assert refused(sim, "expungeVirtualMachine", id=vm["id"])["errorcode"] == 431
     assert job(sim, "destroyVirtualMachine", id=vm["id"])["virtualmachine"]["state"] == "Destroyed"
     # The data disk is detached, the root stays for a while
-    assert "virtualmachineid" not in plugin.volume(sim, data["id"]) and not {"cvm", "disk"} & set(tags(sim, data))
+    assert "virtualmachineid" not in plugin.volume(sim, data["id"]) and not {"cvm", "disk"} & set(plugin.tags(sim, data))
     assert plugin.on_storpool(sim, root) is not None and attachments(sim, root) == set()
     assert ok(sim, "recoverVirtualMachine", id=vm["id"])["virtualmachine"]["state"] == "Stopped"
     job(sim, "startVirtualMachine", id=vm["id"])

@@ -38,12 +38,6 @@ def client_of(sim: Simulator, vm: dict[str, Any]) -> int:
     return sim.hosts()[vm["hostname"]]["storpool"]["client"]
 
 
-def tags(sim: Simulator, volume: dict[str, Any]) -> dict[str, str]:
-    row = plugin.on_storpool(sim, volume)
-    assert row is not None
-    return row["tags"]
-
-
 def seen(sim: Simulator, vm: str, volume: dict[str, Any]) -> int | None:
     """The size that the VM knows of."""
     return next(disk["seen"] for disk in sim.vms()[vm]["disks"] if disk["id"] == volume["id"])
@@ -69,7 +63,7 @@ def test_a_data_volume_is_born_at_its_first_attach(clouds: Callable[[str], Simul
     # The trap of 4.21: the uuid tag is the address
     uuid = made["id"] if version < "4.21" else plugin.address(attached)
     disk = {"disk": "1"} if version >= "4.21" else {}
-    assert tags(sim, attached) == {"uuid": uuid, "cs": "volume", "cvm": vm["id"], **disk}
+    assert plugin.tags(sim, attached) == {"uuid": uuid, "cs": "volume", "cvm": vm["id"], **disk}
     assert ("deleteprotection" in attached) is (version >= "4.20")
 
 
@@ -81,10 +75,10 @@ def test_detach_and_attach_again(clouds: Callable[[str], Simulator], version: st
     data = plugin.data_disk(sim, first)
     detached = job(sim, "detachVolume", id=data["id"])["volume"]
     assert "virtualmachineid" not in detached and detached["path"] == data["path"]
-    assert clients(sim, data) == set() and not {"cvm", "disk"} & set(tags(sim, data))
+    assert clients(sim, data) == set() and not {"cvm", "disk"} & set(plugin.tags(sim, data))
     attach(sim, data, second, deviceid=5)
     assert clients(sim, data) == {client_of(sim, second)}
-    assert tags(sim, data)["cvm"] == second["id"] and tags(sim, data).get("disk") == ("5" if version >= "4.21" else None)
+    assert plugin.tags(sim, data)["cvm"] == second["id"] and plugin.tags(sim, data).get("disk") == ("5" if version >= "4.21" else None)
     job(sim, "detachVolume", virtualmachineid=second["id"], deviceid=5)
     plugin.stop(sim, first)
     attach(sim, data, first)
@@ -112,7 +106,7 @@ def test_a_failed_attach_leaves_the_volume_detached(cloud: Simulator) -> None:
     assert "no device" in failed_job(cloud, "attachVolume", id=data["id"], virtualmachineid=vm["id"])["errortext"]
     left = plugin.volume(cloud, data["id"])
     # It is on StorPool from now on
-    assert "virtualmachineid" not in left and left["state"] == "Ready" and "cvm" not in tags(cloud, left)
+    assert "virtualmachineid" not in left and left["state"] == "Ready" and "cvm" not in plugin.tags(cloud, left)
     cloud.fault("error", "VolumeCreate", name="insufficientResources", descr="full")
     other = plugin.data_disk(cloud, name="other")
     assert "full" in failed_job(cloud, "attachVolume", id=other["id"], virtualmachineid=vm["id"])["errortext"]
@@ -145,21 +139,21 @@ def test_vc_policy_reaches_all_volumes(clouds: Callable[[str], Simulator], versi
     data, root = plugin.data_disk(sim, vm), plugin.root(sim, vm)
     policy = {"tags[0].key": "vc-policy", "tags[0].value": "daily"}
     assert job(sim, "createTags", resourceids=vm["id"], resourcetype="UserVm", **policy) == {"success": True}
-    assert [tags(sim, one)["vc-policy"] for one in (root, data)] == ["daily", "daily"]
+    assert [plugin.tags(sim, one)["vc-policy"] for one in (root, data)] == ["daily", "daily"]
     later = plugin.data_disk(sim, vm, "later")
-    assert tags(sim, later)["vc-policy"] == "daily"
+    assert plugin.tags(sim, later)["vc-policy"] == "daily"
     job(sim, "detachVolume", id=later["id"])
-    assert "vc-policy" not in tags(sim, later)
+    assert "vc-policy" not in plugin.tags(sim, later)
     (tag,) = one(sim, "listVirtualMachines", "virtualmachine", id=vm["id"])["tags"]
     assert (tag["key"], tag["value"], tag["resourcetype"]) == ("vc-policy", "daily", "UserVm")
     assert one(sim, "listTags", "tag", resourceid=vm["id"])["key"] == "vc-policy"
     assert ok(sim, "listVirtualMachines", **policy)["count"] == 1
     failed_job(sim, "createTags", resourceids=vm["id"], resourcetype="UserVm", **policy)
     job(sim, "deleteTags", resourceids=vm["id"], resourcetype="UserVm", **policy)
-    assert all("vc-policy" not in tags(sim, one) for one in (root, data))
+    assert all("vc-policy" not in plugin.tags(sim, one) for one in (root, data))
     job(sim, "createTags", resourceids=vm["id"], resourcetype="UserVm", **policy)
     job(sim, "destroyVirtualMachine", id=vm["id"])
-    assert not {"vc-policy", "cvm", "disk"} & set(tags(sim, data))
+    assert not {"vc-policy", "cvm", "disk"} & set(plugin.tags(sim, data))
 
 
 def test_tags_of_volumes(cloud: Simulator) -> None:

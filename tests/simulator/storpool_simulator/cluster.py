@@ -33,11 +33,6 @@ def base36(number: int) -> str:
     return digits or "0"
 
 
-def listed_name(document: Document) -> str:
-    """The name in listings: "~" and the globalId for what has none (rules anon-volume, anon-snapshot-tilde)."""
-    return document["name"] or "~" + document["gid"]
-
-
 class Cluster:
     def __init__(self, world: World, plan: ClusterPlan) -> None:
         self.world = world

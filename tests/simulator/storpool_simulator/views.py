@@ -54,6 +54,7 @@ def objects_count(size: int) -> int:
 
 
 def name_of(document: Document) -> str:
+    """The name in listings: "~" and the globalId for what has none (rules anon-volume, anon-snapshot-tilde)."""
     return document["name"] or "~" + document["gid"]
 
 

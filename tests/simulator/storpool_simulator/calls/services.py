@@ -39,13 +39,9 @@ def services_list(context: Context) -> dict:
 
 
 @read("ServersList")
-def servers_list(context: Context) -> dict:
-    return _status(context.cluster, "servers")
-
-
 @read("ServersListBlocked")
-def servers_list_blocked(context: Context) -> dict:
-    """Which disks servers wait for; the simulator's are all there."""
+def servers_list(context: Context) -> dict:
+    """The second one also tells which disks servers wait for; the simulator's are all there."""
     return _status(context.cluster, "servers")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from . import errors, snapshots, storage, vms
 from .plugin import copying
 from .plugin import snapshots as plugin
-from .work import Steps
+from .work import Steps, no_error
 
 if TYPE_CHECKING:
     from ..store import Document
@@ -127,14 +127,9 @@ def begin_due(cloud: Cloud) -> bool:
         if name not in cloud.workshop.under_way:
             # One after the other, as they were due
             steps = cloud.workshop.alone(f"snapshots of {snapshot['volume']}", _unattended(cloud, snapshot["id"]))
-            cloud.workshop.start(name, steps, lambda result, error: _raise(error))
+            cloud.workshop.start(name, steps, no_error)
             began = True
     return began
-
-
-def _raise(error: Exception | None) -> None:
-    if error is not None:
-        raise error
 
 
 def _unattended(cloud: Cloud, id: str) -> Steps:

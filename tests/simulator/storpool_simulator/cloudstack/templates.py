@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from . import access, errors, qemu, resource_tags, secondary
 from .answers import date
 from .ids import identity, new_id
-from .work import Chore, Steps
+from .work import Chore, Steps, no_error
 
 if TYPE_CHECKING:
     from ..store import Document
@@ -256,14 +256,9 @@ def begin_downloads(cloud: Cloud) -> bool:
         name = f"download {key}"
         waiting = row["state"] in (ALLOCATED, CREATING) and cloud.templates[row["template"]]["url"] and name not in cloud.workshop.under_way
         if waiting and cloud.templates[row["template"]]["source"] is None:
-            cloud.workshop.start(name, download(cloud, row["template"], row["store"]), lambda result, error: _failed(error))
+            cloud.workshop.start(name, download(cloud, row["template"], row["store"]), no_error)
             began = True
     return began
-
-
-def _failed(error: Exception | None) -> None:
-    if error is not None:
-        raise error
 
 
 # Views

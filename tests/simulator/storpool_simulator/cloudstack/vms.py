@@ -155,12 +155,12 @@ def stop(cloud: Cloud, vm: Document, forced: bool = False) -> Document:
             agents.fault(cloud, agents.STOP, *about, host["id"], host["name"])
         except agents.HostError as error:
             raise errors.failure(f"Unable to stop {vm['name']}: {error}") from error
-    if host is not None and not forced and not agents.client_runs(cloud, host):
+    if host is not None and not forced and not hosts.client_runs(cloud, host):
         raise errors.failure(f"Unable to stop {vm['name']}: host {host['name']} cannot be reached")
     for volume in volumes.of_vm(cloud, vm["id"]):
         if volume["path"] is None:
             continue
-        if host is not None and agents.client_runs(cloud, host):
+        if host is not None and hosts.client_runs(cloud, host):
             driver.detach(cloud, volume, host)
         if forced:
             driver.detach_everywhere(cloud, volume)
@@ -222,7 +222,6 @@ def shown(cloud: Cloud, vm: Document, root: bool, job: Document | None = None) -
     host = cloud.hosts.get(vm["host"]) if vm["host"] else None
     offering = cloud.service_offerings.get(vm["offering"]) if vm["offering"] else None
     template = cloud.templates.get(vm["template"]) if vm["template"] else None
-    iso = cloud.templates.get(vm["iso"]) if vm["iso"] else None
     system = cloud.ostypes.get(vm["ostype"]) if vm["ostype"] else None
     user = cloud.users.get(vm["user"]) if vm["user"] else None
     disk = volumes.root_of(cloud, vm["id"])
@@ -249,12 +248,7 @@ def shown(cloud: Cloud, vm: Document, root: bool, job: Document | None = None) -
         "memory": offering and offering["memory"],
         "diskofferingid": disk_offering["id"] if disk_offering is not None and plain else None,
         "diskofferingname": disk_offering["name"] if disk_offering is not None and plain else None,
-        "templateid": template and template["id"],
-        "templatename": template and template["name"],
-        "templatedisplaytext": template and template["displaytext"],
-        "isoid": iso and iso["id"],
-        "isoname": iso and iso["name"],
-        "isodisplaytext": iso and iso["displaytext"],
+        **volumes.origin_shown(cloud, vm),
         "ostypeid": system and system["id"],
         "osdisplayname": system and system["name"],
         "guestosid": system and system["id"],

@@ -104,14 +104,22 @@ def has_vm_snapshots(cloud: Cloud, vm: str | None) -> bool:
     return vm is not None and any(one["vm"] == vm for one in cloud.living(cloud.vm_snapshots))
 
 
+def origin_shown(cloud: Cloud, of: Document) -> dict[str, Any]:
+    """Which template and which ISO image a volume or a VM is made of."""
+    shown = {}
+    for kind in ("template", "iso"):
+        origin = cloud.templates.get(of[kind]) if of[kind] else None
+        shown.update({f"{kind}id": origin and origin["id"], f"{kind}name": origin and origin["name"]})
+        shown[f"{kind}displaytext"] = origin and origin["displaytext"]
+    return shown
+
+
 def shown(cloud: Cloud, volume: Document, root: bool, job: Document | None = None) -> dict[str, Any]:
     """`root`: the caller is a root admin, who also sees where it lies."""
     vm = vm_of(cloud, volume)
     pool = cloud.pools.get(volume["pool"]) if volume["pool"] else None
     offering = cloud.disk_offerings.get(volume["offering"]) if volume["offering"] else None
     service = cloud.service_offerings.get(volume["service_offering"]) if volume["service_offering"] else None
-    template = cloud.templates.get(volume["template"]) if volume["template"] else None
-    iso = cloud.templates.get(volume["iso"]) if volume["iso"] else None
     plain = offering is not None and offering["compute_only"] is None
     fields: dict[str, Any] = {
         "id": volume["id"],
@@ -146,12 +154,7 @@ def shown(cloud: Cloud, volume: Document, root: bool, job: Document | None = Non
         "serviceofferingid": service and service["id"],
         "serviceofferingname": service and service["name"],
         "serviceofferingdisplaytext": service and service["displaytext"],
-        "templateid": template and template["id"],
-        "templatename": template and template["name"],
-        "templatedisplaytext": template and template["displaytext"],
-        "isoid": iso and iso["id"],
-        "isoname": iso and iso["name"],
-        "isodisplaytext": iso and iso["displaytext"],
+        **origin_shown(cloud, volume),
         "snapshotid": volume["snapshot"],
         "tags": resource_tags.shown(cloud, "Volume", volume["id"]),
         "jobid": job and job["id"],

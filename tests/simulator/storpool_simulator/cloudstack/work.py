@@ -40,6 +40,12 @@ Steps = Generator[Chore | Pause, Any, Any]
 Done = Callable[[Any, Exception | None], None]
 
 
+def no_error(_result: Any, error: Exception | None) -> None:
+    """For work that nobody waits for: there is nobody to tell of an error, so it is one of the simulator."""
+    if error is not None:
+        raise error
+
+
 class Workshop:
     """Drives generators from step to step. Between two steps anything may happen."""
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from ...store import Document
 from .. import answers, hostha, hostviews
 from ..registry import command
 from ..request import Request
@@ -12,10 +11,6 @@ from . import switches
 
 ABOUT_HOST = ("Host", "hostid")
 PACKAGE = "admin.ha"
-
-
-def _host(request: Request) -> Document:
-    return request.found("hostid", request.cloud.hosts)
 
 
 @command("listHostHAProviders", package=PACKAGE)
@@ -35,7 +30,7 @@ def list_resources(request: Request) -> dict:
 
 @command("configureHAForHost", instance=ABOUT_HOST, package=PACKAGE)
 def configure(request: Request) -> dict:
-    host = hostha.configure(request.cloud, _host(request), request.params["provider"])
+    host = hostha.configure(request.cloud, switches.host_of(request), request.params["provider"])
     return answers.single(request, {"hostid": host["id"], "haprovider": host["ha"]["provider"], "status": True})
 
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from ...store import Document
 from .. import answers, errors, outofband
 from ..registry import command
 from ..request import Request
@@ -15,14 +14,10 @@ PACKAGE = "admin.outofbandmanagement"
 FIELDS = ("driver", "address", "port", "username", "password")
 
 
-def _host(request: Request) -> Document:
-    return request.found("hostid", request.cloud.hosts)
-
-
 @command("configureOutOfBandManagement", package=PACKAGE)
 def configure(request: Request) -> dict:
     """Always a success, whether anything changed or not."""
-    host = outofband.configure(request.cloud, _host(request), {key: request.params[key] for key in FIELDS})
+    host = outofband.configure(request.cloud, switches.host_of(request), {key: request.params[key] for key in FIELDS})
     text = f"Out-of-band management successfully configured for {host['name']}."
     return answers.single(request, outofband.shown(host, hostid=host["id"], description=text, status=True))
 
@@ -47,12 +42,12 @@ def issue_power_action(request: Request) -> dict:
     if action not in outofband.ACTIONS:
         kind = "org.apache.cloudstack.outofbandmanagement.OutOfBandManagement.PowerOperation"
         raise errors.failure(f"No enum constant {kind}.{action}")
-    text = outofband.act(request.cloud, _host(request), action)
-    host = _host(request)
+    text = outofband.act(request.cloud, switches.host_of(request), action)
+    host = switches.host_of(request)
     return answers.single(request, outofband.shown(host, hostid=host["id"], action=action, description=text, status=True))
 
 
 @command("changeOutOfBandManagementPassword", instance=ABOUT_HOST, package=PACKAGE)
 def change_password(request: Request) -> dict:
-    outofband.change_password(request.cloud, _host(request), request.get("password"))
+    outofband.change_password(request.cloud, switches.host_of(request), request.get("password"))
     return answers.single(request, {"hostid": request.params["hostid"], "status": True})

@@ -31,9 +31,14 @@ class Kind:
     level_answer: Callable[[Request, bool], dict[str, Any]]
 
 
+def host_of(request: Request) -> Document:
+    """The host that a command is about."""
+    return request.found("hostid", request.cloud.hosts)
+
+
 def _of_host(kind: Kind, on: bool) -> Work:
     def work(request: Request) -> dict[str, Any]:
-        host = kind.switch_host(request.cloud, request.found("hostid", request.cloud.hosts), on)
+        host = kind.switch_host(request.cloud, host_of(request), on)
         return answers.single(request, {"hostid": host["id"], kind.enabled: on, "status": True})
 
     return work

@@ -185,6 +185,19 @@ def _register(request: Request, form: str, **more: Any) -> dict:
     return {"count": len(shown), request.command.object: shown}
 
 
+def _traits(request: Request) -> dict[str, Any]:
+    """What whoever makes a template says of the machines that come of it."""
+    params = request.params
+    return {
+        "password": params.get("passwordenabled", False),
+        "sshkey": params.get("sshkeyenabled", False),
+        "scalable": params.get("isdynamicallyscalable", False),
+        "hvm": params.get("requireshvm", True),
+        "bits": params.get("bits", 64),
+        "tag": params.get("templatetag"),
+    }
+
+
 @command("registerTemplate", package="user.template")
 def register_template(request: Request) -> dict:
     """Answers at once; the download goes on in the background."""
@@ -194,12 +207,7 @@ def register_template(request: Request) -> dict:
     return _register(
         request,
         params["format"].upper(),
-        password=params.get("passwordenabled", False),
-        sshkey=params.get("sshkeyenabled", False),
-        scalable=params.get("isdynamicallyscalable", False),
-        hvm=params.get("requireshvm", True),
-        bits=params.get("bits", 64),
-        tag=params.get("templatetag"),
+        **_traits(request),
         type=templates.USER,
     )
 
@@ -305,12 +313,7 @@ def _create(request: Request) -> str:
         size=source["size"],
         public=params.get("ispublic", False),
         featured=params.get("isfeatured", False),
-        password=params.get("passwordenabled", False),
-        sshkey=params.get("sshkeyenabled", False),
-        scalable=params.get("isdynamicallyscalable", False),
-        hvm=params.get("requireshvm", True),
-        bits=params.get("bits", 64),
-        tag=params.get("templatetag"),
+        **_traits(request),
         details=params.get("details", {}),
         source=[kind, id],
         zones=[zone["id"]],

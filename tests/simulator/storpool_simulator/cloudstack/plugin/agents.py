@@ -49,13 +49,8 @@ def able(cloud: Cloud, zone: str, storpool: str | None = None) -> list[Document]
     return [
         host
         for host in cloud.hosts_of(zone=zone)
-        if cloud.takes_part(host) and storpool in (None, cloud.world.clusters[host["storpool"]].id) and client_runs(cloud, host)
+        if cloud.takes_part(host) and storpool in (None, cloud.world.clusters[host["storpool"]].id) and hosts.client_runs(cloud, host)
     ]
-
-
-def client_runs(cloud: Cloud, host: Document) -> bool:
-    client = cloud.world.clusters[host["storpool"]].clients.get(str(host["client"]))
-    return client is not None and client["status"] == "running"
 
 
 def endpoint(cloud: Cloud, zone: str, storpool: str | None = None, *, encryption: bool = False) -> Document:
@@ -94,7 +89,7 @@ def delayed(cloud: Cloud, command: str, *objects: str) -> Steps:
 
 def attach(cloud: Cloud, host: Document, gid: str, kind: str = "volume", rights: str = "rw") -> None:
     """On the host, as its StorPool CLI does; one that another cluster has is moved, and exported to where it was. Raises StorPoolError."""
-    if not client_runs(cloud, host):
+    if not hosts.client_runs(cloud, host):
         raise StorPoolError("clientDown", f"client {host['client']} is down")
     item: dict[str, Any] = {kind: address_of(gid), rights: [host["client"]]}
     if kind == "volume":

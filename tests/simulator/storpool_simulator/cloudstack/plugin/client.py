@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from ...errors import ApiError
 from .. import storage
+from ..errors import ServerError
 
 if TYPE_CHECKING:
     from ...cluster import Cluster
@@ -35,6 +36,11 @@ class StorPoolError(Exception):
     @property
     def text(self) -> str:
         return f"[name={self.name}, descr={self.descr}]"
+
+
+def text_of(error: Exception) -> str:
+    """What the plugin repeats of a failure."""
+    return error.text if isinstance(error, (StorPoolError, ServerError)) else str(error)
 
 
 def gid_of(path: str) -> str:

@@ -13,17 +13,13 @@ from .. import errors, nfs, qemu, storage
 from ..work import Chore, Steps
 from . import agents, extraction, tags
 from . import volumes as driver
-from .client import Client, StorPoolError, address_of, gid_of, path_of
+from .client import Client, StorPoolError, address_of, gid_of, path_of, text_of
 
 if TYPE_CHECKING:
     from ...store import Document
     from ..cloud import Cloud
 
 FAILURES = (StorPoolError, agents.HostError, qemu.ImageError, OSError)
-
-
-def _text(error: Exception) -> str:
-    return error.text if isinstance(error, (StorPoolError, errors.ServerError)) else str(error)
 
 
 # Without a running VM, and the live change between two StorPool pools
@@ -53,7 +49,7 @@ def move(cloud: Cloud, volume: Document, pool: Document) -> Steps:
         else:
             path = yield from _between_nfs(cloud, volume, pool)
     except FAILURES as error:
-        raise errors.failure(f"Migrate volume failed: Could not copy volume {volume['name']}: {_text(error)}") from error
+        raise errors.failure(f"Migrate volume failed: Could not copy volume {volume['name']}: {text_of(error)}") from error
     _settle(cloud, volume, pool, path)
 
 
@@ -151,7 +147,7 @@ def move_with_vm(cloud: Cloud, vm: Document, host: Document, wanted: dict[str, s
         pools = ", ".join(cloud.pools[pool]["name"] for pool in wanted.values())
         raise errors.failure(
             f"Copy volume(s) of VM [{vm['name']}] to storage(s) [{pools}] and VM to host [{host['name']}] failed in "
-            f"StorPoolDataMotionStrategy.copyAsync. Error message: [{_text(error)}]."
+            f"StorPoolDataMotionStrategy.copyAsync. Error message: [{text_of(error)}]."
         ) from error
     for volume in others:
         driver.detach(cloud, volume, source)

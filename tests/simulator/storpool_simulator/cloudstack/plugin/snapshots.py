@@ -11,17 +11,13 @@ from .. import errors, offerings, qemu, snapshots, storage, templates, volumes
 from ..work import Chore, Steps
 from . import agents, bases, tags
 from . import volumes as storpool_volumes
-from .client import Client, StorPoolError, address_of, gid_of, path_of
+from .client import Client, StorPoolError, address_of, gid_of, path_of, text_of
 
 if TYPE_CHECKING:
     from ...store import Document
     from ..cloud import Cloud
 
 FAILURES = (StorPoolError, agents.HostError, qemu.ImageError)
-
-
-def text_of(error: Exception) -> str:
-    return error.text if isinstance(error, (StorPoolError, errors.ServerError)) else str(error)
 
 
 # Taking

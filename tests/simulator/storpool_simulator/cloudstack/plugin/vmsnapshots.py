@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .. import errors, storage, vm_snapshots
 from . import snapshots, tags
-from .client import Client, StorPoolError, address_of, gid_of, path_of
+from .client import Client, StorPoolError, address_of, gid_of, path_of, text_of
 
 if TYPE_CHECKING:
     from ...store import Document
@@ -84,7 +84,7 @@ def revert(cloud: Cloud, snapshot: Document) -> None:
     except (StorPoolError, errors.ServerError) as error:
         cloud.vm_snapshots.change(snapshot["id"], state=vm_snapshots.READY)
         cloud.world.commit()
-        text = snapshots.text_of(error)
+        text = text_of(error)
         raise errors.failure(f"Error while finalize create vm snapshot [{snapshot['name']}] due to {text}") from error
     cloud.vm_snapshots.change(snapshot["id"], state=vm_snapshots.READY)
     vm_snapshots.make_current(cloud, snapshot["id"], snapshot["vm"])
