@@ -232,13 +232,11 @@ class CloudSnapshots:
         going = {name for one in wanted for name in (one.id, one.name)} - {None}
         busy = partial(_going, going, [one for one in wanted if one.state != "present"])
         world.snapshots[owner] = settled(read, busy, client.connection.job_timeout)
-        located = [one for one in wanted if one.zones or one.backup is not None or _is_proved(one)]
-        if located and world.snapshots[owner]:
+        if any(one.zones or one.backup is not None or _is_proved(one) for one in wanted):
             world.copies = world.copies or {}
-            for row in client.list("listSnapshots", "snapshot", unlimited=True, showunique=False, **params):
-                world.copies.setdefault(row["id"], []).append(row)
-        elif located:
-            world.copies = world.copies or {}
+            if world.snapshots[owner]:
+                for row in client.list("listSnapshots", "snapshot", unlimited=True, showunique=False, **params):
+                    world.copies.setdefault(row["id"], []).append(row)
 
     @staticmethod
     def _look_at_storpool(client: CloudStack, proved: Sequence[str], world: World) -> list[dict[str, Any]]:
@@ -431,7 +429,7 @@ class CloudSnapshots:
             return Plan(wanted.label, shown, after, [copy] if copy else [], notes, waits=waits)
         kept = _has_backup(present, world)
         if kept is not None:
-            notes["backup"] = {"done": kept, "because": "it was taken with it" if kept else "it was taken without"}
+            notes["backup"] = _told(kept)
         if wanted.backup is not None and kept != wanted.backup:
             has = "has a copy" if kept else "has no copy"
             raise ChangeRefused(
@@ -509,7 +507,7 @@ class CloudSnapshots:
                 has = "it has a copy" if kept else "it has no copy"
                 found.append(f"{has} on secondary storage, although {planned['because']} (changed, and not restarted since?)")
             elif not planned and kept is not None:
-                notes["backup"] = {"done": kept, "because": "it was taken with it" if kept else "it was taken without"}
+                notes["backup"] = _told(kept)
             notes.update(storpool=_on_storpool(row, now), differences=found)
             lost = [zone for zone in (now.zone(one)[1] for one in wanted.zones) if zone not in after["zones"]]
             if lost:
@@ -753,6 +751,11 @@ def _has_backup(row: Mapping[str, Any], world: World) -> bool | None:
     if world.copies is None or (rows and not any("datastoretype" in one for one in rows)):
         return None
     return any(one.get("physicalsize") != row.get("virtualsize") for one in world.rows(row["id"], IMAGE))
+
+
+def _told(kept: bool) -> dict[str, Any]:
+    """Return what results say of the backup of a snapshot that is there."""
+    return {"done": kept, "because": "it was taken with it" if kept else "it was taken without"}
 
 
 def _on_storpool(row: Mapping[str, Any], world: World) -> dict[str, Any] | None:
