@@ -684,7 +684,7 @@ def _offering(wanted: WantedVolume, world: World) -> Mapping[str, Any]:
 
 def _fixed(wanted: WantedVolume, option: str, declared: Any, value: Any, offering: Mapping[str, Any]) -> ChangeRefused:
     return ChangeRefused(
-        f"volume {wanted.label} cannot have {option} {declared}: its offering {offering['name']} has {value} for all its volumes",
+        f"volume {wanted.label} cannot have {option} {declared}: its offering {offering['name']} has {value or 'none'} for all its volumes",
         hint=f"choose an offering with that {option}, or one that leaves it open",
     )
 
