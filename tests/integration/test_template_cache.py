@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils import _storpool
-from ansible_collections.storpool.cloudstack.plugins.module_utils.resources import cached_template
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources import cache_watch
 from conftest import CLOUDSTACKS, _runner, connection, declared, validated
 from prediction import unlike
-from storpool_simulator.testing import Simulator
+from storpool_simulator.testing import Simulator, address
 
 MODULE = "storpool_template_cache"
 MIB = 1 << 20
@@ -29,11 +29,6 @@ NOBODY = "00000000-0000-4000-8000-00000000000"  # and a digit: ids of templates 
 @pytest.fixture
 def simulator(cloud):
     return cloud
-
-
-@pytest.fixture
-def declare(three_runs):
-    return partial(three_runs, MODULE)
 
 
 @pytest.fixture
@@ -69,27 +64,20 @@ def caches(simulator, listed):
     return find
 
 
-def job(simulator, command, **params):
-    done = simulator.cs_job(command, **params)
-    assert done["jobstatus"] == 1, done
-    return done["jobresult"]
-
-
 def root_of(simulator, template, name="web"):
     """Runs an instance made from a template; returns its ROOT volume."""
 
     def identity(command, key, wanted, **params):
         return next(one["id"] for one in simulator.cs(command, **params)[1][key] if one["name"] == wanted)
 
-    vm = job(
-        simulator,
+    vm = simulator.cs_done(
         "deployVirtualMachine",
         name=name,
         zoneid=identity("listZones", "zone", "sofia"),
         serviceofferingid=identity("listServiceOfferings", "serviceoffering", "Small Instance"),
         templateid=identity("listTemplates", "template", template, templatefilter="all"),
     )["virtualmachine"]
-    return simulator.cs("listVolumes", virtualmachineid=vm["id"], listall=True)[1]["volume"][0]
+    return simulator.cs_volumes(virtualmachineid=vm["id"])[0]
 
 
 @pytest.fixture
@@ -158,7 +146,7 @@ def test_a_clone_moves_no_byte_of_it(version, tmp_path):
         assert (after["bytes_copied"], after["bytes_converted"]) == (before["bytes_copied"], before["bytes_converted"])
         cache = next(one for one in process.get("SnapshotsList")[1]["data"] if one["tags"].get("cs") == "template")
         for volume in roots:
-            found = process.content("~" + volume["path"].rpartition("/")[2])
+            found = process.content(address(volume))
             assert found["own"] == 0 and found["sha256"] == process.content(cache["name"])["sha256"]
 
 
@@ -311,7 +299,7 @@ def test_it_will_not_go_where_the_cleanup_is_off(declare, simulator):
 def test_a_deleted_template_waits_for_the_cleanup(declare, listed, simulator, caches, cleanup):
     declare(name="small-raw")
     identity = listed("listTemplates", "template", templatefilter="all")["small-raw"]["id"]
-    job(simulator, "deleteTemplate", id=identity)
+    simulator.cs_done("deleteTemplate", id=identity)
     for which in ({"name": "small-raw"}, {"id": identity}):
         result = declare(state="absent", evict="storpool_orphans_only", **which)
         assert result["templates"][0]["collection"][0]["within"] == 2 * INTERVAL and result["templates"][0]["actions"] == []
@@ -380,9 +368,9 @@ def test_snapshots_that_cloudstack_knows_are_no_orphans(declare, deploy, simulat
     """Of a volume and of a VM. An export is told, because CloudStack can forget to end it."""
     root = deploy("small-raw")
     simulator.cs("updateConfiguration", name="kvm.snapshot.enabled", value="true")
-    taken = job(simulator, "createSnapshot", volumeid=root["id"])["snapshot"]
-    job(simulator, "stopVirtualMachine", id=root["virtualmachineid"])
-    job(simulator, "createVMSnapshot", virtualmachineid=root["virtualmachineid"], snapshotmemory=False)
+    taken = simulator.cs_done("createSnapshot", volumeid=root["id"])["snapshot"]
+    simulator.cs_done("stopVirtualMachine", id=root["virtualmachineid"])
+    simulator.cs_done("createVMSnapshot", virtualmachineid=root["virtualmachineid"], snapshotmemory=False)
     kinds = {one["tags"].get("cs"): one for one in simulator.get("SnapshotsList")[1]["data"]}
     assert {"snapshot", "group", "template"} <= set(kinds) and kinds["snapshot"]["tags"]["uuid"] == taken["id"]
     assert declare(zone="sofia", state="absent")["templates"][0]["object"]["found"] == []
@@ -434,7 +422,7 @@ def test_what_others_keep_to_themselves_is_no_orphan(declare, private, simulator
     """Templates that CloudStack lists only to those who ask for everything have caches, too."""
     declare(name="private", zone="sofia")
     if deleted:
-        job(simulator, "deleteTemplate", id=private)
+        simulator.cs_done("deleteTemplate", id=private)
     before = everything(simulator)
     result = declare(zone="sofia", state="absent", evict="storpool_orphans_only")
     assert result["templates"][0]["actions"] == [] and everything(simulator) == before
@@ -492,9 +480,9 @@ def test_a_base_is_needed(ask, declare, deploy, simulator, cleanup):
     """A template made from a volume stands on a snapshot with the same tags as a cache."""
     volume = deploy("small-raw")
     vm = simulator.cs("listVirtualMachines", listall=True)[1]["virtualmachine"][0]
-    job(simulator, "stopVirtualMachine", id=vm["id"])
+    simulator.cs_done("stopVirtualMachine", id=vm["id"])
     system = simulator.cs("listOsTypes")[1]["ostype"][0]["id"]
-    made = job(simulator, "createTemplate", volumeid=volume["id"], name="golden", displaytext="golden", ostypeid=system)["template"]
+    made = simulator.cs_done("createTemplate", volumeid=volume["id"], name="golden", displaytext="golden", ostypeid=system)["template"]
     every = simulator.get("SnapshotsList")[1]["data"]
     bases = {one["globalId"] for one in every if one["tags"].get("uuid") == made["id"]}
     result = ask(name="golden", zone="sofia", check=True)
@@ -508,7 +496,7 @@ def test_a_base_is_needed(ask, declare, deploy, simulator, cleanup):
         assert simulator.counters()["bytes_converted"] == before
     assert declare(zone="sofia", state="absent", evict="storpool_orphans_only")["templates"][0]["actions"] == []
     # No code deletes it once its template is gone.
-    job(simulator, "deleteTemplate", id=made["id"])
+    simulator.cs_done("deleteTemplate", id=made["id"])
     for _round in range(3):
         cleanup()
     result = declare(zone="sofia", state="absent", evict="storpool_orphans_only")
@@ -586,8 +574,8 @@ def test_lost_answers(ask, simulator, kind):
 @pytest.fixture
 def soon(monkeypatch):
     """Whether anything is copied is looked at often, and what is not for a moment counts as never."""
-    monkeypatch.setattr(cached_template, "LOOK", 0.1)
-    monkeypatch.setattr(cached_template, "IDLE", 0.4)
+    monkeypatch.setattr(cache_watch, "LOOK", 0.1)
+    monkeypatch.setattr(cache_watch, "IDLE", 0.4)
 
 
 @pytest.mark.usefixtures("soon")

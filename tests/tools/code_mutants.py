@@ -60,6 +60,8 @@ FITTING = {
     "resources/settings.py": ["unit/test_settings_plan.py", "properties/test_settings_properties.py"],
     "resources/storage_pool.py": ["unit/test_storage_pool_plan.py", SIMULATED.format("cloudstack_storage_pool")],
     "resources/cached_template.py": ["unit/test_template_cache_plan.py", SIMULATED.format("storpool_template_cache")],
+    "resources/cache_place.py": ["unit/test_template_cache_plan.py", SIMULATED.format("storpool_template_cache")],
+    "resources/cache_watch.py": ["unit/test_template_cache_plan.py", SIMULATED.format("storpool_template_cache")],
     "resources/orphans.py": ["unit/test_template_cache_plan.py", SIMULATED.format("storpool_template_cache")],
     "resources/image.py": ["unit/test_template_cache_plan.py", SIMULATED.format("storpool_template_cache")],
     "resources/_both_layers.py": ["unit/test_cloud_volume_plan.py"],

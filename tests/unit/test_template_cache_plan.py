@@ -12,8 +12,9 @@ import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import ChangeRefused, OptionError
 from ansible_collections.storpool.cloudstack.plugins.module_utils._image import Image
 from ansible_collections.storpool.cloudstack.plugins.module_utils._storpool import StorPool
-from ansible_collections.storpool.cloudstack.plugins.module_utils.resources import cached_template, image
-from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cached_template import CACHED_TEMPLATES, WantedCache, find_place
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources import cache_watch, image
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cache_place import Place, World, find_place
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cached_template import CACHED_TEMPLATES, WantedCache
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.image import IMAGES, WantedImage
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.template_cache import TEMPLATE_CACHE
 from ansible_collections.storpool.cloudstack.plugins.modules.storpool_template_cache import DECLARED
@@ -46,7 +47,7 @@ def cache(number, identity=DEBIAN, on="nvme", size=GIB, **more):
 def world(*snapshots, pools=(FAST,), rows=None, listed=None, **more):
     """`rows`: the templates that have a row, by the name of the pool."""
     by_pool = {one["id"]: {each["id"]: each for each in (rows or {}).get(one["name"], [])} for one in pools}
-    return cached_template.World([dict(one) for one in pools], by_pool, list(snapshots), {} if listed is None else {SOFIA: listed}, **more)
+    return World([dict(one) for one in pools], by_pool, list(snapshots), {} if listed is None else {SOFIA: listed}, **more)
 
 
 def wanted(**options):
@@ -366,7 +367,7 @@ def leftover(number, identity=DEBIAN, on="nvme"):
 def watching(server, volumes=(), attached=(), old=(), lost=True, own=None):
     server.storpool.volumes = lambda: list(volumes)
     server.storpool.attachments = lambda: [{"volume": one} for one in attached]
-    return cached_template._Watch(own or template(), [(FAST, cached_template.Place(lost, None, lost=lost))], set(old))
+    return cache_watch.Watch(own or template(), [(FAST, Place(lost, None, lost=lost))], set(old))
 
 
 @pytest.mark.parametrize(
@@ -431,7 +432,7 @@ class Clock:
 )
 def test_a_copy_of_which_nothing_is_written_for_a_while_is_given_up(lost, volumes, threads, dead, monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(cached_template, "time", clock)
+    monkeypatch.setattr(cache_watch, "time", clock)
     server = Server(rows=[template()])
     server.threads = threads
     watch = watching(server, volumes, lost=lost)

@@ -4,15 +4,14 @@
 
 """Floor 4: CloudStack templates cached on StorPool pools, seen on both layers.
 
-A cache is a row in CloudStack (template and pool) and a snapshot on StorPool. A row is there from the beginning of the copy and stays when
-the copy fails, so it proves nothing by itself; a snapshot without a row is not used. Facts: reference sheet cloudstack-storpool, section 4.
+A cache is a row in CloudStack (template and pool) and a snapshot on StorPool; what makes it a sound one stands in :mod:`.cache_place`.
+Facts: reference sheet cloudstack-storpool, section 4.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -20,14 +19,13 @@ from .. import _storpool as sp
 from .._cloudstack import ANY_PROJECT, CloudStack, Command, pick
 from .._errors import ChangeRefused, CollectionError, OptionError
 from .._plan import Change, Plan, Wait
-from .._units import SECTOR, format_size, parse_duration
+from .._units import parse_duration
 from ._shared import quiet
+from .cache_place import PROVIDER, TEMPLATES, Place, World, by_id, find_place, storpool_template, templates_of
+from .cache_watch import Watch
 from .orphans import Finding, find_orphans
 
-PROVIDER = "StorPool"
 UP = "Up"
-OWNER, OWNER_ID, OF_TEMPLATE = "cs", "uuid", "template"  # tags of the plugin's objects, and the value of the first on caches
-LOOK, IDLE = 5.0, 30.0  # seconds between looks for the volumes of copies; without any, until a copy counts as one that will never end
 ORPHANS_ONLY = "storpool_orphans_only"
 WAIT = 10800  # seconds; as long as CloudStack gives a copy (primary.storage.download.wait)
 
@@ -42,9 +40,7 @@ FILTER_SPEC: dict[str, dict[str, Any]] = dict(
 
 _SYSTEM_TYPES = frozenset({"SYSTEM", "ROUTING"})
 _CLEANUP = ("storage.cleanup.enabled", "storage.template.cleanup.enabled", "storage.cleanup.interval")
-_THREADS = "template.preloader.pool.size"
 _GONE_STATES = frozenset({"Destroy", "Expunging", "Expunged"})  # of volumes that keep no cache (VolumeDaoImpl)
-_TEMPLATES = {"call": "listTemplates", "key": "template", "templatefilter": "all"}
 _PREPARE_HINTS = (("not ready", "wait until CloudStack has downloaded the template to the zone's secondary storage"),)
 
 
@@ -74,94 +70,6 @@ class WantedCache:
     def about_orphans(self) -> bool:
         """Whether it is about what lies on the pools, and not about a template."""
         return not (self.name or self.id or self.filter)
-
-
-@dataclass(frozen=True)
-class Place:
-    """A template on a pool: whether CloudStack has a row, the snapshot that is the cache, others that are none, and what is wrong."""
-
-    row: bool
-    cache: Mapping[str, Any] | None
-    extra: tuple[Mapping[str, Any], ...] = ()
-    problem: str | None = None
-    lost: bool = False  # a row without a snapshot: the copy goes on or has failed, or somebody deleted the snapshot by hand
-    counted: bool = False  # a direct download: there are enough snapshots, and none says of which template it is
-
-    @property
-    def verified(self) -> bool:
-        """Whether both layers have it, and fit together."""
-        return self.row and self.problem is None and (self.cache is not None or self.counted)
-
-
-@dataclass
-class World:
-    """What was read. ``rows`` are the templates that have a row on a pool, by pool and template id (removed ones among them when something
-    is to go); ``templates`` those of a zone by its id, as far as listed; ``users`` count the volumes of a template on a pool."""
-
-    pools: list[dict[str, Any]] = field(default_factory=list)
-    rows: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
-    snapshots: list[dict[str, Any]] = field(default_factory=list)
-    templates: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    users: dict[tuple[str, str], int] = field(default_factory=dict)
-    settings: dict[str, str] = field(default_factory=dict)
-    volumes: list[dict[str, Any]] = field(default_factory=list)
-    attached: frozenset[str] = frozenset()
-    exports: dict[str, str] = field(default_factory=dict)  # locations by global id
-    known_snapshots: frozenset[str] = frozenset()  # ids of CloudStack's volume and VM snapshots
-    missing: CollectionError | None = None
-    known_templates: frozenset[str] | None = None  # of StorPool, when that was in doubt
-    _of: dict[str, list[dict[str, Any]]] | None = field(default=None, compare=False)
-
-    def snapshots_of(self, template: str) -> list[dict[str, Any]]:
-        """Return the living snapshots that carry the id of a template."""
-        if self._of is None:
-            self._of = {}
-            for one in self.snapshots:
-                if is_template_object(one):
-                    self._of.setdefault(one["tags"].get(OWNER_ID, ""), []).append(one)
-        return self._of.get(template, [])
-
-
-def is_template_object(raw: Mapping[str, Any]) -> bool:
-    """Tell whether a snapshot or volume of StorPool's is, or was to become, the cache or base of a template."""
-    return (raw.get("tags") or {}).get(OWNER) == OF_TEMPLATE and not raw.get("deleted") and not raw["name"].startswith("*")
-
-
-def storpool_template(pool: Mapping[str, Any]) -> str:
-    """Return the StorPool template of a pool; the pool's id begins with it (sheet, section 1.3)."""
-    return pool["id"].partition(";")[0]
-
-
-def find_place(template: Mapping[str, Any], pool: Mapping[str, Any], world: World) -> Place:
-    """Return what there is of a template on a pool."""
-    row = template["id"] in world.rows.get(pool["id"], {})
-    every = world.snapshots_of(template["id"])
-    # The base of a template that was made from a volume has the same tags; it is what the caches stand on.
-    bases = {one["parentName"] for one in every}
-    found = [one for one in every if one["templateName"] == storpool_template(pool) and one["name"] not in bases]
-    if not row:
-        # One without an address was made from a volume or snapshot: what is here may be its base.
-        return Place(False, None, tuple(found) if template.get("url") else ())
-    if not found and template.get("directdownload"):
-        return _direct_place(pool, world)
-    if not found:
-        return Place(True, None, (), "CloudStack has a row, StorPool no snapshot: being copied, failed, or deleted by hand", lost=True)
-    needed = -(-int(template.get("size") or 0) // SECTOR) * SECTOR
-    fitting = [one for one in found if one["size"] >= needed]
-    if not fitting:
-        sizes = ", ".join(str(format_size(one["size"])) for one in found)
-        return Place(True, None, tuple(found), f"the snapshot has {sizes}, the template {format_size(needed)}")
-    newest = max(fitting, key=lambda one: (one.get("creationTimestamp") or 0, one["name"]))
-    return Place(True, newest, tuple(one for one in found if one is not newest))
-
-
-def _direct_place(pool: Mapping[str, Any], world: World) -> Place:
-    """Caches of direct downloads carry no id (sheet, section 4.1): what can be proved is that there are as many as there are rows."""
-    rows = sum(bool(one.get("directdownload")) for one in world.rows.get(pool["id"], {}).values())
-    there = sum(one["templateName"] == storpool_template(pool) for one in world.snapshots_of(""))
-    if there < rows:
-        return Place(True, None, (), f"{rows} direct downloads have a row on this pool, and StorPool has {there} snapshots of such")
-    return Place(True, None, counted=True)
 
 
 class CachedTemplates:
@@ -217,7 +125,7 @@ class CachedTemplates:
             self._observe_to_go(client, asked, meant, world)
         else:
             for pool in meant:
-                world.rows[pool] = _by_id(_templates(client, storageid=pool))
+                world.rows[pool] = by_id(templates_of(client, storageid=pool))
             for zone in {pool["zoneid"] for pool in meant.values()}:
                 self._observe_zone(client, zone, [(one, pools) for one, pools in asked if pools and pools[0]["zoneid"] == zone], world)
         if any(self._in_doubt(one, pools, world) for one, pools in asked):
@@ -228,12 +136,12 @@ class CachedTemplates:
         """List a zone's templates when the rows leave something open; those of projects too when one that is meant is not among them."""
         if all(self._is_settled(one, pools, world) for one, pools in asked):
             return
-        world.templates[zone] = _of_zone(_templates(client, zoneid=zone), zone)
+        world.templates[zone] = _of_zone(templates_of(client, zoneid=zone), zone)
         if all(one.filter or _fitting(one, world.templates[zone]) for one, _pools_of in asked):
             return
-        world.templates[zone] = _once([*world.templates[zone], *_of_zone(_templates(client, zoneid=zone, projectid=ANY_PROJECT), zone)])
+        world.templates[zone] = _once([*world.templates[zone], *_of_zone(templates_of(client, zoneid=zone, projectid=ANY_PROJECT), zone)])
         for pool in {pool["id"] for _one, pools in asked for pool in pools}:
-            world.rows[pool].update(_by_id(_templates(client, storageid=pool, projectid=ANY_PROJECT)))
+            world.rows[pool].update(by_id(templates_of(client, storageid=pool, projectid=ANY_PROJECT)))
 
     @staticmethod
     def _is_settled(wanted: WantedCache, pools: Sequence[Mapping[str, Any]], world: World) -> bool:
@@ -272,15 +180,15 @@ class CachedTemplates:
         shared = {storpool_template(pool) for pool in meant.values()}
         for pool in world.pools:
             if storpool_template(pool) in shared:
-                world.rows[pool["id"]] = _by_id(_everybodys(client, **_TEMPLATES, storageid=pool["id"], showremoved=True))
-        every = world.templates[""] = _everybodys(client, **_TEMPLATES)
+                world.rows[pool["id"]] = by_id(_everybodys(client, **TEMPLATES, storageid=pool["id"], showremoved=True))
+        every = world.templates[""] = _everybodys(client, **TEMPLATES)
         for zone in {pool["zoneid"] for pool in meant.values()}:
             world.templates[zone] = _of_zone(every, zone)
         listed = client.list("listConfigurations", "configuration", unlimited=True)
         world.settings = {one["name"]: str(one.get("value")) for one in listed if one["name"] in _CLEANUP}
         for pool in meant:
             listed = _everybodys(client, "listVolumes", "volume", storageid=pool)
-            for volume in _by_id(listed).values():
+            for volume in by_id(listed).values():
                 if volume.get("templateid") and volume.get("state") not in _GONE_STATES:
                     key = (volume["templateid"], pool)
                     world.users[key] = world.users.get(key, 0) + 1
@@ -340,7 +248,7 @@ class CachedTemplates:
         if to_do:
             # What lay there before is no proof that the copy which begins now has ended.
             old = {one["globalId"] for one in world.snapshots_of(template["id"])}
-            watch = _Watch(template, to_do, old)
+            watch = Watch(template, to_do, old)
             what = f"the copy of template {template['name']} to StorPool"
             waits.append(Wait(what, watch.done, float(wanted.wait_timeout), watch.explain))
         notes = {"kept": [pool["name"] for pool, _place in places]} if wanted.keep else {}
@@ -409,7 +317,7 @@ class CachedTemplates:
     @staticmethod
     def _orphans(pools: Sequence[Mapping[str, Any]], world: World) -> list[Finding]:
         living = {one["id"]: one for listed in world.templates.values() for one in listed if not one.get("removed")}
-        return find_orphans(pools, world, living, find_place)
+        return find_orphans(pools, world, living)
 
     # -- after
 
@@ -421,103 +329,6 @@ class CachedTemplates:
         if "found" in document:
             return {"found": [f"{one['kind']} {one['global_id'] or ''}: {one['what']}" for one in document["found"]]}
         return {"id": document["id"], "pools": {one["pool"]: _word(one) for one in document["pools"]}}
-
-
-class _Watch:
-    """Looks whether the copies of a template to several pools have ended, or will never.
-
-    Of a row that was there before it is not visible whether CloudStack takes it for that of a finished cache, of which it copies nothing.
-    What tells is that there is no volume with the template's id on StorPool for a while: with that a copy begins.
-    """
-
-    def __init__(self, template: Mapping[str, Any], places: Sequence[tuple[Mapping[str, Any], Place]], old: Collection[str]) -> None:
-        self._template = template
-        self._pools = [pool for pool, _place in places]
-        self._doubtful = {pool["id"] for pool, place in places if place.lost}
-        self._old = old
-        self._next: float | None = None  # when to look for volumes again
-        self._idle: dict[str, float] = {}  # since when nothing is copied, by pool
-
-    def done(self, client: CloudStack) -> bool:
-        """Read both layers for the pools that are left. :raises ChangeRefused: CloudStack copies nothing to one of them."""
-        volumes = None
-        now = time.monotonic()
-        if self._next is None:
-            self._next = now + LOOK
-        if self._doubtful and now >= self._next:
-            # Before the snapshots: a copy has its snapshot before it loses its volume.
-            volumes = [one for one in client.storpool.volumes() if is_template_object(one)]
-            self._next = now + LOOK
-        self._pools = [pool for pool, place in self._look(client) if not place.verified]
-        self._doubtful &= {pool["id"] for pool in self._pools}
-        if volumes is not None:
-            self._refuse_the_dead(client, volumes)
-        return not self._pools
-
-    def _refuse_the_dead(self, client: CloudStack, volumes: Sequence[Mapping[str, Any]]) -> None:
-        idle = [pool for pool in self._pools if pool["id"] in self._doubtful and not self._own(volumes, pool)]
-        if idle and volumes and len(volumes) >= self._threads(client):
-            idle = []  # it may have to wait until others have ended
-        now = time.monotonic()
-        self._idle = {pool["id"]: self._idle.get(pool["id"], now) for pool in idle}
-        dead = [str(pool["name"]) for pool in idle if now - self._idle[pool["id"]] >= IDLE]
-        if dead:
-            raise ChangeRefused(
-                f"on {', '.join(dead)} CloudStack has a row, StorPool has no snapshot, and asked for a copy CloudStack makes none: the "
-                "snapshot of a finished cache was deleted by hand, or the copy has failed again",
-                hint="of a failed copy the management server's log tells, then run the task again; if it tells of none, register the "
-                "template anew and use that one, or delete the row from CloudStack's database (template_spool_ref; no cleanup does it)",
-            )
-
-    @staticmethod
-    def _threads(client: CloudStack) -> int:
-        listed = client.list("listConfigurations", "configuration", name=_THREADS)
-        return next((int(one["value"]) for one in listed if one["name"] == _THREADS), 8)
-
-    def _own(self, volumes: Sequence[Mapping[str, Any]], pool: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-        """Return those of the volumes that can be this template's on a pool; of direct downloads they do not say it."""
-        return [
-            one
-            for one in volumes
-            if one["templateName"] == storpool_template(pool) and one["tags"].get(OWNER_ID, self._template["id"]) == self._template["id"]
-        ]
-
-    def _look(self, client: CloudStack, rows: bool = False) -> list[tuple[Mapping[str, Any], Place]]:
-        """Read StorPool, and CloudStack only of pools where a snapshot is there now, or with ``rows`` of all."""
-        world = World(snapshots=[one for one in client.storpool.snapshots() if one["globalId"] not in self._old])
-        # Of direct downloads all rows count and no snapshot says of which it is, of others only this one.
-        untold = self._template.get("directdownload")
-        which = {} if untold else {"id": self._template["id"]}
-        arrived = {one["templateName"] for one in world.snapshots_of(self._template["id"])}
-        for pool in self._pools:
-            if rows or untold or storpool_template(pool) in arrived:
-                world.rows[pool["id"]] = _by_id(_templates(client, storageid=pool["id"], **which))
-        # How large it is may have become known with the copy.
-        known = {pool["id"]: world.rows.get(pool["id"], {}).get(self._template["id"], self._template) for pool in self._pools}
-        return [(pool, find_place(known[pool["id"]], pool, world)) for pool in self._pools]
-
-    def explain(self, client: CloudStack) -> str:
-        """Say for each pool how far it is, from what can be seen: CloudStack tells of no failure."""
-        attached = {one["volume"] for one in client.storpool.attachments()}
-        volumes = [one for one in client.storpool.volumes() if is_template_object(one)]
-        words = []
-        for pool, place in self._look(client, rows=True):
-            own = self._own(volumes, pool)
-            if not place.row:
-                what = "CloudStack has not begun (template.preloader.pool.size copies go on at once)"
-            elif any(one["name"] in attached for one in own):
-                what = f"a host is writing volume {next(one['name'] for one in own if one['name'] in attached)}"
-            elif own:
-                what = f"volume {own[0]['name']} is there and no host has it, so the copy has not begun or has failed"
-            elif place.lost:
-                what = "CloudStack has a row and nothing is being written, so the copy has failed, or the snapshot was deleted by hand"
-            else:
-                what = place.problem or "it has just ended"
-            words.append(f"{pool['name']}: {what}")
-        return "; ".join(words) + ". The management server's log has the reason of a failure, CloudStack's API does not"
-
-
-# -- helpers
 
 
 def cache_object(template: Mapping[str, Any], places: Sequence[tuple[Mapping[str, Any], Place]]) -> dict[str, Any]:
@@ -539,11 +350,6 @@ def cache_object(template: Mapping[str, Any], places: Sequence[tuple[Mapping[str
     return {"name": template["name"], "id": template["id"], "zone": zone, "size": template.get("size"), "pools": shown}
 
 
-def _templates(client: CloudStack, **which: Any) -> list[dict[str, Any]]:
-    """List templates of all accounts, private ones too; one in several zones is listed for each of them."""
-    return client.list(**_TEMPLATES, unlimited=True, listall=True, **which)
-
-
 def _everybodys(client: CloudStack, call: str, key: str, **which: Any) -> list[dict[str, Any]]:
     """List what belongs to any account or project."""
     several = ({}, {"projectid": ANY_PROJECT})
@@ -553,10 +359,6 @@ def _everybodys(client: CloudStack, call: str, key: str, **which: Any) -> list[d
 def _once(listed: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return rows once each: with listall, and to root admins always where templates are concerned, projects do not come alone."""
     return list({(one["id"], one.get("zoneid")): one for one in listed}.values())
-
-
-def _by_id(listed: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    return {one["id"]: one for one in listed}
 
 
 def _of_zone(listed: Sequence[dict[str, Any]], zone: str) -> list[dict[str, Any]]:

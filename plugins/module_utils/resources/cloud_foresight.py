@@ -21,7 +21,7 @@ from .._units import limit_to_api
 from ._both_layers import size_there
 from ._cloud import storpool_address
 from ._shared import FRESH_SNAPSHOT, NOTHING_STORED, foresee_no_snapshot, foresee_snapshot
-from .cached_template import PROVIDER
+from .cache_place import PROVIDER
 from .cloud_volume_world import pools_for
 from .ha import ON
 from .hosts import FENCE, HA_SWITCH, OOBM_SWITCH, SP_CLUSTER_ID

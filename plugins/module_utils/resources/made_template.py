@@ -23,7 +23,7 @@ from .._plan import Change, JointWait, Plan, Wait
 from .._units import parse_duration
 from ._cloud import MOST_OF_A_DESCRIPTION, PROOF, Directory, Owner, asked_or_all, one_of, parse_owner, short_enough, twin_of
 from ._shared import for_diff, quiet
-from .cached_template import OWNER_ID, is_template_object
+from .cache_place import OWNER_ID, is_template_object
 from .cloud_series import LATER, STOPPED
 from .cloud_snapshot import BACKED_UP, backs_up, read_settings
 

@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Callable
 
+from .cache_place import World, find_place, storpool_template
+
 _TAKEN = ("snapshot", "group")  # of volumes and of VMs
 _TEMPORARY, _DELAYED, _HEARTBEAT = "temporary", "delayDelete", "check-volume-is-on-host"
 
@@ -41,19 +43,15 @@ class Finding:
         return asdict(self)
 
 
-def find_orphans(
-    pools: Sequence[Mapping[str, Any]], world: Any, living: Mapping[str, Mapping[str, Any]], place_of: Callable
-) -> list[Finding]:
+def find_orphans(pools: Sequence[Mapping[str, Any]], world: World, living: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
     """Return what is left over on these pools, in the order of pools and ids.
 
-    :param world: what was read (:class:`.cached_template.World`).
     :param living: the templates that CloudStack has, by id.
-    :param place_of: :func:`.cached_template.find_place`.
     """
     found = []
     for pool in pools:
         rows = world.rows.get(pool["id"], {})
-        on = pool["id"].partition(";")[0]
+        on = storpool_template(pool)
         # A pool of another zone on a StorPool template of the same name: with several clusters both see the caches of each other.
         others = [listed for other, listed in world.rows.items() if other != pool["id"] and other.partition(";")[0] == on]
         elsewhere = {identity for listed in others for identity in listed} - rows.keys()
@@ -63,13 +61,13 @@ def find_orphans(
         for one in sorted((*here, *volumes), key=lambda raw: raw["globalId"]):
             if _tags(one).get("uuid") in elsewhere:
                 continue
-            finding = _judge(one, one in volumes, pool, world, living, rows, place_of, surplus)
+            finding = _judge(one, one in volumes, pool, world, living, rows, surplus)
             if finding:
                 found.append(finding)
         found += [
             Finding("row", "broken row", place.problem, pool["name"], None, identity, row["name"], row.get("size"))
             for identity, row in sorted(rows.items())
-            for place in [place_of(row, pool, world)]
+            for place in [find_place(row, pool, world)]
             if place.problem and not row.get("removed")
         ]
     return found
@@ -93,7 +91,6 @@ def _judge(
     world: Any,
     living: Mapping[str, Mapping[str, Any]],
     rows: Mapping[str, Mapping[str, Any]],
-    place_of: Callable,
     surplus: str | None,
 ) -> Finding | None:
     """Return what is wrong with one snapshot or volume, or ``None`` when nothing is or it is not about templates."""
@@ -129,7 +126,7 @@ def _judge(
         if identity in rows:
             return finding("waiting", "its template is deleted; CloudStack's cleanup will collect it")
         return finding("orphan", "cache or base of a template that CloudStack does not have (any more), and without a row", True)
-    place = place_of(template, pool, world)
+    place = find_place(template, pool, world)
     if all(one["globalId"] != raw["globalId"] for one in place.extra):
         return None  # the cache, or the base under one
     if place.row:
