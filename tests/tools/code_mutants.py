@@ -45,8 +45,8 @@ FITTING = {
     "_runner.py": ["unit/test_runner.py", "unit/test_items.py", "unit/test_settings_plan.py"],
     "_shown.py": ["unit/test_runner.py", "unit/test_settings_plan.py", "unit/test_storage_pool_plan.py"],
     "_http.py": ["unit/test_http.py", "unit/test_storpool_client.py", "unit/test_cloudstack_client.py", "hostile/test_tls.py"],
-    "_cloudstack.py": ["unit/test_cloudstack_client.py", "unit/test_settings_plan.py", "unit/test_cloud.py"],
-    "_storpool.py": ["unit/test_storpool_client.py", "unit/test_runner.py", "unit/test_volume_plan.py"],
+    "_cloudstack.py": ["unit/test_foresight.py", "unit/test_cloudstack_client.py", "unit/test_settings_plan.py", "unit/test_cloud.py"],
+    "_storpool.py": ["unit/test_foresight.py", "unit/test_storpool_client.py", "unit/test_runner.py", "unit/test_volume_plan.py"],
     "_units.py": ["unit/test_units.py", "unit/test_volume_plan.py", "properties/test_volume_properties.py"],
     "_options.py": ["unit/test_options.py", "unit/test_http.py", "unit/test_hosts.py"],
     "_foresight.py": ["unit/test_foresight.py"],
@@ -75,6 +75,7 @@ FITTING = {
     "resources/cloud_series.py": [
         "unit/test_cloud_snapshot_plan.py",
         "unit/test_vm_snapshot_plan.py",
+        "unit/test_cloud.py",
         "properties/test_cloud_properties.py",
     ],
     "resources/cloud_volume.py": ["unit/test_cloud_volume_plan.py", "unit/test_cloud_observe.py", SIMULATED.format("cloudstack_volume")],
