@@ -92,6 +92,7 @@ def test_the_two_ways():
     assert isinstance(wanted(name="debian"), WantedCache)
     assert isinstance(wanted(name="debian", image="x"), WantedImage)
     assert wanted(state="absent", zone="sofia").about_orphans
+    assert [list(one.needs()) for one in (wanted(name="debian"), wanted(name="debian", image="x"))] == [[], []]
     assert wanted(name="a" * 185, image="x").work == "a" * 185 + ".ansible-image"
     server = Server(rows=[template()], snapshots=[cache(1)])
     declared = [wanted(name="debian")]
