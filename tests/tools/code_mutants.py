@@ -43,6 +43,7 @@ SIMULATED = "properties/test_against_the_simulator.py::test_tasks_one_after_the_
 FITTING = {
     "_plan.py": ["unit/test_plan.py", "unit/test_runner.py", "unit/test_volume_plan.py", "unit/test_settings_plan.py"],
     "_runner.py": ["unit/test_runner.py", "unit/test_items.py", "unit/test_settings_plan.py"],
+    "_module.py": ["unit/test_module.py", "unit/test_runner.py"],
     "_shown.py": ["unit/test_runner.py", "unit/test_settings_plan.py", "unit/test_storage_pool_plan.py"],
     "_http.py": ["unit/test_http.py", "unit/test_storpool_client.py", "unit/test_cloudstack_client.py", "hostile/test_tls.py"],
     "_cloudstack.py": ["unit/test_foresight.py", "unit/test_cloudstack_client.py", "unit/test_settings_plan.py", "unit/test_cloud.py"],
