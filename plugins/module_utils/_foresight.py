@@ -12,18 +12,20 @@ these rows over what the servers answer. The action plugin carries them from tas
 from __future__ import annotations
 
 import re
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 OPTION = "_foreseen"  # of modules, and of their results; no user's
-MADE_UP = "foreseen.id."  # what ids begin with that no server has given yet; they have the form of StorPool's
+# What ids begin with that no server has given yet. They have the form of StorPool's and, as those of what is new, come last in their order.
+MADE_UP = "zzforeseen.id."
 _ID = re.compile(f"~?{re.escape(MADE_UP)}[0-9a-f]+")
 
 
 def made_up_id() -> str:
     """Return an id for what is not there yet. Calls never carry it, and results show ``None`` in its place."""
-    return MADE_UP + uuid.uuid4().hex
+    return f"{MADE_UP}{time.time_ns():016x}{uuid.uuid4().hex}"
 
 
 def is_made_up(value: Any) -> bool:
