@@ -375,6 +375,21 @@ def test_retention():
     assert isinstance(pruned.refused, ChangeRefused) and "more than max_deletes (1)" in str(pruned.refused)
 
 
+@pytest.mark.parametrize("declared", ["present", "pruned"])
+def test_retention_counts_the_declared_one_that_is_being_made_and_waits_for_it(declared):
+    """Its task was interrupted. Were it to fail after all, what is older would be missed."""
+    days = [row(f"n-202611{day}", f"d{day}", created=f"2026-11-{day}T10:00:00+0000") for day in (18, 19, 20)]
+    coming = row("n-20261122", "d22", "BackingUp", created="2026-11-22T10:00:00+0000")
+    made = plan(world(*days, coming), name="n-%Y%m%d", state=declared, keep_last=2)
+    if declared == "pruned":
+        assert [action for action, _call in sent(made)] == ["delete (n-20261118)"] and made.changes[0].first is None
+        assert "leaves n-20261122 alone" in made.warnings[0]
+        return
+    assert [action for action, _call in sent(made)] == ["delete (n-20261118)", "delete (n-20261119)"]
+    assert made.changes[0].first is made.waits[0] and not made.warnings
+    assert made.notes["retention"]["kept"] == {"n-20261122": ["last"], "n-20261120": ["last"]}
+
+
 def test_those_of_one_vm_follow_each_other():
     volumes = [attached(), attached(id="v2", name="log"), volume(id="v3", name="loose")]
     declared = [wanted(volume=name) for name in ("data", "log", "loose")]

@@ -14,7 +14,7 @@ from typing import Any, Callable
 from .. import _storpool as sp
 from .._cloudstack import Command
 from .._errors import ChangeRefused, OptionError
-from .._plan import Change, Plan
+from .._plan import Change, Plan, Wait
 from ._cloud import short_enough, storpool_address
 from .retention import RULES, Rules, check_most, kept, parse_rules
 from .series import NamePattern
@@ -73,15 +73,16 @@ def with_retention(
     :param wanted: has ``naming``, the time ``now``, the time zone ``zone``, ``state``, ``label``, and the names ``spared``
         (:func:`.retention.spared_names`).
     :param rows: what CloudStack lists, with ``name``, ``state`` and ``created``; what is in a state other than ``ready`` and ``failed`` is
-        left alone, and what failed goes.
+        left alone, and what failed goes. The declared one, when it is being made, counts as made; nothing is deleted before it is.
     :param removal: makes the deletion of a row, under this word.
     """
     naming: Naming = wanted.naming
     creating = plan.before is None and plan.after is not None
     expression = naming.pattern.expression("")
     rows = [one for one in rows if expression.fullmatch(one.get("name") or "")]
-    busy = [one for one in rows if one["state"] not in (ready, failed)]
-    series = [(one["name"], moment(one["created"])) for one in rows if one["state"] == ready]
+    coming = [one for one in rows if one["state"] not in (ready, failed)]
+    busy = [one for one in coming if wanted.state != "present" or one["name"] != naming.name]
+    series = [(one["name"], moment(one["created"])) for one in rows if one["state"] != failed and one not in busy]
     newest = max((made for _name, made in series), default=0)
     if creating:
         # What is made now is the newest, however the clocks of this machine and of the server differ.
@@ -97,8 +98,10 @@ def with_retention(
     if plan.notes:
         plan.notes.update(notes)  # the proof completes this one
         notes = plan.notes
-    changes = [*plan.changes, *(removal(one, f"delete ({one['name']})") for one in doomed)]
-    return replace(plan, changes=changes, notes=notes, warnings=warnings, beside=({"series": before}, {"series": after}))
+    removals = [removal(one, f"delete ({one['name']})") for one in doomed]
+    if len(coming) > len(busy) and removals:
+        removals[0] = replace(removals[0], first=next((one for one in plan.waits if isinstance(one, Wait)), None))
+    return replace(plan, changes=[*plan.changes, *removals], notes=notes, warnings=warnings, beside=({"series": before}, {"series": after}))
 
 
 def moment(text: str) -> int:
