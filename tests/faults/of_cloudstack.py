@@ -70,17 +70,21 @@ def without_ids(value: Any) -> Any:
     return re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|~[a-z]+\.[a-z]\.\w+", "an id", value) if isinstance(value, str) else value
 
 
+EVERY_PROJECT = "-1"  # with listall: everything, whosever it is
+
+
 def machines(lab: Lab) -> dict[str, Any]:
-    """VMs, volumes and VM snapshots as CloudStack lists them, besides all of StorPool."""
+    """VMs, volumes and VM snapshots as CloudStack lists them, those of projects as well, besides all of StorPool."""
     listed = {"listVirtualMachines": "virtualmachine", "listVolumes": "volume", "listVMSnapshot": "vmSnapshot"}
     told = (
         "name", "displayname", "state", "tags", "size", "maxiops", "diskofferingname", "vmname", "deviceid", "storage", "deleteprotection",
+        "account", "project",
     )  # fmt: skip
     cloud_side = {
         # CloudStack gives VM snapshots a name with the time in it; people's is the other.
         key: [
             {name: one.get(name) for name in told if name != "name" or key != "vmSnapshot"}
-            for one in lab.simulator.cs(call, listall=True)[1].get(key, [])
+            for one in lab.simulator.cs(call, listall=True, projectid=EVERY_PROJECT)[1].get(key, [])
         ]
         for call, key in listed.items()
     }
@@ -140,6 +144,23 @@ def make_and_change_offerings(lab: Lab) -> dict[str, Any]:
 def make_and_attach_a_volume(lab: Lab) -> dict[str, Any]:
     lab.simulator.deploy("db1")
     return {"name": "data", "zone": "sofia", "offering": "Custom", "size": "1G", "vm": "db1", "delete_protection": True}
+
+
+def a_project(lab: Lab, name: str) -> str:
+    """Make a project; returns its id."""
+    return lab.simulator.cs_job("createProject", name=name, displaytext=name)["jobresult"]["project"]["id"]
+
+
+@cloud("cloudstack_volume", state=machines, sample=6)
+def make_a_volume_in_a_project(lab: Lab) -> dict[str, Any]:
+    """Another project has one of that name, and so has the account."""
+    lab.simulator.deploy("db1", projectid=a_project(lab, "web"))
+    a_project(lab, "mail")
+    declared = {"name": "data", "zone": "sofia", "offering": "Custom", "size": "1G"}
+    for place in ({"project": "mail"}, {}):
+        made = lab.run("cloudstack_volume", {**declared, **place})
+        assert not made.get("failed"), made["msg"]
+    return {**declared, "project": "web", "vm": "db1"}
 
 
 @cloud("cloudstack_volume", state=machines)
@@ -208,8 +229,8 @@ def revert_two_volumes_of_a_running_vm(lab: Lab) -> dict[str, Any]:
 
 def templates(lab: Lab) -> dict[str, Any]:
     """Templates, besides volumes and all of StorPool."""
-    rows = lab.simulator.cs("listTemplates", templatefilter="all")[1].get("template", [])
-    told = ("name", "isready", "displaytext", "size", "zonename")
+    rows = lab.simulator.cs("listTemplates", templatefilter="all", projectid=EVERY_PROJECT)[1].get("template", [])
+    told = ("name", "isready", "displaytext", "size", "zonename", "account", "project")
     return without_ids({"templates": [{name: one.get(name) for name in told} for one in rows], **machines(lab)})
 
 
@@ -217,6 +238,22 @@ def templates(lab: Lab) -> dict[str, Any]:
 def make_a_template(lab: Lab) -> dict[str, Any]:
     root = a_stopped_vm(lab)
     return {"name": "golden", "zone": "sofia", "volume": root["name"], "os_type": "Rocky Linux 9", "wait_timeout": "3"}
+
+
+@cloud("cloudstack_template", state=templates, sample=6)
+def make_a_template_in_a_project(lab: Lab) -> dict[str, Any]:
+    """Another project has one of that name, and so has the account."""
+    declared = {"name": "golden", "zone": "sofia", "os_type": "Rocky Linux 9", "wait_timeout": "3"}
+    given = {}
+    for name in ("web", "mail"):
+        machine = lab.simulator.deploy("db1", projectid=a_project(lab, name))
+        assert lab.simulator.cs_job("stopVirtualMachine", id=machine["id"])["jobstatus"] == 1
+        (root,) = lab.simulator.cs("listVolumes", virtualmachineid=machine["id"], projectid=machine["projectid"])[1]["volume"]
+        given[name] = {**declared, "project": name, "volume": root["name"]}
+    for other in (given["mail"], {**declared, "volume": a_stopped_vm(lab)["name"]}):
+        made = lab.run("cloudstack_template", other)
+        assert not made.get("failed"), made["msg"]
+    return given["web"]
 
 
 def policies(lab: Lab) -> list[Any]:
