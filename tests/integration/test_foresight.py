@@ -401,14 +401,17 @@ def test_what_belongs_to_a_project_is_foreseen_there(thrice, cloud):
         (f"{CLOUD}snapshot", {**web, "volume": "a", "name": "s1"}),
         (f"{CLOUD}snapshot", {**web, "volume": "a", "name": "s1"}),
         (f"{CLOUD}volume", {**web, "name": "b", "snapshot": "s1"}),
+        (f"{CLOUD}vm_snapshot", {**web, "vm": "web1", "name": "v1"}),
+        (f"{CLOUD}vm_snapshot", {**web, "vm": "web1", "name": "v1"}),
         (f"{CLOUD}template", {**web, "name": "t1", "snapshot": "s1", "volume": "a", "os_type": SYSTEM}),
         (f"{CLOUD}template", {**web, "name": "t1", "snapshot": "s1", "volume": "a", "os_type": SYSTEM}),
+        (f"{CLOUD}vm_snapshot", {**web, "vm": "web1", "name": "v1", "state": "absent"}),
         (f"{CLOUD}volume", {**web, "names": ["a", "b"], "state": "absent", "on_attached": "detach"}),
         (f"{CLOUD}volume", {"zone": "sofia", "name": "a", "size": "2G", "offering": "Custom"}),
     )
     predicted, _real = thrice(play, again=False)
-    changed = [predicted.record(f"{number}")["changed"] for number in range(1, 11)]
-    assert changed == [1, 1, 0, 1, 0, 1, 1, 0, 1, 0]
+    changed = [predicted.record(f"{number}")["changed"] for number in range(1, 14)]
+    assert changed == [1, 1, 0, 1, 0, 1, 1, 0, 1, 0, 1, 1, 0]
 
 
 HA = "storpool.cloudstack.storpool_ha"
@@ -434,6 +437,7 @@ def test_host_ha_is_foreseen(thrice, hosts):
         (f"{CLOUD}settings", {"settings": [{"name": "kvm.ha.fence.on.storage.heartbeat.failure", "value": True}]}),
         (HA, hosts),
         look,
+        SECOND,
         (HA, {"host": "kvm11", "sp_node_ids": NODES}),
         (HA, {"host": "kvm12", "sp_node_ids": NODES, "oobm_port": 624, "oobm_password": "bmc-secret", "wait_timeout": "20"}),
         (HA, {"host": "kvm11", "sp_node_ids": NODES, "state": "disabled"}),
@@ -444,7 +448,7 @@ def test_host_ha_is_foreseen(thrice, hosts):
         look,
     )
     predicted, _real = thrice(play, again=False)
-    assert [predicted.record(f"{number}")["changed"] for number in range(1, 12)] == [1, 1, 0, 0, 1, 1, 1, 0, 1, 1, 0]
+    assert [predicted.record(f"{number}")["changed"] for number in range(1, 13)] == [1, 1, 0, 1, 0, 1, 1, 1, 0, 1, 1, 0]
     assert "bmc-secret" not in predicted.output + str(predicted.records)
 
 

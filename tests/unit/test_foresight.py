@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils._cloudstack import COPIES, CloudStack, cached_on, setting_identity
+from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import OptionError
 from ansible_collections.storpool.cloudstack.plugins.module_utils._foresight import (
     MADE_UP,
     Foresight,
@@ -16,6 +19,8 @@ from ansible_collections.storpool.cloudstack.plugins.module_utils._foresight imp
 )
 from ansible_collections.storpool.cloudstack.plugins.module_utils._http import Stats
 from ansible_collections.storpool.cloudstack.plugins.module_utils._options import CloudStackConnection
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._shared import Registered
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.settings import SCOPES, SETTINGS
 from test_http import connect
 from things import raw_snapshot, raw_template, raw_volume
 
@@ -241,3 +246,75 @@ def test_what_is_new_has_nothing_of_its_own_yet_and_is_well():
     assert status["new"] == {
         "status": "up", "decreasedRedundancy": False, "migrating": False, "balancerBlocked": False, "downBytes": 0, "syncingDataBytes": 0,
     }  # fmt: skip
+
+
+class Cluster:
+    """A client of StorPool's that has these clients and placement groups, and counts what it is asked."""
+
+    def __init__(self, configured=(), running=(), groups=(), multi_cluster=False):
+        self.connection = SimpleNamespace(multi_cluster=multi_cluster)
+        self.configured, self.running, self.groups, self.asked = configured, running, groups, []
+
+    def clients_config(self):
+        self.asked.append("clients_config")
+        return [{"id": number} for number in self.configured]
+
+    def services(self):
+        self.asked.append("services")
+        return {"clients": {str(number): {} for number in self.running}}
+
+    def placement_groups(self):
+        self.asked.append("placement_groups")
+        return {name: {} for name in self.groups}
+
+
+def wants(attach=None, **policy):
+    return SimpleNamespace(attach=attach, policy=policy, label="v")
+
+
+@pytest.mark.parametrize(
+    ("cluster", "clients", "attachments", "groups", "asked"),
+    [
+        (Cluster(configured=[11]), {11}, None, set(), ["clients_config"]),
+        (Cluster(configured=[11]), set(), None, set(), []),
+        (Cluster(configured=[]), {11}, {"a": {11: "ro"}, "b": {12: "rw"}}, set(), []),
+        (Cluster(configured=["11"]), {11, 12}, {"b": {12: "rw"}}, set(), ["clients_config"]),
+        (Cluster(configured=[12], running=[11]), {11}, {}, set(), ["clients_config", "services"]),
+        (Cluster(groups=["hdd"]), set(), {}, {"hdd"}, ["placement_groups"]),
+        (Cluster(multi_cluster=True), {11}, {}, {"hdd"}, []),
+    ],
+)
+def test_what_is_registered_is_looked_up_only_where_it_is_not_known(cluster, clients, attachments, groups, asked):
+    found = Registered.read(cluster, clients, attachments, groups)
+    assert cluster.asked == asked
+    found.check(wants(dict.fromkeys(clients, "rw"), place_all="hdd"))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "option", "says"),
+    [
+        (wants({11: "rw", 99: "ro"}), "attach_to", "is no client of this cluster; there are: 11, 12"),
+        (
+            wants({11: "rw"}, place_head="hdd", place_tail="tape"),
+            "place_tail",
+            "is no placement group of this cluster; there are: hdd, ssd",
+        ),
+    ],
+)
+def test_what_is_not_registered_is_refused(wanted, option, says):
+    with pytest.raises(OptionError, match=says) as refused:
+        Registered({12, 11}, {"ssd", "hdd"}).check(wanted)
+    assert (refused.value.parts["option"], refused.value.parts["item"]) == (option, "v")
+    Registered().check(wanted)  # nobody had to look
+
+
+def test_settings_of_a_new_pool_where_there_is_no_other():
+    """Then nothing tells which settings a pool can have."""
+    rows = [{"name": "a", "value": "1"}, {"name": "b"}]
+    pool = {"id": f"nvme;{made_up_id()}", "name": "new"}
+    known = {"listConfigurations": rows, "listStoragePools": [pool]}
+    client = SimpleNamespace(list=lambda call, key, **params: known[call])
+    assert SETTINGS._of_new(client, SCOPES["storage_pool"]) == rows
+    known["listStoragePools"] = [pool, {"id": "ssd;1", "name": "old"}]
+    client.list = lambda call, key, **params: [{"name": "a", "value": "2"}, {"name": "own"}] if "storageid" in params else known[call]
+    assert SETTINGS._of_new(client, SCOPES["storage_pool"]) == [{"name": "a", "value": "1"}, {"name": "own", "value": None}]
