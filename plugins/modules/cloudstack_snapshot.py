@@ -306,6 +306,7 @@ snapshots:
         type: MANUAL
         size: 2147483648
         account: admin
+        project: null
         zones: [sofia]
         backup: true
 summary:

@@ -230,6 +230,7 @@ templates:
         size: 2147483648
         origin: {kind: snapshot, id: 6c1b6a4e-3a0d-4d1c-9a39-0a0b1c2d3e4f}
         account: admin
+        project: null
         public: false
         featured: false
         zones: [sofia]

@@ -130,6 +130,7 @@ def test_snapshots(three_runs, run_module, data, rows, inside):
     other = only(run_module(SNAPSHOT, volume="data", name="s", project=outside), "snapshots")["object"]["id"]
     made = only(three_runs(SNAPSHOT, volume="data", name="s", project=inside), "snapshots")
     assert made["actions"] == ["create"] and made["storpool"]["tags"]["uuid"] == made["object"]["id"] != other
+    assert (made["object"]["project"], made["object"]["account"]) == (inside, None if inside else "admin")
     (row,) = rows("listSnapshots", "snapshot", inside)
     assert (row["id"], row["volumeid"], row.get("project")) == (made["object"]["id"], data[inside], inside)
     three_runs(SNAPSHOT, volume="data", name="s", state="absent", project=inside)
@@ -217,6 +218,7 @@ def test_templates(three_runs, run_module, data, rows, inside):
     other = only(run_module(TEMPLATE, project=outside, **wanted), "templates")["object"]["id"]
     made = only(three_runs(TEMPLATE, project=inside, **wanted), "templates")
     assert made["actions"] == ["create"] and made["object"]["id"] != other
+    assert (made["object"]["project"], made["object"]["account"]) == (inside, None if inside else "admin")
     (row,) = rows("listTemplates", "template", inside, templatefilter="self", name="model")
     assert (row["id"], row.get("project"), row.get("account")) == (made["object"]["id"], inside, None if inside else "admin")
     three_runs(TEMPLATE, name="model", state="absent", project=inside)

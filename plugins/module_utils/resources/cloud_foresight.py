@@ -301,7 +301,7 @@ def _template(left: _Aftermath, plan: Plan) -> None:
             "id": identity, "name": after["name"], "displaytext": after["display_text"], "isready": True, "status": "Download Complete",
             "size": after["size"], "ispublic": after["public"], "isfeatured": after["featured"],
             "zonename": after["zones"][0], "zoneid": zones.get(after["zones"][0]), "templatetype": "USER", "tags": [],
-            **_belongs(made), "account": made.get("account"),
+            **_belongs(made), "account": made.get("account"), "project": after["project"],
         }  # fmt: skip
         left.enter("template", identity, row)
         base = plan.notes.get("base", {}).get("expected")

@@ -349,7 +349,7 @@ class CloudSnapshots:
         self._check_settings(wanted, volume, kept, world)
         after: dict[str, Any] = {
             "id": None, "name": wanted.name, "volume": volume["name"], "state": BACKED_UP, "type": "MANUAL", "size": volume.get("size"),
-            "account": volume.get("account"), "zones": [volume.get("zonename")], "backup": kept,
+            "account": volume.get("account"), "project": volume.get("project"), "zones": [volume.get("zonename")], "backup": kept,
         }  # fmt: skip
         notes: dict[str, Any] = {"storpool": None, "differences": [], "backup": {"done": kept, "because": because}}
         copy = self._copy(wanted, volume, {volume.get("zoneid")}, kept, after, world)
@@ -779,6 +779,7 @@ def _shown(row: Mapping[str, Any], world: World) -> dict[str, Any]:
         "type": row.get("snapshottype"),
         "size": row.get("virtualsize"),
         "account": row.get("account"),
+        "project": row.get("project"),
         "zones": sorted({str(one.get("zonename")) for one in world.rows(row["id"])} or {str(row.get("zonename"))}),
         "backup": _has_backup(row, world),
     }

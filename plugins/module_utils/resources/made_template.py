@@ -207,6 +207,7 @@ class MadeTemplates:
         zone = source.get("zonename") if belongs.get("zoneid") in (None, source.get("zoneid")) else wanted.owner.zone
         after: dict[str, Any] = {
             "id": None, "name": wanted.label, "display_text": text, "ready": True, "size": size, "origin": origin, "account": None,
+            "project": source.get("project") if wanted.owner.project else None,  # which was looked for there, too
             "public": wanted.public, "featured": wanted.featured, "zones": [zone],
         }  # fmt: skip
         if kind == "volume":
@@ -217,7 +218,8 @@ class MadeTemplates:
         notes: dict[str, Any] = {"storpool": None, "differences": [], "base": {"expected": base, "because": because}}
 
         def learn(document: dict[str, Any], made: Mapping[str, Any]) -> None:
-            document.update(id=made["id"], ready=bool(made.get("isready")), account=made.get("account"), size=made.get("size") or size)
+            document.update(id=made["id"], ready=bool(made.get("isready")), size=made.get("size") or size)
+            document.update(account=made.get("account"), project=made.get("project"))
 
         create = Command("createTemplate", params, wanted.label, waits=wanted.wait)
         owner = ("zoneid", "account", "domainid")
@@ -400,6 +402,7 @@ def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
         "size": row.get("size"),
         "origin": {"kind": origin.group(1), "id": origin.group(2)} if origin else None,
         "account": row.get("account"),
+        "project": row.get("project"),
         "public": bool(row.get("ispublic")),
         "featured": bool(row.get("isfeatured")),
         "zones": sorted(row["zones"]),
