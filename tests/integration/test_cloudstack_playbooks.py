@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import CLOUDSTACKS
 from prediction import differences, not_silent
+from storpool_simulator.testing import address
 
 
 @pytest.fixture(params=[CLOUDSTACKS[-1]])
@@ -55,8 +56,8 @@ def thrice(play, calls):
 @pytest.fixture
 def db1(simulator):
     machine = simulator.deploy("db1")
-    root = next(one for one in simulator.cs("listVolumes", listall=True)[1]["volume"])
-    return {**machine, "root": f"~{root['path'].rpartition('/')[2]}"}
+    root = simulator.cs_volumes()[0]
+    return {**machine, "root": address(root)}
 
 
 @on_oldest_and_newest
@@ -116,9 +117,9 @@ def test_move_volumes(thrice, simulator, run_module, db1):
     assert made["summary"]["changed"] == 2, made
     real = thrice("move_volumes", names=["a", "b"], storage_pool="storpool-hybrid")
     assert real.result("Summary")["msg"] == ["a: migrate", "b: migrate"]
-    rows = {one["name"]: one for one in simulator.cs("listVolumes", listall=True)[1]["volume"]}
+    rows = {one["name"]: one for one in simulator.cs_volumes()}
     for name in ("a", "b"):
-        there = simulator.get(f"Volume/~{rows[name]['path'].rpartition('/')[2]}")[1]["data"][0]
+        there = simulator.get(f"Volume/{address(rows[name])}")[1]["data"][0]
         assert (rows[name]["storage"], there["templateName"]) == ("storpool-hybrid", "hybrid")
 
 
