@@ -139,7 +139,10 @@ def _pool(left: _Aftermath, plan: Plan) -> None:
     new = {}
     for made in _params(plan, "createStoragePool"):
         details = {"SP_API_HTTP_HOST": after["api"], "SP_TEMPLATE": after["template"]}
-        new = {"provider": PROVIDER, "type": PROVIDER, "scope": "ZONE", "zoneid": made["zoneid"], "zonename": after["zone"], "istagarule": False, "details": details}
+        new = {
+            "provider": PROVIDER, "type": PROVIDER, "scope": "ZONE", "zoneid": made["zoneid"], "zonename": after["zone"],
+            "istagarule": False, "details": details,
+        }  # fmt: skip
     identity = before["id"] if before else f"{after['template']};{made_up_id()}"
     if before and is_made_up(identity):
         new = left.rows("listStoragePools", "storagepool")[identity]  # that of a pool that is there is laid over what is listed
