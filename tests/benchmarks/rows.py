@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -20,6 +22,10 @@ from grounds import GIB
 from measuring import Bench, Goal
 from stand_in import name_of
 from storpool_simulator.testing import Simulator
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "integration"))
+
+import role_settings
 
 VOLUME = "storpool.cloudstack.storpool_volume"
 SETTINGS = "storpool.cloudstack.cloudstack_settings"
@@ -215,71 +221,37 @@ def group_snapshot(bench: Bench, latency: float) -> None:
 
 def settings(bench: Bench, latency: float) -> None:
     """Many settings in one task, beside a loop over the community's module for one."""
-    values, zone = bench.settings, bench.zone
-    given = {"values": values, "write": False, "parallel": PARALLEL}
-    task = {SETTINGS: {"settings": [{"name": name, "value": value} for name, value in values.items()]}}
-    each = {**peers.cloudstack_task("{{ item.key }}", "{{ item.value }}"), "loop": f"{{{{ {json.dumps(values)} | dict2items }}}}"}
-    bench.group(
-        "settings",
-        f"{len(values)} settings of CloudStack, nothing to change",
-        latency,
-        bench.empty(),
-        bench.client("bare client", "bare", "settings", given, ground=zone),
-        *bench.both_ways("cloudstack_settings", [task], ground=zone),
-        bench.playbook("ngine_io.cloudstack.cs_configuration in a loop", [each], ground=zone, kind="peer"),
-    )
+    _settings(bench, latency, "settings", "nothing to change", bench.settings, "bare client")
 
 
 def settings_changed(bench: Bench, latency: float) -> None:
     """The same settings, all of them to change."""
     zone = bench.zone
     other = {name: {"true": "false", "false": "true"}.get(value) or str(int(value) + 1) for name, value in bench.settings.items()}
-    task = {SETTINGS: {"settings": [{"name": name, "value": value} for name, value in other.items()]}}
-    each = {**peers.cloudstack_task("{{ item.key }}", "{{ item.value }}"), "loop": f"{{{{ {json.dumps(other)} | dict2items }}}}"}
-    bench.group(
-        "settings-changed",
-        f"{len(other)} settings of CloudStack, all to change",
-        latency,
-        bench.empty(),
-        bench.client(
-            f"bare client, {PARALLEL} in parallel",
-            "bare",
-            "settings",
-            {"values": other, "write": True, "parallel": PARALLEL},
-            zone.afresh,
-            zone,
-        ),
-        *bench.both_ways("cloudstack_settings", [task], zone.afresh, zone),
-        bench.playbook("ngine_io.cloudstack.cs_configuration in a loop", [each], zone.afresh, zone, kind="peer"),
-    )
+    _settings(bench, latency, "settings-changed", "all to change", other, f"bare client, {PARALLEL} in parallel", zone.afresh)
     zone.afresh()
 
 
-ROLE = {
-    "storpool_bypass_secondary": True,
-    "storpool_fence_on_heartbeat_failure": True,
-    "storpool_delayed_delete_check": 300,
-    "storpool_volume_tags_checkup": 0,
-    "storpool_snapshot_tags_checkup": 43200,
-    "storpool_volumes_stats_interval": 1800,
-    "storpool_storage_stats_interval": 900,
-    "storpool_cleanup": True,
-    "storpool_cleanup_interval": 43200,
-    "storpool_cleanup_delay": 3600,
-    "storpool_cache_cleanup": False,
-}
-BEHIND_THE_ROLE = {
-    "kvm.ha.fence.on.storage.heartbeat.failure": "true",
-    "storpool.list.snapshots.delete.after.interval": "300",
-    "storpool.volume.tags.checkup": "0",
-    "storpool.snapshot.tags.checkup": "43200",
-    "storpool.volumes.stats.interval": "1800",
-    "storpool.storage.stats.interval": "900",
-    "storage.cleanup.enabled": "true",
-    "storage.cleanup.interval": "43200",
-    "storage.cleanup.delay": "3600",
-    "storage.template.cleanup.enabled": "false",
-}
+def _settings(
+    bench: Bench, latency: float, identity: str, what: str, values: dict[str, str], bare: str, prepare: Callable[[], Any] | None = None
+) -> None:
+    """`prepare` puts the settings back; without it they have these values already, and nobody writes."""
+    zone = bench.zone
+    given = {"values": values, "write": prepare is not None, "parallel": PARALLEL}
+    task = {SETTINGS: {"settings": [{"name": name, "value": value} for name, value in values.items()]}}
+    each = {**peers.cloudstack_task("{{ item.key }}", "{{ item.value }}"), "loop": f"{{{{ {json.dumps(values)} | dict2items }}}}"}
+    bench.group(
+        identity,
+        f"{len(values)} settings of CloudStack, {what}",
+        latency,
+        bench.empty(),
+        bench.client(bare, "bare", "settings", given, prepare, zone),
+        *bench.both_ways("cloudstack_settings", [task], prepare, zone),
+        bench.playbook("ngine_io.cloudstack.cs_configuration in a loop", [each], prepare, zone, kind="peer"),
+    )
+
+
+ROLE = {**role_settings.DECLARED, "storpool_bypass_secondary": True}
 
 
 def role(bench: Bench, latency: float) -> None:
@@ -295,7 +267,7 @@ def role(bench: Bench, latency: float) -> None:
         "The role global_settings, nothing to change",
         latency,
         bench.empty(),
-        bench.client("bare client", "bare", "settings", {"values": BEHIND_THE_ROLE, "write": False, "parallel": 1}, ground=zone),
+        bench.client("bare client", "bare", "settings", {"values": role_settings.BEHIND, "write": False, "parallel": 1}, ground=zone),
         *ways,
     )
     zone.afresh()

@@ -34,7 +34,7 @@ sys.path.insert(0, str(ROOT / "tests" / "integration"))
 import playbooks  # noqa: E402
 import screen  # noqa: E402
 from prediction import differences, not_silent, ours  # noqa: E402
-from storpool_simulator.testing import Simulator  # noqa: E402
+from storpool_simulator.testing import Simulator, address  # noqa: E402
 
 TOUR = ROOT / "playbooks" / "demo.yml"
 CLEAN_UP = ROOT / "playbooks" / "demo_clean_up.yml"
@@ -127,7 +127,7 @@ class Tour:
 
     def disks(self, vm: str) -> dict[str, str]:
         """The disks of a VM by name, each as StorPool calls it."""
-        return {disk["name"]: f"~{disk['path'].rpartition('/')[2]}" for disk in self.sim.vms()[vm]["disks"]}
+        return {disk["name"]: address(disk) for disk in self.sim.vms()[vm]["disks"]}
 
     def parent(self, volume: str) -> str:
         return self.listing(f"Volume/{volume}")[0]["parentName"]
@@ -411,8 +411,8 @@ def made_of_snapshots(tour: Tour, chapter: Chapter) -> Iterator[None]:
     copied = tour.sim.counters()["bytes_copied"] - copied
     new = {name: size for name, size in tour.backups().items() if name not in before}
     backed_up = [name for name in new if name.startswith("snapshots/")]
-    (row,) = tour.sim.cs("listVolumes", name="demo-copy", listall=True)[1]["volume"]
-    own = tour.sim.content(f"~{row['path'].rpartition('/')[2]}")["own"]
+    (row,) = tour.sim.cs_volumes(name="demo-copy")
+    own = tour.sim.content(address(row))["own"]
     if backed_up or copied or own:
         raise chapter.fail(
             f"{copied} bytes were copied, {own} are demo-copy's own, on secondary storage appeared {backed_up or 'no snapshot'}"
@@ -507,9 +507,9 @@ def moved_whole(tour: Tour, chapter: Chapter) -> Iterator[None]:
     """Both are read past CloudStack: StorPool's bytes, and the file on the NFS server."""
 
     def copy() -> tuple[str, str]:
-        (row,) = tour.sim.cs("listVolumes", name="demo-copy", listall=True)[1]["volume"]
+        (row,) = tour.sim.cs_volumes(name="demo-copy")
         if row["path"].startswith("/dev/storpool-byid/"):
-            content = tour.sim.read(f"~{row['path'].rpartition('/')[2]}", 0, row["size"])
+            content = tour.sim.read(address(row), 0, row["size"])
         else:
             content = (tour.sim.state_dir / "primary" / row["storageid"] / row["path"]).read_bytes()
         return row["storage"], hashlib.sha256(content).hexdigest()

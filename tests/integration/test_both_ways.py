@@ -423,8 +423,8 @@ def seed(simulator, module=""):
         simulator.fault("cut_after", "updateConfiguration", object="race")
         simulator.deploy("web1")
         if module == "cloudstack_template":
-            root = simulator.cs("listVolumes", listall=True)[1]["volume"][0]
-            assert simulator.cs_job("createSnapshot", volumeid=root["id"], name="golden")["jobstatus"] == 1
+            root = simulator.cs_volumes()[0]
+            simulator.cs_done("createSnapshot", volumeid=root["id"], name="golden")
     simulator.reset_calls()
 
 
