@@ -10,10 +10,10 @@ from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import
 from ansible_collections.storpool.cloudstack.plugins.module_utils._plan import waves
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._cloud import Owner
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cloud_series import MARK, Standing
-from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cloud_snapshot import (
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cloud_snapshot import CLOUD_SNAPSHOTS
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cloud_snapshot_world import (
     BACKUP,
     BYPASS,
-    CLOUD_SNAPSHOTS,
     LOCATION,
     REPLICATION,
     World,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import ChangeRefused, OptionError
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._cloud import Owner
-from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cloud_snapshot import BACKUP, BYPASS
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cloud_snapshot_world import BACKUP, BYPASS
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.made_template import MADE_TEMPLATES, World, _by_id
 from ansible_collections.storpool.cloudstack.plugins.modules.cloudstack_template import DECLARED
 from things import checked, raw_volume, sound

@@ -25,7 +25,7 @@ from ._cloud import MOST_OF_A_DESCRIPTION, PROOF, Directory, Owner, asked_or_all
 from ._shared import for_diff, quiet
 from .cache_place import OWNER_ID, is_template_object
 from .cloud_series import LATER, STOPPED
-from .cloud_snapshot import BACKED_UP, backs_up, read_settings
+from .cloud_snapshot_world import BACKED_UP, backs_up, read_settings
 
 DELAYED = "SP_DELAY_DELETE"  # a snapshot's detail: StorPool removes it by itself (section 5.11)
 _ORIGIN = re.compile(rf"\(from (snapshot|volume) ([0-9a-f-]{{36}}|{re.escape(MADE_UP)}[0-9a-f]+)\)$")
