@@ -246,6 +246,12 @@ def test_too_many_requests_is_waited_out_whatever_the_body_says():
         assert connect(server).volumes() == []
 
 
+@pytest.mark.parametrize("body", [b"{}", b"slow down"])
+def test_a_write_that_is_one_too_many_was_not_taken_and_is_sent_again(body):
+    with Server(POST("/ctrl/1.0/VolumeDelete/v", body=body, status=429), POST("/ctrl/1.0/VolumeDelete/v", data={"ok": True})) as server:
+        assert connect(server).send(sp.volume_delete("v")) == {"ok": True}
+
+
 @pytest.mark.parametrize("more", [{"body": b"[]"}, {"body": b"{}"}, {"body": b"<p>busy</p>", "status": 500}])
 def test_what_is_no_answer_is_asked_for_again(more):
     with Server(GET("/ctrl/1.0/VolumesList", **more), GET("/ctrl/1.0/VolumesList", data=[])) as server:
