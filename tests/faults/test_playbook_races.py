@@ -6,7 +6,7 @@
 They begin together, up to a moment that is drawn by lot, with their tasks in an order that is drawn too. What there is at the end is
 compared with what there is when the two run one after the other, in either order: each object has to be as one of the two orders leaves
 it, once.
-FAULT_RACES says how many there are (five times as many of each world), FAULT_SEED sets the first seed.
+FAULT_RACES, when it is set, times five says how many there are in each world; FAULT_SEED sets the first seed.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from of_cloudstack import policies, snapshots
 from of_infrastructure import all_offerings, ready, stored_settings
 from registry import MIB
 
-APART = 0.3  # seconds between the two beginnings, at most
-LATE = 0.06  # seconds more that a write takes, at most
+APART = (0.03, 0.3)  # seconds between the two beginnings, at most: head to head, or one ahead of the other
+LATE = 0.06  # seconds more that a call takes, at most: what one has read, the other may have changed when it writes
 NO_TRACEBACK = ("exception", "(traceback unavailable)")  # what newer Ansible adds to a failure
 
 
@@ -168,14 +168,13 @@ def gate(directory: Path, side: str) -> dict[str, Any]:
 
 
 def opened(directory: Path, lot: random.Random) -> None:
-    """Let both begin, one of them a little later, once both are up."""
+    """Let both begin, one of them a little later, once both are up; one that never comes up tells in its output why."""
     deadline = time.monotonic() + 60
-    while len(list(directory.glob("*-is-up"))) < 2:
-        assert time.monotonic() < deadline, "the playbooks do not come up"
+    while len(list(directory.glob("*-is-up"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.005)
     first, second = lot.sample(["one", "other"], 2)
     (directory / f"{first}-may-begin").touch()
-    time.sleep(lot.uniform(0, APART))
+    time.sleep(lot.uniform(0, lot.choice(APART)))
     (directory / f"{second}-may-begin").touch()
 
 
@@ -222,7 +221,7 @@ def test_two_playbooks_race(name: str, lab_of: Callable[[str], Lab], tmp_path: P
         lot = random.Random(seed)
         world.prepare(lab)
         before = world.state(lab)
-        lab.simulator.fault("delay", "write", count=-1, seconds=lot.uniform(0, LATE))
+        lab.simulator.fault("delay", count=-1, seconds=lot.uniform(0, LATE))
         contests = {"one": lot.sample(world.contests, len(world.contests))}
         contests["other"] = lot.choice([contests["one"], contests["one"], lot.sample(world.contests, len(world.contests))])
         place = tmp_path / str(seed)

@@ -41,7 +41,7 @@ LONG = {
     "HYPOTHESIS_PROFILE": "thorough",  # 10,000 examples of each property; 625 of those that drive the simulators
     "ALL_FAULTS": "1",  # of every scenario every call with every fault
     "FAULT_RUNS": "200",  # playbooks that are killed
-    "FAULT_RACES": "12",  # of each kind of races
+    "FAULT_RACES": "12",  # of each kind of races, and five times as many of two playbooks in each world
     "LONG_TEST": "1",  # ten times the bad inputs, and all odd values in answers
 }
 
