@@ -100,7 +100,8 @@ options:
         type: str
       device_id: &device_id
         description:
-          - Number of the device in O(vm). CloudStack chooses when it is not given.
+          - Number of the device in O(vm), which no other volume of it may have. CloudStack chooses when it is not given. 0 is the ROOT
+            volume's and 3 the CD-ROM's.
         type: int
       storage_pool: &storage_pool
         description:

@@ -113,6 +113,16 @@ def test_a_job_that_has_not_ended_is_waited_for(declare, run_module, volumes, si
     assert [one["call"] for one in calls().entries if one["write"] and not one["plugin"]] == []
 
 
+# -- devices
+
+
+def test_a_device_that_is_taken_is_refused_unless_the_task_frees_it(declare, refused, volumes, db1):
+    declare(name="log", vm="db1", device_id=4, **NEW)
+    assert "cannot be device 4 of VM db1: volume log is" in refused(name="data", vm="db1", device_id=4, **NEW)["msg"]
+    declare(volumes=[{"name": "log", "vm": ""}, {"name": "data", "vm": "db1", "device_id": 4}], parallel=1, **NEW)
+    assert volumes()["data"]["deviceid"] == 4 and not volumes()["log"].get("virtualmachineid")
+
+
 # -- jobs that get lost
 
 

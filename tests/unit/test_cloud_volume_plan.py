@@ -94,6 +94,8 @@ def sent(made):
         ({"min_iops": 6, "max_iops": 5}, "min_iops", "above max_iops"),
         ({"device_id": 2}, "device_id", "needs vm"),
         ({"device_id": -1, "vm": "db1"}, "device_id", "0 or more"),
+        ({"device_id": 0, "vm": "db1"}, "device_id", "is that of the ROOT volume"),
+        ({"device_id": 3, "vm": "db1"}, "device_id", "is that of the CD-ROM"),
         ({"offering": ""}, "offering", "is empty"),
         ({"repair": True, "verify": "off"}, "repair", "needs verify"),
         ({"account": "ops"}, "account", "needs domain"),
@@ -193,11 +195,11 @@ def test_renamed():
 
 
 def test_moved_to_another_vm_and_grown_between():
-    made = plan(world(attached(), storpool=[there(tags={"cvm": "m1"})], vms=[OTHER_VM]), vm="db2", device_id=3, size="30G")
+    made = plan(world(attached(), storpool=[there(tags={"cvm": "m1"})], vms=[OTHER_VM]), vm="db2", device_id=4, size="30G")
     assert sent(made) == [
         ("detach", "detachVolume", {"id": "v1"}),
         ("resize", "resizeVolume", {"id": "v1", "size": 30}),
-        ("attach", "attachVolume", {"id": "v1", "virtualmachineid": "m2", "deviceid": 3}),
+        ("attach", "attachVolume", {"id": "v1", "virtualmachineid": "m2", "deviceid": 4}),
     ]
 
 
@@ -501,6 +503,13 @@ def test_a_deletion_is_proved():
     assert "is still on StorPool (~sf.a.1)" in wait.missing({"~sf.a.1": there()}) and wait.missing({}) is None
     assert not plan(world(row()), state="absent", verify="off").waits
     assert not plan(world(row(path="a-file")), state="absent").waits
+
+
+def test_a_device_that_another_volume_is():
+    this = world(row(), vms=[VM], devices={"m1": {0: "ROOT-1", 4: "log"}})
+    refused = plan(this, vm="db1", device_id=4).refused
+    assert refused and "cannot be device 4 of VM db1: volume log is" in str(refused)
+    assert [word for word, _call, _params in sent(plan(this, vm="db1", device_id=5))] == ["attach"]
 
 
 def test_differences_are_an_error_or_a_warning_or_mended():

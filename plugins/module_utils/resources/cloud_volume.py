@@ -24,6 +24,7 @@ from ._shared import for_diff, named
 from .cloud_volume_world import (
     ALLOCATED,
     READY,
+    RESERVED,
     ROOT,
     WantedVolume,
     World,
@@ -80,6 +81,9 @@ class CloudVolumes:
         wanted.vm = options["vm"] if options["vm"] is None else options["vm"].strip()
         if wanted.device_id is not None and not wanted.vm:
             raise OptionError("device_id", wanted.device_id, "needs vm", item=label)
+        if wanted.device_id in RESERVED:
+            whose = RESERVED[wanted.device_id]
+            raise OptionError("device_id", wanted.device_id, f"is that of {whose}; data volumes have 1, 2, 4 and on", item=label)
         for name in ("encrypted", "delete_protection", "on_attached", "verify"):
             setattr(wanted, name, options[name])
         wanted.allow_shrink, wanted.repair = bool(options["allow_shrink"]), bool(options["repair"])
@@ -525,6 +529,12 @@ class CloudVolumes:
             raise _has_vm_snapshots(wanted, machine["name"], "attached to it")
         if machine.get("state") not in (RUNNING, STOPPED):
             raise ChangeRefused(f"VM {machine['name']} is {machine.get('state')}; nothing can be attached to it now", hint=_LATER)
+        holder = world.devices.get(machine["id"], {}).get(wanted.device_id)
+        if holder:
+            raise ChangeRefused(
+                f"volume {wanted.label} cannot be device {wanted.device_id} of VM {machine['name']}: volume {holder} is",
+                hint="choose another device_id, or leave it out for CloudStack to choose",
+            )
         after.update(vm=machine["name"], device_id=wanted.device_id, state=READY)
         params: dict[str, Any] = {"id": row and row["id"], "virtualmachineid": machine["id"]}
         if wanted.device_id is not None:

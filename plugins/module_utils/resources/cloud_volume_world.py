@@ -36,6 +36,7 @@ from .offering import known_offerings
 
 ALLOCATED, READY = "Allocated", "Ready"
 ROOT = "ROOT"
+RESERVED = {0: "the ROOT volume", 3: "the CD-ROM"}  # devices that CloudStack gives to no data volume
 BAD_PARAMETER = 431
 # What passes by itself (Volume.java).
 _BUSY = frozenset(
@@ -83,11 +84,11 @@ class World(OfVolumes):
 
     CloudStack's volumes and ``snapshots`` by owner, its ``offerings`` by id, its ``pools``, the volumes that snapshots were taken of by id
     (``sources``), the snapshots that are on the pool of their volume alone by the volume's id (``lonely``), the ids of VMs
-    ``with_snapshots``. StorPool's volumes by address (``storpool``), their ``attachments`` (``None``: not known), its snapshots by name
-    (``bases``; ``taken_of`` are the ids of the volumes of CloudStack's, by theirs), the client of the host of a VM by the VM's id
-    (``clients``). ``vms`` are VMs by owner and the name given, or why there is none; ``belongs`` the parameters of creation by owner,
-    ``places`` what results will say of them. ``look`` reads all of this once more, ``look_for_deleted`` what StorPool has left of the
-    volumes that are to go.
+    ``with_snapshots``, and the names of volumes that are ``devices`` of VMs, by the VM's id and the number. StorPool's volumes by address
+    (``storpool``), their ``attachments`` (``None``: not known), its snapshots by name (``bases``; ``taken_of`` are the ids of the volumes
+    of CloudStack's, by theirs), the client of the host of a VM by the VM's id (``clients``). ``vms`` are VMs by owner and the name given,
+    or why there is none; ``belongs`` the parameters of creation by owner, ``places`` what results will say of them. ``look`` reads all of
+    this once more, ``look_for_deleted`` what StorPool has left of the volumes that are to go.
     """
 
     offerings: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -100,6 +101,7 @@ class World(OfVolumes):
     vms: dict[tuple[Owner, str], Mapping[str, Any] | CollectionError] = field(default_factory=dict)
     pools: Sequence[Mapping[str, Any]] = ()
     with_snapshots: set[str] = field(default_factory=set)
+    devices: dict[str, dict[int, str]] = field(default_factory=dict)
     lonely: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
     belongs: dict[Owner, dict[str, Any] | CollectionError] = field(default_factory=dict)
     places: dict[Owner, dict[str, Any]] = field(default_factory=dict)
@@ -149,6 +151,7 @@ def observe(client: CloudStack, wanted: Sequence[WantedVolume]) -> World:
     _look_at_pools(client, directory, [(one, row) for one, row in kept if one.storage_pool], world)
     for one, row in kept:
         _look_up(client, directory, one, row, world)
+    _look_at_devices(directory, present, world)
     return world
 
 
@@ -248,6 +251,16 @@ def _look_up(client: CloudStack, directory: Directory, one: WantedVolume, row: M
     unprotected = one.delete_protection and (row is None or row.get("deleteprotection") is None)
     if unprotected or (row and row.get("vmstate") == RUNNING and _resizes(one, row)):
         world.version = client.version
+
+
+def _look_at_devices(directory: Directory, pairs: Sequence[_Pair], world: World) -> None:
+    """Read which volumes VMs have already, where one is to get a certain number; what the task itself takes away is none of them."""
+    leaving = {row["id"] for one, row in pairs if row and (one.state == "absent" or (one.vm is not None and not is_vm(row, one.vm)))}
+    for wanted, row in pairs:
+        machine = world.vms.get((wanted.owner, wanted.vm)) if wanted.device_id is not None else None
+        if isinstance(machine, Mapping) and machine["id"] not in world.devices and not (row and is_vm(row, wanted.vm)):
+            there = directory.all("listVolumes", "volume", virtualmachineid=machine["id"], listall=True, **of_project(machine))
+            world.devices[machine["id"]] = {one.get("deviceid"): one["name"] for one in there if one["id"] not in leaving}
 
 
 def _place(directory: Directory, owner: Owner, belongs: Mapping[str, Any]) -> dict[str, Any]:
