@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 
@@ -456,6 +457,20 @@ def test_a_body_of_just_the_limit_is_taken(monkeypatch):
     monkeypatch.setattr(_http, "BODY_LIMIT", size)
     with Server(GET(LIST, data=data)) as server:
         assert connect(server).volumes() == data
+
+
+def test_no_wait_for_a_piece_of_an_answer_goes_beyond_the_deadline():
+    clock = Clock()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.settimeout(20)
+        theirs.sendall(b"abc")
+        ear = _http._Ear(ours, 5.0, clock)
+        for clock.now, wait in ((0.0, 20), (4.0, 1), (4.5, 0.5)):
+            assert (ear.readinto(bytearray(1)), ours.gettimeout()) == (1, wait)
+        clock.now = 5.0
+        with pytest.raises(_http._Cut, match="had not ended its answer when the time was up"):
+            ear.readinto(bytearray(1))
 
 
 def test_a_kept_connection_waits_as_long_as_the_call_that_takes_it():
