@@ -15,13 +15,14 @@ import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import playbooks
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.storpool.cloudstack.plugins.module_utils import _runner
-from prediction import unlike
+from prediction import differences, not_silent, unlike
 from storpool_simulator.testing import Simulator
 
 CLOUDSTACKS = ("4.19.3", "4.20.2", "4.21.0", "4.22.0")
@@ -219,5 +220,35 @@ def playbook(simulator: Simulator) -> Callable[..., playbooks.Run]:
             variables={"storpool_in_process": in_process, **(variables or {})},
             **more,
         )
+
+    return run
+
+
+@pytest.fixture
+def play(playbook: Callable[..., playbooks.Run]) -> Callable[..., playbooks.Run]:
+    """`play("revert_vm", check=False, env={}, vm="db1")` runs a playbook of the collection with revert_vm_vm and so on."""
+
+    def run(name: str, /, check: bool = False, env: dict[str, str] | None = None, **given: Any) -> playbooks.Run:
+        variables = {f"{name}_{key}": value for key, value in given.items()}
+        return playbook(Path(f"storpool.cloudstack.{name}"), variables=variables, check=check, diff=True, env=env)
+
+    return run
+
+
+@pytest.fixture
+def thrice(play: Callable[..., playbooks.Run], calls: Callable[..., Calls]) -> Callable[..., playbooks.Run]:
+    """`thrice("revert_vm", ...)` predicts, does and does again, and returns the real run; as `three_runs`, for a whole playbook."""
+
+    def run(name: str, /, **given: Any) -> playbooks.Run:
+        calls()
+        predicted = play(name, check=True, **given)
+        assert (predicted.rc, calls().writes) == (0, []), predicted.output
+        real = play(name, **given)
+        assert real.rc == 0, real.output
+        assert differences(predicted, real) == []
+        calls()
+        again = play(name, **given)
+        assert again.rc == 0 and not_silent(again, calls().writes) == [], again.output
+        return real
 
     return run

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timezone
-from pathlib import Path
 
 import pytest
 from conftest import CLOUDSTACKS
-from prediction import differences, not_silent
 from storpool_simulator.testing import address
 
 
@@ -21,36 +19,6 @@ def simulator(request, cloud_of):
 
 
 on_oldest_and_newest = pytest.mark.parametrize("simulator", [CLOUDSTACKS[0], CLOUDSTACKS[-1]], indirect=True)
-
-
-@pytest.fixture
-def play(playbook):
-    """`play("revert_vm", vm="db1")` runs it with revert_vm_vm and so on."""
-
-    def run(name, /, check=False, **given):
-        variables = {f"{name}_{key}": value for key, value in given.items()}
-        return playbook(Path(f"storpool.cloudstack.{name}"), variables=variables, check=check, diff=True)
-
-    return run
-
-
-@pytest.fixture
-def thrice(play, calls):
-    """`thrice("revert_vm", ...)` predicts, does and does again, and returns the real run."""
-
-    def run(name, /, **given):
-        calls()
-        predicted = play(name, check=True, **given)
-        assert (predicted.rc, calls().writes) == (0, []), predicted.output
-        real = play(name, **given)
-        assert real.rc == 0, real.output
-        assert differences(predicted, real) == []
-        calls()
-        again = play(name, **given)
-        assert again.rc == 0 and not_silent(again, calls().writes) == [], again.output
-        return real
-
-    return run
 
 
 @pytest.fixture

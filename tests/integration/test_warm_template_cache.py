@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from functools import partial
 
 import pytest
 from conftest import CLOUDSTACKS
 from prediction import differences, not_silent
 
-PLAYBOOK = Path("storpool.cloudstack.warm_template_cache")
 TASK = "The templates are cached"
 
 
@@ -25,14 +24,9 @@ on_oldest_and_newest = pytest.mark.parametrize("simulator", [CLOUDSTACKS[0], CLO
 
 
 @pytest.fixture
-def warm(playbook):
+def warm(play):
     """`warm(names=[...])` runs it with warm_template_cache_names and so on."""
-
-    def run(check=False, **given):
-        variables = {f"warm_template_cache_{name}": value for name, value in given.items()}
-        return playbook(PLAYBOOK, variables=variables, check=check, diff=True, env={"ANSIBLE_SHOW_CUSTOM_STATS": "true"})
-
-    return run
+    return partial(play, "warm_template_cache", env={"ANSIBLE_SHOW_CUSTOM_STATS": "true"})
 
 
 def told(run):
