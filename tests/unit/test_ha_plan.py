@@ -173,6 +173,7 @@ def test_what_entries_say_of_nodes(monkeypatch):
     assert (shared.node_ids, shared.conf, shared.confs) == ({"kvm1": 1, "kvm2": 2}, None, ())
     same = selected(monkeypatch, {"host": "kvm1", "storpool_conf": "/a"}, {"host": "kvm2", "storpool_conf": "/a"})
     assert (same.conf, same.confs) == ("/a", ())
+    assert selected(monkeypatch, {"host": "kvm1", "storpool_conf": "/a"}).conf == "/a"
     own = selected(monkeypatch, {"zone": "sofia"}, {"cluster": "kvm1", "storpool_conf": "/a"}, {"host": "h2", "storpool_conf": "/b"})
     assert own.confs == [OwnConf("/b", host="h2"), OwnConf("/a", cluster="kvm1"), OwnConf(None, zone="sofia")], "the nearest first"
     assert selected(monkeypatch, {"host": "kvm1", "zone": "sofia"}, {"cluster": "kvm2", "zone": "sofia"}).zone == "sofia"

@@ -92,7 +92,7 @@ class Cloud:
         }
 
     def list(self, call, key, unlimited=False, **params):
-        assert unlimited or params.keys() & {"id", "name", "type", "startdate"}, f"all of {call} are asked for at once"
+        assert unlimited or params.keys() & {"id", "name", "startdate"}, f"all of {call} are asked for at once"
         self.asked.append((call, params))
         rows = self.rows[call]
         if isinstance(rows, Exception):
