@@ -13,7 +13,14 @@ import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils import _options
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import ApiError, OptionError
 from ansible_collections.storpool.cloudstack.plugins.module_utils._options import read_node_ids
-from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.hosts import FENCE, OwnConf, Selection, observe, parse_node_ids
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.hosts import (
+    FENCE,
+    OwnConf,
+    Selection,
+    look_again,
+    observe,
+    parse_node_ids,
+)
 
 NOWHERE = None  # the file of this machine, which no test may depend on
 
@@ -309,6 +316,16 @@ def test_peers_are_hosts_of_the_cluster_that_are_up():
     cloud = Cloud(Storage(), hosts, {"kvm1": "sf.a", "kvm2": "sf.a"})
     found = {host.name: host.peers for host in observe(cloud, Selection(hosts=("kvm11", "kvm13"), conf=NOWHERE)).hosts}
     assert found == {"kvm11": ("kvm12",), "kvm13": ("kvm11", "kvm12")}
+
+
+def test_hosts_are_looked_at_again_with_one_call():
+    cloud = Cloud(Storage(), {"kvm11": {}, "kvm12": {}})
+    seen = observe(cloud, Selection(conf=NOWHERE))
+    cloud.asked.clear()
+    cloud.rows["listHosts"].pop()
+    again = look_again(cloud, seen)
+    assert [one.name for one in seen.hosts] == ["kvm11", "kvm12"] and [one.name for one in again.hosts] == ["kvm11"]
+    assert cloud.asked == [("listHosts", {"type": "Routing", "hypervisor": "KVM", "zoneid": "zone"})]
 
 
 @pytest.mark.parametrize("fields, expected", [({}, None), ({"memoryallocatedbytes": 0}, False), ({"memoryallocatedbytes": 1 << 30}, True)])
