@@ -203,8 +203,11 @@ def wishes(draw, name=None):
     return {key: value for key, value in options.items() if value is not None}
 
 
-parsed = partial(planning.parsed, DECLARED, now=NOW)
 planned = partial(planning.planned, DECLARED)
+
+
+def parsed(options, now=NOW):
+    return planning.parsed(DECLARED, options, now)
 
 
 def documents(document):
