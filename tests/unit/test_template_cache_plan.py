@@ -802,7 +802,7 @@ def test_several_images_or_clusters_take_whole_listings(number, multi_cluster):
 
 
 def test_what_would_keep_an_image_from_being_written_is_kept_for_the_plan(monkeypatch, tmp_path):
-    monkeypatch.setattr(image, "require_qemu_img", lambda: (_ for _ in ()).throw(OptionError("qemu-img", None, "is missing")))
+    monkeypatch.setattr(image, "require_qemu_img", lambda: (_unused for _unused in ()).throw(OptionError("qemu-img", None, "is missing")))
     monkeypatch.setenv("SP_OURID", "11")
     declared = wanted(name="golden", image=str(tmp_path / "none"), template="nvme")
     seen = IMAGES.observe(Recorder(), [declared])
