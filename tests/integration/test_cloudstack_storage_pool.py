@@ -55,6 +55,12 @@ def test_what_is_not_said_comes_from_storpool_and_the_name(declare, pools, simul
     assert pools()["archive"]["tags"] == "archive"
 
 
+def test_a_pool_made_without_tags(declare, pools):
+    """CloudStack gives it its name as tag, which goes again."""
+    result = declare(**NEW, tags=[])
+    assert result["pools"][0]["actions"] == ["create", "update tags"] and not pools()["archive"].get("tags")
+
+
 def test_several_at_once(declare, pools):
     result = declare(pools=[{"name": "a", "template": "hybrid"}, {"name": "b", "template": "hdd", "tags": ["slow"]}], zone="sofia")
     assert result["summary"]["changed"] == 2

@@ -67,6 +67,14 @@ def test_from_a_snapshot_by_its_copy_on_secondary_storage(declare, snapshot, lis
     assert "t" not in listed()
 
 
+def test_a_template_of_vms_stays(run_module, simulator, calls):
+    simulator.deploy("db1")
+    calls()
+    results = [run_module(MODULE, check=check, name="debian-12", zone="sofia", state="absent") for check in (True, False)]
+    assert [one["msg"] for one in results] == 2 * [results[0]["msg"]] and "VMs were made from it: db1" in results[0]["msg"]
+    assert calls().writes == []
+
+
 def test_from_a_snapshot_by_way_of_storpool(declare, snapshot, primary_only, root, simulator):
     """Its base stays there, and machines are cloned from it without copying."""
     primary_only()

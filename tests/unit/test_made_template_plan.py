@@ -134,6 +134,13 @@ def test_the_proof():
     assert made.notes["storpool"]["global_id"] == "sf.a.1"
 
 
+def test_a_template_that_vms_were_made_from():
+    this = world(row())
+    this.users = {row()["id"]: ["db2", "db1"]}
+    used = plan(this, state="absent", snapshot=None)
+    assert isinstance(used.refused, ChangeRefused) and "VMs were made from it: db1, db2" in str(used.refused) and not used.changes
+
+
 def test_absent():
     made = plan(world(row()), state="absent", snapshot=None)
     assert [(change.action, dict(change.write.params)) for change in made.changes] == [("delete", {"id": "t1"})] and made.after is None

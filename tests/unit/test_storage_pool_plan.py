@@ -118,6 +118,8 @@ def test_a_new_pool_takes_capacity_from_storpool_and_its_name_as_tag():
     made = plan(world(), zone=ZONE["id"], template="nvme")
     assert made.changes[0].write.params["capacitybytes"] == made.after["capacity"] == 10 * TIB
     assert "tags" not in made.changes[0].write.params and made.after["tags"] == ["fast"]
+    bare = plan(world(), zone="sofia", template="nvme", tags=[])
+    assert [one.action for one in bare.changes] == ["create", "update tags"] and bare.after["tags"] == []
 
 
 @pytest.mark.parametrize(("state", "then"), [("enabled", []), ("disabled", ["disable"]), ("maintenance", ["maintain"]), ("present", [])])

@@ -29,7 +29,8 @@ from .cloud_snapshot_world import BACKED_UP, backs_up, read_settings
 
 DELAYED = "SP_DELAY_DELETE"  # a snapshot's detail: StorPool removes it by itself (section 5.11)
 _ORIGIN = re.compile(rf"\(from (snapshot|volume) ([0-9a-f-]{{36}}|{re.escape(MADE_UP)}[0-9a-f]+)\)$")
-_DELETE_HINTS = (("are using it", "delete these VMs first; CloudStack keeps a template that VMs were made from"),)
+_USED = "delete these VMs first; CloudStack keeps a template that VMs were made from"
+_DELETE_HINTS = (("are using it", _USED),)
 
 
 @dataclass
@@ -65,7 +66,8 @@ class World:
 
     ``templates`` are CloudStack's by owner, one for each id, with the ``zones`` that have them; ``storpool`` are StorPool's snapshots of
     templates by the template's id (``None``: not asked). ``sources`` are what is to be made into a template, by what declared it, or why
-    it cannot be; ``os_types`` and ``belongs`` likewise. ``look`` reads again.
+    it cannot be; ``os_types`` and ``belongs`` likewise. ``users`` are the names of the VMs made from templates that are to go, by the
+    template's id. ``look`` reads again.
     """
 
     templates: dict[Owner, list[dict[str, Any]]] = field(default_factory=dict)
@@ -73,6 +75,7 @@ class World:
     sources: dict[tuple[Owner, str | None, str | None], Mapping[str, Any] | CollectionError] = field(default_factory=dict)
     os_types: dict[str, str | CollectionError] = field(default_factory=dict)
     belongs: dict[Owner, dict[str, Any] | CollectionError] = field(default_factory=dict)
+    users: dict[str, list[str]] = field(default_factory=dict)
     capabilities: Mapping[str, Any] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)
     version: tuple[int, ...] = ()
@@ -134,6 +137,12 @@ class MadeTemplates:
             self._look_up(client, directory, owner, made, there, world)
         if any(one.snapshot for one in new):
             read_settings(client, world)
+        doomed = {row["id"] for row in (quiet(_template, one, world) for one in wanted if one.state == "absent") if row}
+        if doomed:
+            only = {"templateid": next(iter(doomed))} if len(doomed) == 1 else {}
+            for machine in client.list("listVirtualMachines", "virtualmachine", unlimited=True, listall=True, **only):
+                if machine.get("templateid") in doomed:
+                    world.users.setdefault(machine["templateid"], []).append(machine["name"])
         return world
 
     @staticmethod
@@ -177,6 +186,11 @@ class MadeTemplates:
             if wanted.state == "absent":
                 if present is None:
                     return Plan(wanted.label, None, None)
+                users = world.users.get(present["id"])
+                if users:
+                    raise ChangeRefused(
+                        f"template {wanted.label} cannot be deleted, VMs were made from it: {', '.join(sorted(users)[:20])}", hint=_USED
+                    )
                 params = {"id": present["id"], **({"zoneid": present["zoneids"][0]} if wanted.owner.zone else {})}
                 delete = Command("deleteTemplate", params, wanted.label, hints=_DELETE_HINTS)
                 return Plan(wanted.label, _shown(present), None, [Change("delete", delete)])

@@ -288,18 +288,21 @@ class StoragePools:
         if wanted.tags:
             params["tags"] = wanted.tags
         steps = self._steps(wanted, UP, None)
+        # CloudStack gives a pool without tags its name as one.
+        tags = [wanted.name] if wanted.tags is None else wanted.tags
+        untag = [] if tags else [Change("update tags", Command("updateStoragePool", {"id": None, "tags": ""}, wanted.label))]
 
         def learn(after: dict[str, Any], pool: Mapping[str, Any]) -> None:
             # What follows has to name the pool as well.
-            for known in (after, *(step.write.params for step in steps)):
+            for known in (after, *(step.write.params for step in (*untag, *steps))):
                 known["id"] = pool["id"]
 
         create = Command("createStoragePool", params, wanted.label, secrets=[address.token], hints=_CREATE_HINTS)
         after = {
             "id": None, "name": wanted.name, "zone": zone["name"], "state": _RESTING.get(wanted.state, UP),
-            "tags": wanted.tags or [wanted.name], "template": address.template, "api": address.api, "capacity": capacity,
+            "tags": tags, "template": address.template, "api": address.api, "capacity": capacity,
         }  # fmt: skip
-        changes = [Change("create", create, {"storagepool": learn}), *steps]
+        changes = [Change("create", create, {"storagepool": learn}), *untag, *steps]
         return Plan(wanted.label, None, after, changes, warnings=warnings, waits=self._waits(steps, wanted, world))
 
     @staticmethod
