@@ -121,10 +121,14 @@ def ended(lab: Any, story: Story, entries: list[dict[str, Any]]) -> Any:
     return without_chains(story.state(lab))
 
 
+# Of what a snapshot stands on, and how much of that is its own
+CHAINED = ("parentName", "firstNotParentObjectId")
+
+
 def without_chains(state: Any) -> Any:
     """A state without what StorPool makes of the order in which snapshots of one volume were taken."""
     if isinstance(state, dict):
-        return {key: without_chains(value) for key, value in state.items() if key != "parentName"}
+        return {key: without_chains(value) for key, value in state.items() if key not in CHAINED}
     return [without_chains(value) for value in state] if isinstance(state, list) else state
 
 
