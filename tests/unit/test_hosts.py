@@ -387,6 +387,12 @@ def test_a_default_is_not_asked_about():
     assert (fence.value, fence.in_force, asked[-1][0]) == (False, True, "listConfigurations")
 
 
+def test_of_a_fence_setting_that_a_check_run_foresees_nobody_knows_whether_the_servers_are_restarted_after_it():
+    fence, asked = fence_of(foreseen=True)
+    assert (fence.value, fence.in_force, asked[-1][0]) == (True, None, "listConfigurations")
+    assert fence_of("false", foreseen=True)[0].in_force is True
+
+
 def test_changes_are_looked_for_since_the_server_that_runs_longest_was_started():
     fence, asked = fence_of(events=[EDIT])
     assert fence.in_force is False
