@@ -126,6 +126,11 @@ def make_a_pool(lab: Lab) -> dict[str, Any]:
 
 
 @cloud("cloudstack_storage_pool")
+def make_a_pool_without_tags(lab: Lab) -> dict[str, Any]:
+    return {"name": "archive", "zone": "sofia", "template": "hybrid", "tags": []}
+
+
+@cloud("cloudstack_storage_pool")
 def remove_a_pool(lab: Lab) -> dict[str, Any]:
     made = lab.run("cloudstack_storage_pool", {"name": "archive", "zone": "sofia", "template": "hybrid"})
     assert not made.get("failed"), made["msg"]

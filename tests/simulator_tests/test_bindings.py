@@ -112,6 +112,13 @@ def compare(name: str, api: Recording, args: tuple, found: dict[tuple[str, str],
     return api.raw
 
 
+def at_rest(raw: Any) -> Any:
+    """An answer without what counts down from second to second."""
+    if isinstance(raw, dict):
+        return {key: at_rest(value) for key, value in raw.items() if key != "remaining"}
+    return [at_rest(value) for value in raw] if isinstance(raw, list) else raw
+
+
 def only_known(name: str, found: dict[tuple[str, str], list[Any]]) -> None:
     """The bindings did exactly what they are known to do."""
     known = KNOWN_LOSSES.get(name, set())
@@ -159,7 +166,7 @@ def test_a_read_loses_nothing(populated: tuple[Simulator, dict], name: str, mult
     for args in READS[name](world):
         raw = compare(name, api, args, found)
         again = getattr(api, name)(*args, returnRawAPIData=True)
-        assert again == raw or name == "clientConfigWait"
+        assert at_rest(again) == at_rest(raw) or name == "clientConfigWait"
         assert raw or name in ("faultSetsList", "tasksList", "volumeListSnapshots", "volumeExportsList", "volumesRemoteList"), (
             f"{name}{args} is empty: the state is not populated"
         )
