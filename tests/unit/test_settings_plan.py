@@ -474,3 +474,9 @@ def test_the_task_says_what_waits_for_a_restart():
         {"name": "d", "changed": False, "restart_required": True},
     ]
     assert SETTINGS.finish(entries) == {"restart_required": ["a", "b"]}
+
+
+def test_a_token_that_is_given_to_a_setting_of_another_kind_is_not_told():
+    with pytest.raises(OptionError) as caught:
+        check_type("SP_API_HTTP=h:81;SP_AUTH_TOKEN=1556129910218014736", "Boolean", "kvm.snapshot.enabled")
+    assert "1556129910218014736" not in str(caught.value) and "SP_API_HTTP=h:81" in str(caught.value)

@@ -518,6 +518,13 @@ def test_a_new_name_that_a_volume_has_is_refused_before_the_server_does():
     assert planned(theirs, name="other", renamed_from="old").refused is None
 
 
+@pytest.mark.parametrize("state", ["present", "absent"])
+def test_of_two_that_could_be_meant_neither_is_touched(state):
+    """Were one deleted now, the next run would delete the other."""
+    seen = world(raw("s", 1), raw("t", 2), attachments={}, exports={})
+    assert "both s and t exist" in refusal(planned(seen, name="s", renamed_from="t", state=state))
+
+
 def test_renamed_from_the_same_name():
     with pytest.raises(OptionError, match="option renamed_from: 's' is the same as name"):
         parsed(name="s", volume="db", renamed_from="s")

@@ -422,7 +422,7 @@ def check_type(value: str, kind: str, label: str, hidden: bool = False) -> None:
     if pattern and not value:
         raise OptionError("value", value, f"is {problem}; use state: default to take it back", item=label)
     if pattern and not re.fullmatch(pattern, value, re.ASCII):
-        raise OptionError("value", _HIDDEN if hidden else value, f"is {problem}", item=label)
+        raise OptionError("value", _HIDDEN if hidden else hide_tokens(value, False), f"is {problem}", item=label)
 
 
 def _label(name: str, scope: Scope) -> str:

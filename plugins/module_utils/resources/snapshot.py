@@ -245,6 +245,11 @@ class Snapshots:
             found = self._members(wanted, world)
             for _member, raw in found:
                 check_single("snapshot", raw or {})
+            if wanted.renamed_from and all(world.snapshot(name) is not None for name in (wanted.name, wanted.renamed_from)):
+                # Deleting one now would have the next run delete the other.
+                raise ChangeRefused(
+                    f"both {wanted.name} and {wanted.renamed_from} exist", hint="delete one of them, or leave renamed_from out"
+                )
             if wanted.state == "present":
                 plan = self._plan_present(wanted, found, world)
                 if plan.changes:  # last, because the real run leaves this to the server
@@ -266,8 +271,6 @@ class Snapshots:
                 f"of the group {wanted.label} only {there} exists; a snapshot of {gone} taken now would not be consistent with it",
                 hint="delete what is left of the group (state: absent with the same name and volumes), or give the group another name",
             )
-        if wanted.renamed_from and found[0][1]["name"] == wanted.name and world.snapshot(wanted.renamed_from) is not None:
-            raise ChangeRefused(f"both {wanted.name} and {wanted.renamed_from} exist", hint="delete one of them, or leave renamed_from out")
         changes: list[Change] = []
         before, after = [], []
         for _member, raw in found:
