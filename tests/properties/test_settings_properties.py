@@ -260,3 +260,13 @@ def test_a_number_is_one_of_its_type_or_refused(kind, number):
         assert "e" in text or (kind == "Number" and "." in text)
     else:
         assert float(text) == float(number)
+
+
+def test_an_encrypted_value_that_a_scope_may_have_inherited_is_written_when_the_global_one_changes():
+    zone = {"name": "a.secret", "value": "x", "zone": IDS["zone"][0], "update_encrypted": "on_create"}
+    wanted = [parsed({"name": "a.secret", "state": "default"}), parsed(zone)]
+    model = Model({"a.secret": "x"}, {}, True, False)
+    groups, plans = planned(model, wanted)
+    carried_out(model, groups, plans)
+    assert model.value("zone", IDS["zone"][0], "a.secret") == "x"
+    assert not any(plan.changes for plan in planned(model, wanted)[1])

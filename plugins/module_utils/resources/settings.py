@@ -282,15 +282,15 @@ class Settings:
         shown = {"name": wanted.name, "scope": str(wanted.scope), "default": default, "dynamic": dynamic, "type": kind}
         before = {**shown, "value": _shown(wanted.name, have, hidden)}
         warnings = list(self._traps(wanted, goal, world))
-        if encrypted and have and goal and wanted.update_encrypted == "on_create":
+        # A scope that has the former global value may just have inherited it: it is written, so that it holds afterwards.
+        inherited = wanted.scope.kind and have == world.replaced.get(wanted.name)
+        if encrypted and have and goal and not inherited and wanted.update_encrypted == "on_create":
             # The listing has it encrypted, so it cannot be compared; writing it at every run would never be silent.
             warnings.append(
                 f"{wanted.label} is set, and stored encrypted: whether it has the declared value cannot be read; "
                 "update_encrypted: always writes it"
             )
             return Plan(wanted.label, before, before, notes={"compared": False}, warnings=warnings)
-        # A scope that has the former global value may just have inherited it: it is written, so that it holds afterwards.
-        inherited = wanted.scope.kind and have == world.replaced.get(wanted.name)
         if same(have, goal, kind) and not (encrypted and goal) and not inherited:
             return Plan(wanted.label, before, before, warnings=warnings)
         after = {**shown, "value": _shown(wanted.name, goal, hidden)}
