@@ -323,7 +323,7 @@ remote_snapshots:
       returned: when asked for
       sample: {owner: dba}
     local_snapshot:
-      description: Snapshot of this cluster that it is the same as; null when there is none.
+      description: Snapshot of this cluster that it is the same as; null when there is none, or only one that is being deleted.
       type: str
       returned: when asked for
       sample: null

@@ -311,9 +311,12 @@ EXPORTS = [{"globalId": "a.b.golden", "location": "plovdiv", "snapshot": "golden
 REMOTE = [
     {
         "location": "plovdiv", "remoteId": "p.d.1", "name": "~p.d.1", "size": GIB, "creationTimestamp": NOW - 60, "tags": {"owner": "dba"},
-        "onVolume": "db",
+        "onVolume": "db", "localSnapshot": "*db@1005",
     },
-    {"location": "varna", "remoteId": "v.a.2", "name": "exported", "size": 2 * GIB, "creationTimestamp": NOW - 86400},
+    {
+        "location": "varna", "remoteId": "v.a.2", "name": "exported", "size": 2 * GIB, "creationTimestamp": NOW - 86400,
+        "localSnapshot": "golden",
+    },
 ]  # fmt: skip
 
 
@@ -384,7 +387,7 @@ def test_what_other_locations_hold(snapshots):
     assert result["remote_snapshots"] == [
         {
             "name": "exported", "remote_id": "v.a.2", "location": "varna", "size": 2 * GIB, "on_volume": None, "tags": {},
-            "local_snapshot": None, "created": NOW - 86400,
+            "local_snapshot": "golden", "created": NOW - 86400,
         },
         {
             "name": "~p.d.1", "remote_id": "p.d.1", "location": "plovdiv", "size": GIB, "on_volume": "db", "tags": {"owner": "dba"},

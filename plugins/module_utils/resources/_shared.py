@@ -103,6 +103,11 @@ def attachments_of(attachments: Attachments | None, raw: Mapping[str, Any]) -> l
     return [{"client": client, "rights": have[client]} for client in sorted(have)]
 
 
+def is_passing(name: str) -> bool:
+    """Tell whether a snapshot's name is one that StorPool gives to what is being deleted or is only in passing (rule star-names)."""
+    return name.startswith("*")
+
+
 def named(objects: Mapping[str, Mapping[str, Any]], reference: str | None) -> Mapping[str, Any] | None:
     """Return the API object with that name or ``~global_id``."""
     if reference is None:

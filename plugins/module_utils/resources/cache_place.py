@@ -17,6 +17,7 @@ from typing import Any
 from .._cloudstack import CloudStack
 from .._errors import CollectionError
 from .._units import SECTOR, format_size
+from ._shared import is_passing
 
 PROVIDER = "StorPool"
 OWNER, OWNER_ID, OF_TEMPLATE = "cs", "uuid", "template"  # tags of the plugin's objects, and the value of the first on caches
@@ -71,7 +72,7 @@ class World:
 
 def is_template_object(raw: Mapping[str, Any]) -> bool:
     """Tell whether a snapshot or volume of StorPool's is, or was to become, the cache or base of a template."""
-    return (raw.get("tags") or {}).get(OWNER) == OF_TEMPLATE and not raw.get("deleted") and not raw["name"].startswith("*")
+    return (raw.get("tags") or {}).get(OWNER) == OF_TEMPLATE and not raw.get("deleted") and not is_passing(raw["name"])
 
 
 def storpool_template(pool: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Callable
 
+from ._shared import is_passing
 from .cache_place import World, find_place, storpool_template
 
 _TAKEN = ("snapshot", "group")  # of volumes and of VMs
@@ -55,7 +56,7 @@ def find_orphans(pools: Sequence[Mapping[str, Any]], world: World, living: Mappi
         # A pool of another zone on a StorPool template of the same name: with several clusters both see the caches of each other.
         others = [listed for other, listed in world.rows.items() if other != pool["id"] and other.partition(";")[0] == on]
         elsewhere = {identity for listed in others for identity in listed} - rows.keys()
-        here = [one for one in world.snapshots if one["templateName"] == on and not one.get("deleted") and not one["name"].startswith("*")]
+        here = [one for one in world.snapshots if one["templateName"] == on and not one.get("deleted") and not is_passing(one["name"])]
         volumes = [one for one in world.volumes if one["templateName"] == on]
         surplus = _untold(here, [row for listed in (rows, *others) for row in listed.values()])
         for one in sorted((*here, *volumes), key=lambda raw: raw["globalId"]):

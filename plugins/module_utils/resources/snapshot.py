@@ -41,6 +41,7 @@ from ._shared import (
     foresee_snapshot,
     guard_cloudstack,
     index_attachments,
+    is_passing,
     name_shared,
     named,
     object_fields,
@@ -96,7 +97,7 @@ class World:
 
 
 def _lives(raw: Mapping[str, Any]) -> bool:
-    return not (raw["deleted"] or raw["transient"] or raw["name"].startswith("*"))
+    return not (raw["deleted"] or raw["transient"] or is_passing(raw["name"]))
 
 
 def snapshot_object(

@@ -14,7 +14,7 @@ from .. import _storpool as sp
 from .._errors import OptionError
 from .._units import parse_duration, parse_reference
 from ._select import SLOWER, Selection, common_members, page, parse_selection, summary
-from ._shared import index_attachments
+from ._shared import index_attachments, is_passing
 from .series import NamePattern, volume_word
 from .snapshot import index_exports, snapshot_object
 
@@ -140,6 +140,7 @@ def _remote(client: sp.StorPool, options: Mapping[str, Any]) -> dict[str, Any]:
     fits = selection.matching([{**raw, "globalId": raw["remoteId"]} for raw in client.remote_snapshots()], None, {})
 
     def entry(raw: dict[str, Any]) -> dict[str, Any]:
+        local = raw.get("localSnapshot")
         return {
             "name": raw["name"],
             "remote_id": raw["remoteId"],
@@ -147,7 +148,7 @@ def _remote(client: sp.StorPool, options: Mapping[str, Any]) -> dict[str, Any]:
             "size": raw["size"],
             "on_volume": raw.get("onVolume") or None,
             "tags": raw.get("tags") or {},
-            "local_snapshot": raw.get("localSnapshot") or None,
+            "local_snapshot": local if local and not is_passing(local) else None,
             "created": raw["creationTimestamp"],
         }
 
