@@ -55,11 +55,23 @@ def test_change_template_04_vm_snapshots_afterwards(world: World) -> None:
 
 
 def test_change_template_05_scale_to_an_offering_with_other_limits(world: World) -> None:
+    """And, where there are such, of another template and of another class."""
     vm = world.stopped()
-    other = world.service_offering(max_iops=1234)
-    world.job("scaleVirtualMachine", id=vm["id"], serviceofferingid=other)
-    assert world.ok("listVirtualMachines", id=vm["id"])["virtualmachine"][0]["serviceofferingid"] == other
+    _scale(world, vm, world.service_offering(max_iops=1234))
+    assert world.same(world.root(vm))["iops"] == 1234
+    if world.version >= "4.20":
+        _scale(world, vm, world.service_offering(template="hybrid"))
+        assert world.there(world.root(vm))["templateName"] == "hybrid"
+        machine = {"name": world.name("service"), "displaytext": "x", "cpunumber": 1, "cpuspeed": 500, "memory": 512}
+        made = world.ok("createServiceOffering", **machine, diskofferingid=world.disk_offering(qos_class="two"))
+        _scale(world, vm, made["serviceoffering"]["id"])
+        assert world.tags(world.root(vm))["qc"] == "two"
     world.start(vm)
+
+
+def _scale(world: World, vm: dict, offering: str) -> None:
+    world.job("scaleVirtualMachine", id=vm["id"], serviceofferingid=offering)
+    assert world.machine(vm)["serviceofferingid"] == offering
 
 
 # user_commands: the same as another user than the admin

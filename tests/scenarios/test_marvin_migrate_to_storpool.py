@@ -95,6 +95,9 @@ def test_3_migrate_volume_from_nfs_to_storpool_with_data(world: World) -> None:
 
 def test_migration_from_nfs_01_vm_live_and_offline(world: World) -> None:
     vm = _vm_on_nfs(world)
+    _live(world, vm, world.volumes(vm))
+    _on_storpool(world, vm)
+    vm = _vm_on_nfs(world)
     world.stop(vm)
     _offline(world, world.root(vm))
     _on_storpool(world, vm)

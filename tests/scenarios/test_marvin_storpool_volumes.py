@@ -265,7 +265,9 @@ def test_27_snapshot_to_volume_of_root_disk(world: World) -> None:
 def test_28_download_volume(world: World) -> None:
     disk = world.detached()
     answer = world.job("extractVolume", id=disk["id"], zoneid=world.zone_id, mode="HTTP_DOWNLOAD")["volume"]
-    assert answer["url"].startswith("file:") and not [row for row in world.tagged(disk["id"]) if row["tags"]["cs"] == "temporary"]
+    with open(answer["url"].removeprefix("file://"), "rb") as file:
+        assert file.read(4) == b"QFI\xfb", "a qcow2 image"
+    assert not [row for row in world.tagged(disk["id"]) if row["tags"]["cs"] == "temporary"]
 
 
 def test_29_create_vm_from_template_not_on_storpool(world: World) -> None:

@@ -32,6 +32,7 @@ def test_02_set_vcpolicy_tag_to_attached_disk(world: World) -> None:
 
 
 def test_03_create_vm_snapshot_vc_policy_tag(world: World) -> None:
+    """The volumes keep it; their snapshots in the group have none (plugin sheet 5.1, 5.6)."""
     vm = _tagged_vm(world)
     group = world.group(vm)
     assert _policies(world, vm) == {"gold"}

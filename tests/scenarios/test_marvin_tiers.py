@@ -122,7 +122,8 @@ def test_13_deploy_vm_from_volume(world: World) -> None:
     vm = world.stopped(overridediskofferingid=_tier(world, TIER1), rootdisksize=1)
     copy = world.copy_of(world.snapshot(world.root(vm)))
     other = world.deploy(volumeid=copy["id"])
-    assert world.root(other)["path"] == copy["path"] and world.tags(world.root(other))["cvm"] == other["id"]
+    tags = world.tags(world.root(other))
+    assert world.root(other)["path"] == copy["path"] and (tags["cvm"], tags["qc"]) == (other["id"], TIER1)
 
 
 def test_14_deploy_vm_from_snapshot(world: World) -> None:
