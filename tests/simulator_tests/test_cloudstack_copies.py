@@ -191,6 +191,8 @@ def test_copies_refused(two_zones: Zones, version: str) -> None:
     sim = two_zones(version)
     disk = disk_of(sim)
     made = snapshot(sim, disk["id"])
+    machine = {"zoneid": zone_id(sim, FAR), "serviceofferingid": service_id(sim), "name": "far", "snapshotid": made["id"]}
+    assert "is not in zone plovdiv" in refused(sim, "deployVirtualMachine", **machine)["errortext"]
     nobody = refused(sim, "createSnapshot", volumeid=disk["id"], zoneids=zone_id(sim, FAR), usestoragereplication=True)
     assert nobody["errorcode"] == 530 and "Index 0 out of bounds" in nobody["errortext"], "no pool of the zone is marked"
     text = failed_job(sim, "copySnapshot", id=made["id"], usestoragereplication=True)["errortext"]
@@ -206,6 +208,26 @@ def test_copies_refused(two_zones: Zones, version: str) -> None:
     params = {"id": made["id"], "destzoneids": zone_id(sim, FAR), "usestoragereplication": True}
     assert "Failed to copy snapshot" in failed_job(sim, "copySnapshot", **params)["errortext"]
     job(sim, "copySnapshot", **params)
+
+
+@pytest.mark.parametrize("version", ["4.20.2", "4.21.0", "4.22.0"])
+def test_a_policys_snapshots_get_copies_too(two_zones: Zones, version: str) -> None:
+    """On secondary storage of the zone, or (4.21) on its StorPool."""
+    sim = two_zones(version)
+    by_storpool = version >= "4.21"
+    if by_storpool:
+        marked(sim)
+    disk = disk_of(sim)
+    wanted = {"intervaltype": "HOURLY", "schedule": "10", "timezone": "UTC", "maxsnaps": 2, "zoneids": zone_id(sim, FAR)}
+    ok(sim, "createSnapshotPolicy", volumeid=disk["id"], **wanted, **({"usestoragereplication": True} if by_storpool else {}))
+    sim.advance(3600)
+    last = (FAR, "Primary" if by_storpool else "Image")
+
+    def found() -> list[tuple[str, str]]:
+        return [place for row in ok(sim, "listSnapshots", listall=True).get("snapshot", []) for place in places(sim, row["id"])]
+
+    wait_until(lambda: last in found() and not sim.control("GET", "/cloudstack/work")["under_way"])
+    assert set(found()) == {("sofia", "Primary"), ("sofia", "Image"), last}
 
 
 def test_what_older_releases_do_not_know_they_ignore(two_zones: Zones) -> None:

@@ -344,8 +344,21 @@ def test_a_killed_server_goes_on(start: Callable[..., Simulator], call: str) -> 
     assert volume(sim, disk["id"])["storage"] == "storpool-nvme" and "Migrating" not in states()
 
 
-def test_no_snapshots_of_volumes_on_nfs(cloud: Simulator) -> None:
+def test_what_is_not_served_for_volumes_on_nfs(cloud: Simulator, tmp_path: Path) -> None:
+    """No snapshots, templates and extraction; uploads come to StorPool alone."""
     nfs_pool(cloud)
-    vm = deploy(cloud, serviceofferingid=on_nfs(cloud)["service"])
+    kinds = on_nfs(cloud)
+    vm = deploy(cloud, serviceofferingid=kinds["service"])
     stop(cloud, vm)
-    assert refused(cloud, "createSnapshot", volumeid=root(cloud, vm)["id"])["errorcode"] == 501
+    disk, system = root(cloud, vm)["id"], ok(cloud, "listOsTypes")["ostype"][0]["id"]
+    for command, params in (
+        ("createSnapshot", {"volumeid": disk}),
+        ("createTemplate", {"volumeid": disk, "name": "t", "ostypeid": system}),
+        ("extractVolume", {"id": disk, "zoneid": zone_id(cloud), "mode": "HTTP_DOWNLOAD"}),
+    ):
+        assert refused(cloud, command, **params)["errorcode"] == 501, command
+    image = tmp_path / "disk.raw"
+    image.write_bytes(bytes(1 << 20))
+    params = {"name": "up", "zoneid": zone_id(cloud), "url": image.as_uri(), "format": "RAW", "diskofferingid": kinds["disk"]}
+    made = job(cloud, "uploadVolume", **params)["volume"]
+    assert "to StorPool alone" in failed_job(cloud, "attachVolume", id=made["id"], virtualmachineid=vm["id"])["errortext"]

@@ -187,6 +187,33 @@ def test_a_failed_backup_takes_storpools_snapshot_with_it(stopped: tuple) -> Non
     assert not [name for name in stored(sim) if name.startswith("snapshots/")]
 
 
+@pytest.mark.parametrize("version", ["4.20.2", "4.21.0"])
+def test_a_backup_needs_a_cluster_that_is_near(clouds: Clouds, version: str) -> None:
+    """sp.cluster.id of the KVM clusters says which one is (plugin sheet 5.12); without one nothing stays of the snapshot."""
+    sim = clouds(version)
+    vm = deploy(sim)
+    stop(sim, vm)
+    disk, clusters = root(sim, vm), [row["id"] for row in ok(sim, "listClusters")["cluster"]]
+    for id in clusters:
+        ok(sim, "updateConfiguration", name="sp.cluster.id", value="n/a", clusterid=id)
+    _fails_without_a_trace(sim, disk, "Could not find the right clusterId")
+    ok(sim, "updateConfiguration", name="sp.cluster.id", value="sf.a", clusterid=clusters[-1])
+    assert snapshot(sim, disk["id"])["state"] == "BackedUp"
+
+
+def test_a_backup_needs_a_host(stopped: tuple) -> None:
+    sim, _unused, disk = stopped
+    for host in sim.hosts():
+        sim.agent(host, "down")
+    _fails_without_a_trace(sim, disk, "No remote endpoint to send command")
+
+
+def _fails_without_a_trace(sim: Simulator, disk: dict, words: str) -> None:
+    assert words in failed_job(sim, "createSnapshot", volumeid=disk["id"])["errortext"]
+    (row,) = ok(sim, "listSnapshots")["snapshot"]
+    assert row["state"] == "Error" and not tagged(sim, row["id"]) and not listed(sim, row["id"], showunique=False)
+
+
 # In the background
 
 
@@ -569,6 +596,23 @@ def test_archive(stopped: tuple) -> None:
     assert "Can only archive snapshots present on primary storage" in failed_job(sim, "archiveSnapshot", id=made["id"])["errortext"]
     fresh = job(sim, "createVolume", snapshotid=made["id"], name="fresh")["volume"]
     assert digest(sim, fresh) == digest(sim, disk)
+
+
+@every_version
+def test_extract(clouds: Clouds, version: str) -> None:
+    sim = clouds(version)
+    vm = deploy(sim)
+    stop(sim, vm)
+    disk, zone = root(sim, vm), zone_id(sim)
+    made = snapshot(sim, disk["id"])
+    if version < "4.20":
+        assert refused(sim, "extractSnapshot", id=made["id"], zoneid=zone)["errorcode"] == 401, "as any command that is not known"
+        return
+    found = job(sim, "extractSnapshot", id=made["id"], zoneid=zone)["snapshot"]
+    assert found["name"] == made["name"] and raw_digest(Path(found["url"].removeprefix("file://"))) == digest(sim, disk)
+    primary_only(sim)
+    made = snapshot(sim, disk["id"], "not copied")
+    assert "is not on secondary storage" in failed_job(sim, "extractSnapshot", id=made["id"], zoneid=zone)["errortext"]
 
 
 # Policies

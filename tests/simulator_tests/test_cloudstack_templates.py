@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import hashlib
 import subprocess
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -406,6 +409,25 @@ def test_direct_download(clouds: Callable[[str], Simulator], version: str, image
     assert snapshot["tags"] == {"cs": "template"} and ref(sim)["local_path"].endswith(snapshot["globalId"])
     assert sim.read("~" + snapshot["globalId"], 0, MIB) == raw_of(image)[:MIB]
     assert plugin.root(sim, plugin.deploy(sim, templateid=template["id"]))["size"] == 3 * MIB
+
+
+@pytest.mark.parametrize("suffix", ["gz", "bz2", "zip"])
+def test_packed_images_are_unpacked(clouds: Callable[[str], Simulator], image: Path, suffix: str) -> None:
+    """By hosts (plugin sheet 4.1), and on the way to secondary storage too; the checksum is that of what is fetched."""
+    sim = clouds("4.22.0")
+    packed = image.with_name(f"{image.name}.{suffix}")
+    if suffix == "zip":
+        with zipfile.ZipFile(packed, "w") as archive:
+            archive.write(image, image.name)
+    else:
+        packed.write_bytes({"gz": gzip.compress, "bz2": bz2.compress}[suffix](image.read_bytes()))
+    wanted = {"checksum": hashlib.sha256(packed.read_bytes()).hexdigest()}
+    assert register(sim, packed, name="stored", **wanted)["size"] == 3 * MIB
+    prepare(sim, register(sim, packed, directdownload=True, **wanted)["id"])
+    (snapshot,) = sim.get("SnapshotsList")[1]["data"]
+    assert sim.read("~" + snapshot["globalId"], 0, 3 * MIB) == raw_of(image)
+    packed.write_bytes(b"no archive")
+    assert "Failed to unpack" in register(sim, packed, name="broken")["status"]
 
 
 def test_isos(cloud: Simulator, tmp_path: Path) -> None:

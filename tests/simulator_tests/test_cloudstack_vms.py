@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,8 @@ from storpool_simulator.testing import Simulator
 from . import plugin_support as plugin
 from .cloudstack_support import VERSIONS, failed_job, job, named, ok, one, refused
 from .support import wait_until
+from .test_cloudstack_encryption import encrypted_root
+from .test_cloudstack_templates import register
 
 MIB, GIB = 1 << 20, 1 << 30
 DAY = 86400
@@ -81,6 +85,19 @@ def test_size_of_the_root(cloud: Simulator) -> None:
     assert row is not None and (root["size"], row["size"]) == (2 * GIB, 2 * GIB)
 
 
+@pytest.mark.parametrize("version", ["4.19.3", "4.22.0"])
+def test_a_root_below_its_template_is_raised_on_storpool_alone(clouds: Callable[[str], Simulator], version: str, tmp_path: Path) -> None:
+    """The database is not told (plugin sheet 5.2)."""
+    sim = clouds(version)
+    image = tmp_path / "large.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(image), "3G"], check=True)
+    small = {"name": "small", "cpunumber": 1, "cpuspeed": 500, "memory": 512, "rootdisksize": 2}
+    service = ok(sim, "createServiceOffering", **small)["serviceoffering"]["id"]
+    root = plugin.root(sim, plugin.deploy(sim, templateid=register(sim, image)["id"], serviceofferingid=service))
+    row = plugin.on_storpool(sim, root)
+    assert row is not None and (root["size"], row["size"]) == (2 * GIB, 3 * GIB)
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_deploy_with_data_disks(clouds: Callable[[str], Simulator], version: str) -> None:
     """TestTagsOnStorPool 10."""
@@ -123,6 +140,37 @@ def test_deploy_from_a_snapshot(clouds: Callable[[str], Simulator], version: str
     assert sim.counters()["bytes_converted"] == before["bytes_converted"]
     root = plugin.root(sim, vm)
     assert sim.read(plugin.address(root), 4096, 4) == b"kept" and plugin.tags(sim, root)["cvm"] == vm["id"]
+
+
+@pytest.mark.parametrize("version", ["4.21.0", "4.22.0"])
+def test_no_machine_from_these_snapshots(clouds: Callable[[str], Simulator], version: str) -> None:
+    """What no volume is made from is no source of a machine either."""
+    sim = clouds(version)
+    for name, more in (("plain", {}), ("secret", {"serviceofferingid": encrypted_root(sim)})):
+        plugin.stop(sim, plugin.deploy(sim, name, **more))
+    plain, secret = (plugin.root(sim, vm_of(sim, name)) for name in ("plain", "secret"))
+
+    def answer(snapshot: dict[str, Any]) -> str:
+        return refused(sim, "deployVirtualMachine", **wanted(sim, templateid=None, snapshotid=snapshot["id"]))["errortext"]
+
+    assert answer(plugin.snapshot(sim, secret["id"])) == "Cannot create new volumes from encrypted volume snapshots"
+    sim.background(False)
+    assert "is not in BackedUp state yet" in answer(plugin.snapshot(sim, plain["id"], asyncbackup=True))
+    assert set(sim.vms()) == {"plain", "secret"}
+
+
+def test_nobody_encrypts_what_comes_from_a_snapshot(clouds: Callable[[str], Simulator]) -> None:
+    """A child of the snapshot has its bytes, whatever the offering says."""
+    sim = clouds("4.22.0")
+    first = plugin.deploy(sim, "first")
+    plugin.stop(sim, first)
+    made = plugin.snapshot(sim, plugin.root(sim, first)["id"])
+    vm = plugin.deploy(sim, snapshotid=made["id"], serviceofferingid=encrypted_root(sim))
+    root = plugin.root(sim, vm)
+    assert "encryptformat" not in root and plugin.digest(sim, root) == plugin.digest(sim, plugin.root(sim, first))
+    plugin.stop(sim, vm)
+    job(sim, "startVirtualMachine", id=vm["id"])
+    assert plugin.root(sim, vm)["path"] == root["path"]
 
 
 def test_sources_that_an_older_release_does_not_know(cloud: Simulator) -> None:

@@ -338,6 +338,8 @@ def test_an_uploaded_volume_comes_to_storpool_at_its_first_attach(cloud: Simulat
     assert not any(name.startswith("volumes/") for name in cloud.secondary()["files"])
     assert "checksum" in failed_job(cloud, "uploadVolume", **wanted, checksum="0" * 32)["errortext"]
     refused(cloud, "uploadVolume", **{**wanted, "format": "ISO"})
+    ok(cloud, "deleteVolume", id=job(cloud, "uploadVolume", **wanted)["volume"]["id"])
+    assert not any(name.startswith("volumes/") for name in cloud.secondary()["files"]), "never attached, it takes its file along"
 
 
 def test_lists(cloud: Simulator) -> None:

@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import errors, qemu, secondary, templates, volumes
+from . import errors, qemu, secondary, storage, templates, volumes
 from .work import Chore, Steps
 
 if TYPE_CHECKING:
@@ -31,6 +31,12 @@ def file_of(cloud: Cloud, volume: Document) -> Path:
     return directory(cloud, volume["pool"]) / volume["path"]
 
 
+def refuse(cloud: Cloud, volume: Document, what: str) -> None:
+    """What the simulator does with volumes on StorPool alone. Raises ServerError."""
+    if volume["pool"] is not None and not storage.on_storpool(cloud.pools[volume["pool"]]):
+        raise errors.ServerError(cloud.assume.unsupported_command_status, f"the simulator {what} of volumes on NFS")
+
+
 def make(path: Path, size: int) -> None:
     """An empty file of that size."""
     with open(path, "wb") as file:
@@ -41,6 +47,8 @@ def create(cloud: Cloud, volume: Document, pool: Document) -> Steps:
     """Empty, or with the content of its template. Raises ServerError."""
     if volume["encrypt"]:
         raise errors.failure(f"Volume {volume['name']} is to be encrypted, which the simulator's NFS pools cannot do")
+    if volume["upload"] is not None:
+        raise errors.failure(f"Volume {volume['name']} was uploaded, and the simulator brings such volumes to StorPool alone")
     target, size = directory(cloud, pool["id"]) / volume["id"], volume["size"]
     cloud.volumes.change(volume["id"], state=volumes.CREATING, pool=pool["id"])
     try:

@@ -114,7 +114,8 @@ def on_storpool(path: str | None) -> bool:
 
 def storpool_path(snapshot: Document) -> str | None:
     """What the plugin knows it by on StorPool (``StorPoolHelper.getSnapshotName``)."""
-    return snapshot["details"].get(snapshot["id"])
+    path, delayed = snapshot["details"].get(snapshot["id"]), snapshot["details"].get(DELAY_DELETE)
+    return storage.DEVICES + delayed.lstrip("~") if path is None and delayed is not None else path
 
 
 def file_copy(cloud: Cloud, snapshot: str, zone: str | None = None) -> Document | None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import errors, snapshots, storage, vms
+from . import errors, nfs, snapshots, vms
 from .plugin import copying
 from .plugin import snapshots as plugin
 from .work import Steps, no_error
@@ -32,8 +32,7 @@ def check(cloud: Cloud, volume: Document, *, running: bool = True) -> None:
     """`running`: a running machine matters. Raises ServerError."""
     if volume["state"] != "Ready" or volume["path"] is None:
         raise errors.invalid(f"VolumeId: {volume['dbid']} is not in Ready state but {volume['state']}. Cannot take snapshot.")
-    if not storage.on_storpool(cloud.pools[volume["pool"]]):
-        raise errors.ServerError(cloud.assume.unsupported_command_status, "the simulator takes no snapshots of volumes on NFS")
+    nfs.refuse(cloud, volume, "takes no snapshots")
     vm = cloud.vms.get(volume["vm"]) if volume["vm"] else None
     if vm is None:
         return

@@ -4,12 +4,17 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import os
 import shutil
 import urllib.error
+import urllib.parse
 import urllib.request
+import zipfile
+import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from . import access, errors, qemu, resource_tags, secondary
 from .answers import date
@@ -207,13 +212,42 @@ def fetch(url: str, target: Path) -> None:
     os.replace(part, target)
 
 
-def check(path: Path, form: str, wanted: str | None) -> int:
-    """The virtual size of an image that has its checksum and its format. Raises ImageError."""
+def _opened(path: Path, url: str) -> IO[bytes] | None:
+    """What is packed in a file, by the end of its url; None for one that is not packed. Raises what the unpackers raise."""
+    suffix = Path(urllib.parse.urlsplit(url).path).suffix.lower()
+    if suffix == ".gz":
+        return gzip.open(path)
+    if suffix == ".bz2":
+        return bz2.open(path)
+    if suffix != ".zip":
+        return None
+    archive = zipfile.ZipFile(path)
+    return archive.open(archive.infolist()[0])
+
+
+def _unpack(path: Path, url: str) -> None:
+    """In place; nothing if it is not packed. Raises ImageError."""
+    part = path.with_suffix(".part")
+    try:
+        source = _opened(path, url)
+        if source is None:
+            return
+        with source, open(part, "wb") as file:
+            shutil.copyfileobj(source, file)
+    except (OSError, EOFError, IndexError, zlib.error, zipfile.BadZipFile) as error:
+        part.unlink(missing_ok=True)
+        raise qemu.ImageError(f"Failed to unpack {url}: {error}") from error
+    os.replace(part, path)
+
+
+def check(path: Path, form: str, wanted: str | None, url: str) -> int:
+    """The virtual size of an image that has its checksum and its format; one that came packed is unpacked. Raises ImageError."""
     if wanted:
         algorithm, _unused, digest = wanted.rpartition("}") if wanted.startswith("{") else ("", "", wanted)
         name = algorithm.lstrip("{").replace("-", "").lower() or DIGESTS.get(len(digest))
         if name is None or secondary.checksum(path, name) != digest.lower():
             raise qemu.ImageError("corrupted checksum: the file does not have the checksum that was given")
+    _unpack(path, url)
     if form == "ISO":
         return path.stat().st_size
     known = qemu.info(path)
@@ -234,7 +268,7 @@ def download(cloud: Cloud, id: str, store: str) -> Steps:
     cloud.template_stores.change(copy_key(id, store), state=CREATING, download_state=IN_PROGRESS)
     try:
         yield Chore(lambda: fetch(template["url"], path))
-        size = yield Chore(lambda: check(path, template["format"], template["checksum"]))
+        size = yield Chore(lambda: check(path, template["format"], template["checksum"], template["url"]))
     except qemu.ImageError as error:
         path.unlink(missing_ok=True)
         if copy_key(id, store) in cloud.template_stores:

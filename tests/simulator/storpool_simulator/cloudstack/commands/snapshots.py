@@ -185,3 +185,25 @@ def archive_snapshot(request: Request) -> Steps:
     plugin.leave_storpool(cloud, cloud.snapshots[snapshot["id"]])
     cloud.snapshots.change(snapshot["id"], location="SECONDARY")
     return _answer(request, snapshot["id"])
+
+
+@command("extractSnapshot", instance=ABOUT, package="user.snapshot")
+def extract_snapshot(request: Request) -> dict:
+    """The url leads to the file on secondary storage itself."""
+    cloud, zone = request.cloud, request.found("zoneid", request.cloud.zones)
+    snapshot = snapshots.found(cloud, request.params["id"])
+    access.own(request, "id", cloud.snapshots)
+    row = snapshots.file_copy(cloud, snapshot["id"], zone["id"])
+    if snapshot["state"] != snapshots.BACKED_UP or row is None:
+        raise errors.invalid(f"Snapshot {snapshot['name']} is not on secondary storage of zone {zone['name']}")
+    shown = {
+        "id": snapshot["id"],
+        "name": snapshot["name"],
+        "accountid": snapshot["account"],
+        "state": "DOWNLOAD_URL_CREATED",
+        "url": snapshots.file_of(cloud, row).as_uri(),
+        "zoneid": zone["id"],
+        "zonename": zone["name"],
+        "created": answers.date(cloud.world.clock.now()),
+    }
+    return answers.single(request, shown)

@@ -11,6 +11,7 @@ from .. import access, answers, errors, hostviews, offerings, parameters, resour
 from ..cloud import Cloud
 from ..ids import new_id
 from ..plugin import agents
+from ..plugin import snapshots as snapshot_driver
 from ..plugin import volumes as driver
 from ..registry import command
 from ..request import Request
@@ -117,6 +118,7 @@ def _root(request: Request, vm: Document, source: Document | None, service: Docu
         return
     if "snapshotid" in params:
         snapshot = access.own(request, "snapshotid", cloud.snapshots)
+        snapshot_driver.check_source(cloud, snapshot, vm["zone"])
         disk = _disk(request, service)
         size = max(snapshot["size"], _root_size(request, snapshot["size"], disk))
         _new_root(request, vm, name, size, disk, service, snapshot=snapshot["id"])
@@ -145,7 +147,8 @@ def _new_root(request: Request, vm: Document, name: str, size: int, disk: Docume
         service_offering=service["id"],
         vm=vm["id"],
         device=0,
-        encrypt="LUKS" if disk["encrypt"] else None,
+        # A child of a snapshot is what the snapshot is (plugin sheet 5.2): no host encrypts it
+        encrypt="LUKS" if disk["encrypt"] and "snapshot" not in more else None,
         attached=request.cloud.world.clock.now(),
         **_iops(request, disk),
         **more,

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...store import Document
-from .. import access, answers, errors, offerings, qemu, resource_tags, secondary, templates, vms, volumes
+from .. import access, answers, errors, nfs, offerings, qemu, resource_tags, secondary, templates, vms, volumes
 from ..cloud import Cloud
 from ..ids import new_id
 from ..plugin import extraction
@@ -189,7 +189,7 @@ def upload_volume(request: Request) -> Steps:
     path = cloud.secondary.place(cloud.stores[upload["store"]], upload["path"])
     try:
         yield Chore(lambda: templates.fetch(params["url"], path))
-        size = yield Chore(lambda: templates.check(path, upload["format"], params.get("checksum")))
+        size = yield Chore(lambda: templates.check(path, upload["format"], params.get("checksum"), params["url"]))
     except qemu.ImageError as error:
         path.unlink(missing_ok=True)
         cloud.volumes.change(volume["id"], state=volumes.UPLOAD_ERROR)
@@ -442,6 +442,7 @@ def assign_volume(request: Request) -> dict:
 
 def _check_extract(request: Request) -> None:
     cloud, volume = request.cloud, _volume(request)
+    nfs.refuse(cloud, volume, "extracts no content")
     if volume["encrypt"]:
         raise errors.invalid("Extraction of encrypted volumes is unsupported")
     vm = cloud.vms.get(volume["vm"] or "")

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .. import errors, qemu, templates
+from .. import errors, nfs, qemu, templates
 from ..work import Chore, Steps
 from . import agents, tags
 from .client import Client, StorPoolError, gid_of, path_of
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 def check(cloud: Cloud, volume: Document) -> None:
     """Before there is a job. Raises ServerError."""
+    nfs.refuse(cloud, volume, "makes no templates")
     if volume["encrypt"]:
         raise errors.failure("Cannot create templates from encrypted volumes")
     vm = cloud.vms.get(volume["vm"]) if volume["vm"] else None

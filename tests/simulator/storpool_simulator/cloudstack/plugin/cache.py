@@ -140,7 +140,7 @@ def _fetch(cloud: Cloud, client: Client, template: Document, pool: Document) -> 
     with tempfile.TemporaryDirectory(dir=cloud.world.state) as place:
         file = Path(place) / "image"
         yield Chore(lambda: templates.fetch(template["url"], file))
-        size = templates.rounded((yield Chore(lambda: templates.check(file, template["format"], template["checksum"]))))
+        size = templates.rounded((yield Chore(lambda: _checked(file, template))))
         volume = own.volume_create(size, tags.tags(None, tags.TEMPLATE), template=client.template)
         agents.attach(cloud, host, volume)
         try:
@@ -153,6 +153,10 @@ def _fetch(cloud: Cloud, client: Client, template: Document, pool: Document) -> 
     own.volume_delete(volume)
     cloud.templates.change(template["id"], size=size)
     return snapshot, size
+
+
+def _checked(file: Path, template: Document) -> int:
+    return templates.check(file, template["format"], template["checksum"], template["url"])
 
 
 # prepareTemplate: a queue that threads of the management server serve; failures are only logged

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .. import snapshots
+from .. import snapshots, storage
 from ..ids import new_id
 from . import tags
 from .client import Client, StorPoolError, address_of, gid_of, path_of
@@ -37,10 +37,10 @@ def keep(cloud: Cloud, volume: Document, client: Client) -> None:
         return
     wanted = tags.tags(volume["id"], tags.DELAYED)
     gid = client.volume_snapshot(gid_of(volume["path"]), wanted, deleteAfter=delay)
-    id = new_id()
-    details = {id: path_of(gid), snapshots.DELAY_DELETE: address_of(gid)}
+    # Its detail is an address and no path, so the report of abandoned objects takes it for one (plugin sheet 4.6)
+    details = {snapshots.DELAY_DELETE: address_of(gid)}
     kept = {"type": snapshots.RECURRING, "state": snapshots.BACKED_UP, "location": "PRIMARY", "details": details}
-    snapshot = snapshots.new(cloud, id, volume, gid, zones=[volume["zone"]], **kept)
+    snapshot = snapshots.new(cloud, new_id(), volume, gid, zones=[volume["zone"]], **kept)
     # The plugin records the internal number of the zone as that of the pool
     store = next((one for one in cloud.pools.values() if one["dbid"] == cloud.zones[volume["zone"]]["dbid"]), None)
     if store is not None:
@@ -48,8 +48,15 @@ def keep(cloud: Cloud, volume: Document, client: Client) -> None:
     cloud.world.commit()
 
 
+def is_on(cloud: Cloud) -> bool:
+    """Whether any pool has it: a server that starts then looks after those snapshots, and no other one does."""
+    return any(seconds(cloud, pool) > 0 for pool in cloud.living(cloud.pools) if storage.on_storpool(pool))
+
+
 def look(cloud: Cloud, now: float) -> None:
     """Now and then: those that StorPool has removed are Destroyed."""
+    if not any(server.get("looks_after_delayed") for server in cloud.servers.values()):
+        return
     period, last = cloud.settings.number(POLLED, 360), cloud.meta.get(LAST)
     if last is not None and (period <= 0 or now < last["at"] + period):
         return

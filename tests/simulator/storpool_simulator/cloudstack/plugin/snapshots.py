@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ..cloud import Cloud
 
 FAILURES = (StorPoolError, agents.HostError, qemu.ImageError)
+CLUSTER_ID = "sp.cluster.id"
+NO_CLUSTER = "Could not find the right clusterId to send the command to: no KVM cluster has StorPool's cluster id {} in its " + CLUSTER_ID
 
 
 # Taking
@@ -71,7 +73,7 @@ def back_up(cloud: Cloud, snapshot: Document) -> Steps:
     client = Client.of_pool(cloud, cloud.pools[snapshot["pool"]])
     try:
         yield from _to_store(cloud, snapshot, client, path, store)
-    except FAILURES as error:
+    except (*FAILURES, errors.ServerError) as error:
         _clean_up(cloud, client, snapshot, store)
         raise errors.failure(f"Failed to backup snapshot {snapshot['name']}: {text_of(error)}") from error
 
@@ -88,13 +90,13 @@ def of_group(cloud: Cloud, snapshot: Document, group: Document) -> Steps:
     try:
         client = Client.of_pool(cloud, cloud.pools[snapshot["pool"]])
         yield from _to_store(cloud, snapshot, client, group["details"].get(snapshot["volume"]), store)
-    except FAILURES as error:
+    except (*FAILURES, errors.ServerError) as error:
         snapshots.fail(cloud, snapshot)
         raise errors.failure(f"Failed to backup snapshot {snapshot['name']} from VM snapshot: {text_of(error)}") from error
 
 
 def _to_store(cloud: Cloud, snapshot: Document, client: Client, path: str | None, store: Document) -> Steps:
-    """Of the StorPool snapshot with that path a file on an image store. Raises StorPoolError, HostError, ImageError."""
+    """Of the StorPool snapshot with that path a file on an image store. Raises StorPoolError, HostError, ImageError, ServerError."""
     relative = snapshots.secondary_path(cloud, snapshot)
     snapshots.put_copy(cloud, snapshot, store, snapshots.IMAGE, path=relative, state=snapshots.COPYING)
     if path is None:
@@ -119,11 +121,18 @@ def _to_file(cloud: Cloud, snapshot: Document, client: Client, gid: str, store: 
 
 
 def home_of(cloud: Cloud, client: Client, gid: str) -> str:
-    """The id of the StorPool cluster near the snapshot: asked, or (earlier) read off its globalId. Raises StorPoolError."""
+    """The id of the StorPool cluster near the snapshot: asked, or (earlier) read off its globalId. Raises StorPoolError, ServerError.
+
+    With several KVM clusters one has to be known to be near it, by its setting (plugin sheet 5.12).
+    """
     if cloud.traits.asks_cluster:
-        return client.cluster_of_snapshot(gid)
-    location, sub, _unused = gid.split(".", 2)
-    return f"{location}.{sub}"
+        found = client.cluster_of_snapshot(gid)
+    else:
+        found = ".".join(gid.split(".", 2)[:2])
+    clusters, setting = cloud.living(cloud.clusters), cloud.settings.known[CLUSTER_ID]
+    if len(clusters) > 1 and all(cloud.settings.effective(setting, one["id"]) != found for one in clusters):
+        raise errors.failure(NO_CLUSTER.format(found))
+    return found
 
 
 def _clean_up(cloud: Cloud, client: Client, snapshot: Document, store: Document) -> None:

@@ -32,5 +32,5 @@ def bring(cloud: Cloud, volume: Document, pool: Document) -> Steps:
         cloud.world.commit()
         text = error.text if isinstance(error, StorPoolError) else str(error)
         raise errors.failure(f"Could not copy volume {volume['name']} to StorPool: {text}") from error
-    cloud.world.after_commit(lambda: cloud.secondary.drop(store, upload["path"]))
+    driver.drop_upload(cloud, volume)
     return cloud.volumes.change(volume["id"], upload=None)

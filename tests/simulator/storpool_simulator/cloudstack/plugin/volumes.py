@@ -260,9 +260,17 @@ def delete(cloud: Cloud, volume: Document) -> None:
             raise errors.failure(f"Could not delete StorPool volume {volume['id']}. Error: {error.text}") from error
 
 
+def drop_upload(cloud: Cloud, volume: Document) -> None:
+    """The file of an uploaded volume that has not come to StorPool goes once that is on record."""
+    upload = volume["upload"]
+    if upload is not None:
+        cloud.world.after_commit(lambda: cloud.secondary.drop(cloud.stores[upload["store"]], upload["path"]))
+
+
 def expunge(cloud: Cloud, volume: Document) -> None:
     """Raises ServerError; the volume then stays as it is."""
     delete(cloud, volume)
+    drop_upload(cloud, volume)
     cloud.volumes.change(
         volume["id"], state=volumes.EXPUNGED, removed=cloud.world.clock.now(), vm=None, device=None, attached=None, path=None, seen=None
     )
