@@ -94,6 +94,8 @@ FITTING = {
         "properties/test_cloud_properties.py",
     ],
     "resources/cloud_volume.py": ["unit/test_cloud_volume_plan.py", "unit/test_cloud_observe.py", SIMULATED.format("cloudstack_volume")],
+    "resources/cloud_volume_changes.py": ["unit/test_cloud_volume_plan.py", SIMULATED.format("cloudstack_volume")],
+    "resources/cloud_volume_wanted.py": ["unit/test_cloud_volume_plan.py", SIMULATED.format("cloudstack_volume")],
     "resources/cloud_volume_world.py": [
         "unit/test_cloud_volume_plan.py",
         "unit/test_cloud_observe.py",

@@ -340,6 +340,24 @@ def test_what_a_resize_leaves_different_is_told_before(storpool, given, fields):
         assert made.changes
 
 
+SOMEBODY, BY_CLOUDSTACK = "find out who changed it and set it right there", "CloudStack would leave it so; choose another offering or pool"
+
+
+@pytest.mark.parametrize(
+    ("volume", "storpool", "given", "hint"),
+    [
+        (row(), {"tags": {"cs": "x", "cvm": "m1"}}, {"size": "30G", "vm": "db1"}, SOMEBODY),
+        (row(), {"tags": {"cs": "x"}, "iops": "-"}, {"size": "30G"}, SOMEBODY),
+        (row(), {"size": 30 * GIB}, {"size": "25G"}, SOMEBODY),
+        (row("o-tier", maxiops=None), {"tags": {"qc": "gold"}}, {"offering": "o-luks"}, BY_CLOUDSTACK),
+        (row("o-tier", maxiops=None), {"tags": {"qc": "gold", "cs": "x"}}, {"offering": "o-luks"}, BY_CLOUDSTACK),
+    ],
+)
+def test_the_way_out_tells_what_was_there_before_from_what_a_change_brings(volume, storpool, given, hint):
+    refused = plan(world(volume, storpool=[there(**storpool)], vms=[VM]), **given).refused
+    assert refused and refused.hint.startswith(hint)
+
+
 @pytest.mark.parametrize(
     ("volume", "storpool", "expected"),
     [

@@ -10,24 +10,25 @@ the first time; until then CloudStack calls it Allocated.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .._cloudstack import CloudStack, Command, is_id, pick
+from .._cloudstack import CloudStack, Command, is_id
 from .._errors import ChangeRefused, CollectionError, OptionError
 from .._plan import Change, JointWait, Plan
-from .._units import format_size, parse_size, parse_whole
-from . import _both_layers
-from ._both_layers import RUNNING, STOPPED, held, on_storpool, told, way_out
-from ._cloud import GONE, PROOF, one_of, parse_names, parse_owner, storpool_address, twin_of
+from .._units import format_size
+from ._both_layers import held, on_storpool, told, way_out
+from ._cloud import GONE, PROOF, one_of, storpool_address, twin_of
 from ._shared import for_diff, named
+from .cloud_volume_changes import attachment, detachment, fixed, left_different, migration, repair, resizing, untold, update
+from .cloud_volume_wanted import WantedVolume, parse_volume
 from .cloud_volume_world import (
     ALLOCATED,
     READY,
-    RESERVED,
     ROOT,
-    WantedVolume,
     World,
+    declared_offering,
+    declared_pool,
     declared_snapshots,
     find,
     is_vm,
@@ -35,15 +36,9 @@ from .cloud_volume_world import (
     offering_of,
     pools_for,
 )
-from .hosts import parse_node_ids
 from .offering import GIB
 
 DELETE_PROTECTION_SINCE = (4, 20)
-NO_WORD_OF_RESIZE = (4, 20, 0)
-_MOST = (1 << 31) - 1
-
-_MIGRATE_HINTS = (("livemigrate", "the VM has been started meanwhile; run the task again"),)
-_RESIZE_HINTS = (("snapshot", "wait until its snapshots are backed up, and remove the VM's snapshots"),)
 
 
 class CloudVolumes:
@@ -55,42 +50,7 @@ class CloudVolumes:
 
     def parse(self, options: Mapping[str, Any], now: float) -> WantedVolume:
         """Return what is wanted of one volume. :raises OptionError: names the option that cannot be meant."""
-        texts = parse_names(options)
-        label = texts["name"] or texts["id"]
-        wanted = WantedVolume(label, options["state"], parse_owner(options), **texts)
-        if options["size"] is not None:
-            wanted.size = parse_size(options["size"])
-            if wanted.size % GIB:
-                raise OptionError("size", options["size"], "must be whole gibibytes, CloudStack's unit, as in 10G", item=label)
-        for name in ("min_iops", "max_iops", "device_id"):
-            if options[name] is not None:
-                value = parse_whole(options[name], 0, _MOST)
-                if value is None:
-                    raise OptionError(name, options[name], "must be a whole number, 0 or more", item=label)
-                setattr(wanted, name, value)
-        if wanted.min_iops is not None:
-            if wanted.max_iops is None:
-                raise OptionError("min_iops", wanted.min_iops, "needs max_iops; CloudStack takes both or none", item=label)
-            if wanted.min_iops > wanted.max_iops:
-                raise OptionError("min_iops", wanted.min_iops, f"is above max_iops ({wanted.max_iops})", item=label)
-        for name in ("offering", "snapshot", "storage_pool"):
-            if options[name] is not None:
-                if not options[name].strip():
-                    raise OptionError(name, options[name], "is empty", item=label)
-                setattr(wanted, name, options[name].strip())
-        wanted.vm = options["vm"] if options["vm"] is None else options["vm"].strip()
-        if wanted.device_id is not None and not wanted.vm:
-            raise OptionError("device_id", wanted.device_id, "needs vm", item=label)
-        if wanted.device_id in RESERVED:
-            whose = RESERVED[wanted.device_id]
-            raise OptionError("device_id", wanted.device_id, f"is that of {whose}; data volumes have 1, 2, 4 and on", item=label)
-        for name in ("encrypted", "delete_protection", "on_attached", "verify"):
-            setattr(wanted, name, options[name])
-        wanted.allow_shrink, wanted.repair = bool(options["allow_shrink"]), bool(options["repair"])
-        if wanted.repair and wanted.verify == "off":
-            raise OptionError("repair", True, "needs verify: strict or warn", item=label)
-        wanted.node_ids = parse_node_ids(options["sp_node_ids"])
-        return wanted
+        return parse_volume(options)
 
     # -- observe
 
@@ -156,7 +116,7 @@ class CloudVolumes:
             raise OptionError("offering", None, f"is needed: there is no volume {wanted.label}, and it takes that (or snapshot) to make it")
         params: dict[str, Any] = {"name": wanted.name, **belongs}
         snapshot, source = _snapshot(wanted, world) if wanted.snapshot else (None, {})
-        offering = _offering(wanted, world) if wanted.offering else world.offerings.get(source.get("diskofferingid") or "")
+        offering = declared_offering(wanted, world) if wanted.offering else world.offerings.get(source.get("diskofferingid") or "")
         size = snapshot and snapshot.get("virtualsize")
         if snapshot:
             params["snapshotid"] = snapshot["id"]
@@ -210,7 +170,7 @@ class CloudVolumes:
                 "storage_pool", wanted.storage_pool, "is for a volume that is there; a new one gets its pool, by the tags of its "
                 "offering, when it is attached first", item=wanted.label
             )  # fmt: skip
-        pool, fits = _pool(wanted, zone, world), pools_for(offering, zone, world.pools)
+        pool, fits = declared_pool(wanted, zone, world), pools_for(offering, zone, world.pools)
         if [one["id"] for one in fits] != [pool["id"]]:
             names = ", ".join(sorted(one["name"] for one in fits)) or "none"
             tags = (offering or {}).get("storage_tags", ())
@@ -235,7 +195,7 @@ class CloudVolumes:
             after.update(min_iops=low, max_iops=high)
             return [Change("limit", Command("resizeVolume", {"id": None, "miniops": low, "maxiops": high}, wanted.label))]
         if wanted.max_iops is not None and not wanted.offering:
-            raise _fixed(wanted, "max_iops", wanted.max_iops, source.get("maxiops"), {"name": after["offering"]})
+            raise fixed(wanted, "max_iops", wanted.max_iops, source.get("maxiops"), {"name": after["offering"]})
         warnings.append(
             f"volume {wanted.label}: CloudStack gives volumes from snapshots the IOPS limit of the snapshot's volume "
             f"({source.get('maxiops') or 'unlimited'}), not that of offering {after['offering']} ({high or 'unlimited'}); "
@@ -256,11 +216,11 @@ class CloudVolumes:
                 params["size"] = wanted.size // GIB
         else:
             if wanted.size not in (None, offering["size"]):
-                raise _fixed(wanted, "size", format_size(wanted.size), format_size(offering["size"]), offering)
+                raise fixed(wanted, "size", format_size(wanted.size), format_size(offering["size"]), offering)
             size = offering["size"]
         if not offering["custom_iops"]:
             if wanted.max_iops is not None and wanted.max_iops != offering["max_iops"]:
-                raise _fixed(wanted, "max_iops", wanted.max_iops, offering["max_iops"], offering)
+                raise fixed(wanted, "max_iops", wanted.max_iops, offering["max_iops"], offering)
             return size, offering["min_iops"], offering["max_iops"]
         if wanted.max_iops is None:
             raise OptionError("max_iops", None, f"is needed: offering {offering['name']} leaves it open", item=wanted.label)
@@ -272,10 +232,10 @@ class CloudVolumes:
         steps = []
         if wanted.delete_protection:
             self._check_protection(wanted, world)
-            steps.append(_update(wanted, {"id": None, "deleteprotection": True}))
+            steps.append(update(wanted, {"id": None, "deleteprotection": True}))
             after["delete_protection"] = True
         if wanted.vm:
-            steps.append(self._attach(wanted, None, after, world))
+            steps.append(attachment(wanted, None, after, world))
         return steps
 
     # present
@@ -287,48 +247,47 @@ class CloudVolumes:
         self._check_origin(wanted, row, world)
         offering = offering_of(row, world)
         changes: list[Change] = []
-        update: dict[str, Any] = {}
+        fields: dict[str, Any] = {}
         if wanted.name and row["name"] != wanted.name:
-            update["name"] = after["name"] = wanted.name
+            fields["name"] = after["name"] = wanted.name
         if wanted.delete_protection is not None and wanted.delete_protection != shown["delete_protection"]:
             if row.get("deleteprotection") is None:
                 self._check_protection(wanted, world)
-            update["deleteprotection"] = after["delete_protection"] = wanted.delete_protection
-        if update:
-            changes.append(_update(wanted, {"id": row["id"], **update}))
+            fields["deleteprotection"] = after["delete_protection"] = wanted.delete_protection
+        if fields:
+            changes.append(update(wanted, {"id": row["id"], **fields}))
         moved = wanted.vm is not None and shown["vm"] is not None and not is_vm(row, wanted.vm)
         if moved:
-            changes.append(self._detach(wanted, row, after, world))
-        resize = self._resize(wanted, row, offering, after, world) or self._repair(wanted, row, offering, world)
+            changes.append(detachment(wanted, row, after, world))
+        resize = resizing(wanted, row, offering, after, world) or repair(wanted, row, offering, world)
         goal = world.offerings.get(resize.write.params.get("diskofferingid", "")) if resize else None
         if row.get("state") == ALLOCATED and wanted.vm:
             self._check_pool_of_new(wanted, goal or offering, row["zoneid"], False, after, world)
             migrate = None
         else:
-            migrate = self._migrate(wanted, row, moved, after, world)
+            migrate = migration(wanted, row, moved, after, world)
         changes += [one for one in (resize, migrate) if one]
         if wanted.vm and (moved or shown["vm"] is None):
-            changes.append(self._attach(wanted, row, after, world))
+            changes.append(attachment(wanted, row, after, world))
         elif wanted.vm and wanted.device_id not in (None, shown["device_id"]):
             raise ChangeRefused(
                 f"volume {wanted.label} is device {shown['device_id']} of VM {shown['vm']}, declared is {wanted.device_id}",
                 hint='detach it first (vm: ""), then attach it as that device',
             )
         self._check_encryption(wanted, after["encrypted"], after["offering"])
-        left = self._left(row, after, goal or offering, resize, migrate, world) if wanted.verify != "off" else []
-        if any(one.action in ("attach", "detach") for one in changes):
-            # CloudStack sets these with it; one that was cut short left them as they were, or as they would have become.
-            left = [one for one in left if one["field"] not in ("tag cvm", "tag disk")]
-        warnings = list(_untold(wanted, row, after, world))
+        left = left_different(row, after, goal or offering, changes, world) if wanted.verify != "off" else []
+        warnings = list(untold(wanted, row, after, world))
         if migrate and "foreseen" in row and not row.get("storage"):
             warnings.append(
                 f"volume {wanted.label}: an earlier task attaches it for the first time, and CloudStack chooses its pool then; "
                 f"it is moved only if that is not {after['storage_pool']}"
             )
         if left:
-            later = resize or migrate
-            text = f"volume {wanted.label} {'would not be' if later else 'is not'} the same in CloudStack and on StorPool: {told(left)}"
-            hint = _LEFT_BEHIND if later and left != world.differences(row, offering) else way_out(left)
+            is_not = "would not be" if resize or migrate else "is not"
+            text = f"volume {wanted.label} {is_not} the same in CloudStack and on StorPool: {told(left)}"
+            # What StorPool has already is somebody's doing; only the rest comes of what is declared.
+            there = [(one["field"], one["storpool"]) for one in world.differences(row, offering)]
+            hint = way_out(left) if all((one["field"], one["storpool"]) in there for one in left) else _LEFT_BEHIND
             if wanted.verify == "strict":
                 raise ChangeRefused(text, hint=hint, differences=left)
             warnings.append(f"{text}; {hint}")
@@ -364,197 +323,6 @@ class CloudVolumes:
             f"volume {wanted.label} was made {made}, declared is snapshot {wanted.snapshot}",
             hint="make one from it under another name, or delete this one first (state: absent)",
         )
-
-    @staticmethod
-    def _repair(wanted: WantedVolume, row: Mapping[str, Any], offering: Mapping[str, Any] | None, world: World) -> Change | None:
-        """Return the call that has CloudStack send to StorPool once more what it has of the volume."""
-        fields = {one["field"] for one in world.differences(row, offering) if one["mend"]} if wanted.repair else set()
-        if not fields:
-            return None
-        params, call = {"id": row["id"]}, "resizeVolume"
-        if fields & {"template", "tag qc"}:
-            # A resize sends size and limit; the tier goes with an offering.
-            call, params["diskofferingid"] = "changeOfferingForVolume", offering["id"]
-            if offering["custom_size"]:
-                params["size"] = -(-row["size"] // GIB)
-            if offering["custom_iops"]:
-                params.update(miniops=row.get("miniops"), maxiops=row.get("maxiops"))
-        return Change(f"repair {' and '.join(sorted(fields))}", Command(call, params, wanted.label, hints=_RESIZE_HINTS))
-
-    @staticmethod
-    def _left(
-        row: Mapping[str, Any],
-        after: Mapping[str, Any],
-        offering: Mapping[str, Any] | None,
-        resize: Change | None,
-        migrate: Change | None,
-        world: World,
-    ) -> list[dict[str, Any]]:
-        """Return in what the two systems will differ after the changes, or differ if nothing changes."""
-        there = named(world.storpool, storpool_address(row.get("path")))
-        if there is None or not (resize or migrate):
-            return world.differences(row, offering)
-        becomes, then = {**row, "size": after["size"], "maxiops": after["max_iops"]}, dict(there)
-        if resize:
-            then.update(_both_layers.sent(row, becomes, there, offering, "diskofferingid" in resize.write.params))
-        if migrate:
-            becomes["storageid"] = migrate.write.params["storageid"]
-            then["templateName"] = becomes["storageid"].partition(";")[0]
-        return world.differences(becomes, offering, {there["name"]: then})
-
-    def _resize(
-        self, wanted: WantedVolume, row: Mapping[str, Any], offering: Mapping[str, Any] | None, after: dict[str, Any], world: World
-    ) -> Change | None:
-        """Return the change of offering, size and limit: one call does all three."""
-        goal = _offering(wanted, world) if wanted.offering else None
-        changed = goal is not None and goal["id"] != row.get("diskofferingid")
-        fixes = goal if changed else offering
-        root = row.get("type") == ROOT
-        size = wanted.size
-        if changed and not goal["custom_size"]:
-            if size not in (None, goal["size"]):
-                raise _fixed(wanted, "size", format_size(size), format_size(goal["size"]), goal)
-            size = goal["size"]
-        elif changed and size is None:
-            size = row["size"]
-        elif size is not None and size != row["size"] and not changed and not root and fixes and not fixes["custom_size"]:
-            raise _fixed(wanted, "size", format_size(size), format_size(fixes["size"]), fixes)
-        low, high = wanted.min_iops, wanted.max_iops
-        if changed and not goal["custom_iops"]:
-            if high not in (None, goal["max_iops"]):
-                raise _fixed(wanted, "max_iops", high, goal["max_iops"], goal)
-            low, high = goal["min_iops"], goal["max_iops"]
-        elif high is not None and high != row.get("maxiops") and not root and fixes and not fixes["custom_iops"]:
-            raise _fixed(wanted, "max_iops", high, fixes["max_iops"], fixes)
-        resized = size is not None and size != row["size"]
-        limited = not changed and high is not None and (high != row.get("maxiops") or low not in (None, row.get("miniops")))
-        if not (changed or resized or limited):
-            return None
-        self._check_resize(wanted, row, size if resized else row["size"], world)
-        params: dict[str, Any] = {"id": row["id"]}
-        words = []
-        if changed:
-            words.append("change offering")
-            params["diskofferingid"] = goal["id"]
-            after.update(offering=goal["name"], min_iops=low, max_iops=high)
-        if resized:
-            words.append("resize")
-            after["size"] = size
-            if size < row["size"]:
-                params["shrinkok"] = True
-        if goal["custom_size"] if changed else resized:
-            params["size"] = -(-size // GIB)
-        if limited or (changed and goal["custom_iops"] and high is not None):
-            low = high if low is None else low
-            params.update(miniops=low, maxiops=high)
-            after.update(min_iops=low, max_iops=high)
-            words += ["limit"] if limited else []
-        call = "changeOfferingForVolume" if changed else "resizeVolume"
-        return Change(" and ".join(words), Command(call, params, wanted.label, hints=_RESIZE_HINTS), {"volume": _notified})
-
-    @staticmethod
-    def _check_resize(wanted: WantedVolume, row: Mapping[str, Any], size: int, world: World) -> None:
-        """:raises ChangeRefused: CloudStack would refuse it, or data would be lost."""
-        if row.get("state") not in (READY, ALLOCATED):
-            raise ChangeRefused(f"volume {wanted.label} is {row.get('state')}; it cannot be resized now", hint=_LATER)
-        if size == row["size"]:
-            return
-        if size < row["size"] and not wanted.allow_shrink:
-            raise ChangeRefused(
-                f"volume {wanted.label} has {format_size(row['size'])}, declared are {format_size(size)}; what lies beyond would be lost",
-                hint="set allow_shrink: true once file systems and partitions on it are smaller",
-                allow_with="allow_shrink: true",
-            )
-        if size < row["size"] and row.get("type") == ROOT and row.get("vmstate") != STOPPED:
-            raise ChangeRefused(
-                f"volume {wanted.label} is the ROOT volume of VM {row.get('vmname')}, which runs", hint="stop it to shrink it"
-            )
-        if row.get("virtualmachineid") in world.with_snapshots:
-            raise _has_vm_snapshots(wanted, row.get("vmname"), "resized")
-
-    def _migrate(self, wanted: WantedVolume, row: Mapping[str, Any], detached: bool, after: dict[str, Any], world: World) -> Change | None:
-        """Return the move to another pool, by the table of section 5.8. :raises ChangeRefused: it would not be allowed.
-
-        :param detached: it is detached before.
-        """
-        if not wanted.storage_pool or wanted.storage_pool in (row.get("storage"), row.get("storageid")):
-            return None
-        pool = _pool(wanted, row.get("zoneid"), world)
-        about = f"volume {wanted.label} cannot be moved to storage pool {pool['name']}"
-        if row.get("state") == ALLOCATED:
-            raise ChangeRefused(
-                f"{about}: it is on no pool before it is attached first", hint="attach it first; its offering's tags choose"
-            )
-        if row.get("state") != READY:
-            raise ChangeRefused(f"{about}: it is {row.get('state')}", hint=_LATER)
-        if pool.get("state") != "Up":
-            raise ChangeRefused(f"{about}: the pool is {pool.get('state')}", hint="choose one that is Up, or end its maintenance")
-        machine = None if detached else row.get("virtualmachineid")
-        running = bool(machine) and row.get("vmstate") == RUNNING
-        source, target = on_storpool(row), pool.get("provider") == "StorPool"
-        if after["encrypted"] and not (running and source and target):
-            start = f"; start the VM (startVirtualMachine id={machine})" if machine and not running else ""
-            raise ChangeRefused(
-                f"{about}: it is encrypted",
-                hint=f"CloudStack moves encrypted volumes between StorPool pools alone, and only while their VM runs{start}",
-            )
-        if running and not (source and target):
-            stop = f"stop the VM (stopVirtualMachine id={machine}) and run the task again"
-            to_host = (
-                f"migrateVirtualMachineWithVolume virtualmachineid={machine} hostid=... migrateto[0].volume={row['id']} "
-                f"migrateto[0].pool={pool['id']} moves it with its VM to another host; or "
-            )
-            raise ChangeRefused(
-                f"{about} while VM {row.get('vmname')} runs: one of the two pools is not on StorPool",
-                hint=stop if source else f"{to_host}{stop}",
-            )
-        if machine in world.with_snapshots:
-            raise _has_vm_snapshots(wanted, row.get("vmname"), "moved")
-        lonely = world.lonely.get(row["id"], [])
-        if lonely:
-            names = ", ".join(f"{one['name']} ({one['id']})" for one in lonely[:20])
-            raise ChangeRefused(
-                f"{about}: its old pool alone has its snapshots {names}",
-                hint="archiveSnapshot id=... moves one to secondary storage; or delete them (cloudstack_snapshot, state: absent)",
-            )
-        after["storage_pool"] = pool["name"]
-        params = {"volumeid": row["id"], "storageid": pool["id"], **({"livemigrate": True} if running else {})}
-        return Change("migrate", Command("migrateVolume", params, wanted.label, hints=_MIGRATE_HINTS))
-
-    def _attach(self, wanted: WantedVolume, row: Mapping[str, Any] | None, after: dict[str, Any], world: World) -> Change:
-        machine = world.vm(wanted)
-        if row is not None and row.get("type") == ROOT:
-            raise ChangeRefused(f"volume {wanted.label} is a ROOT volume; it is attached only by hand", hint="leave vm out")
-        if machine["id"] in world.with_snapshots:
-            raise _has_vm_snapshots(wanted, machine["name"], "attached to it")
-        if machine.get("state") not in (RUNNING, STOPPED):
-            raise ChangeRefused(f"VM {machine['name']} is {machine.get('state')}; nothing can be attached to it now", hint=_LATER)
-        holder = world.devices.get(machine["id"], {}).get(wanted.device_id)
-        if holder:
-            raise ChangeRefused(
-                f"volume {wanted.label} cannot be device {wanted.device_id} of VM {machine['name']}: volume {holder} is",
-                hint="choose another device_id, or leave it out for CloudStack to choose",
-            )
-        after.update(vm=machine["name"], device_id=wanted.device_id, state=READY)
-        params: dict[str, Any] = {"id": row and row["id"], "virtualmachineid": machine["id"]}
-        if wanted.device_id is not None:
-            params["deviceid"] = wanted.device_id
-
-        def learn(document: dict[str, Any], volume: Mapping[str, Any]) -> None:
-            document.update(device_id=volume.get("deviceid"), state=volume.get("state", READY), storage_pool=volume.get("storage"))
-
-        return Change("attach", Command("attachVolume", params, wanted.label), {"volume": learn})
-
-    @staticmethod
-    def _detach(wanted: WantedVolume, row: Mapping[str, Any], after: dict[str, Any], world: World) -> Change:
-        if row.get("type") == ROOT:
-            raise ChangeRefused(
-                f"volume {wanted.label} is the ROOT volume of VM {row.get('vmname')}; it stays with it", hint="leave vm out"
-            )
-        if row["virtualmachineid"] in world.with_snapshots:
-            raise _has_vm_snapshots(wanted, row.get("vmname"), "detached")
-        after.update(vm=None, device_id=None)
-        return Change("detach", Command("detachVolume", {"id": row["id"]}, wanted.label))
 
     @staticmethod
     def _check_encryption(wanted: WantedVolume, encrypted: bool, offering: str | None) -> None:
@@ -619,14 +387,14 @@ class CloudVolumes:
                     hint="set delete_protection: false",
                     allow_with="delete_protection: false",
                 )
-            changes.append(_update(wanted, {"id": row["id"], "deleteprotection": False}))
+            changes.append(update(wanted, {"id": row["id"], "deleteprotection": False}))
         if row.get("virtualmachineid"):
             if wanted.on_attached == "fail":
                 raise ChangeRefused(
                     f"volume {wanted.label} is attached to VM {row.get('vmname')}",
                     hint='detach it (vm: ""), or set on_attached: detach', allow_with="on_attached: detach",
                 )  # fmt: skip
-            changes.append(self._detach(wanted, row, {}, world))
+            changes.append(detachment(wanted, row, {}, world))
         changes.append(Change("delete", Command("deleteVolume", {"id": row["id"]}, wanted.label)))
         warnings: list[str] = []
         waits = [] if wanted.verify == "off" or not on_storpool(row) else [self._proof_of_deletion(wanted, row, warnings, world)]
@@ -656,7 +424,6 @@ class CloudVolumes:
 
 
 _LEFT_BEHIND = "CloudStack would leave it so; choose another offering or pool, or let verify: warn go on without"
-_LATER = "wait until CloudStack is done with it and run the task again"
 
 
 def _snapshot(wanted: WantedVolume, world: World) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -676,56 +443,6 @@ def _snapshot(wanted: WantedVolume, world: World) -> tuple[Mapping[str, Any], Ma
             hint="CloudStack makes no volumes from encrypted snapshots; revert the volume itself (cloudstack_snapshot, state: reverted)",
         )
     return found, source
-
-
-def _pool(wanted: WantedVolume, zone: str | None, world: World) -> Mapping[str, Any]:
-    """Return the declared storage pool. :raises OptionError: the zone of the volume has none of that name or id, or several."""
-    return pick([one for one in world.pools if zone in (None, one.get("zoneid"))], wanted.storage_pool, "storage_pool")
-
-
-def _offering(wanted: WantedVolume, world: World) -> Mapping[str, Any]:
-    rows = [one for one in world.offerings.values() if one["type"] == "disk"]
-    found = one_of(rows, wanted.offering, "offering", "disk offering")
-    if found is None:
-        known = ", ".join(sorted(one["name"] for one in rows)[:20]) or "none"
-        raise OptionError("offering", wanted.offering, f"is no disk offering; there are: {known}", item=wanted.label)
-    return found
-
-
-def _fixed(wanted: WantedVolume, option: str, declared: Any, value: Any, offering: Mapping[str, Any]) -> ChangeRefused:
-    return ChangeRefused(
-        f"volume {wanted.label} cannot have {option} {declared}: its offering {offering['name']} has {value or 'none'} for all its volumes",
-        hint=f"choose an offering with that {option}, or one that leaves it open",
-    )
-
-
-def _has_vm_snapshots(wanted: WantedVolume, machine: str | None, word: str) -> ChangeRefused:
-    return ChangeRefused(
-        f"volume {wanted.label} cannot be {word}: VM {machine} has VM snapshots",
-        hint="delete them first (cloudstack_vm_snapshot, state: absent)",
-    )
-
-
-def _update(wanted: WantedVolume, params: dict[str, Any]) -> Change:
-    words = []
-    if "name" in params:
-        words.append("rename")
-    if "deleteprotection" in params:
-        words.append("protect" if params["deleteprotection"] else "unprotect")
-    return Change(" and ".join(words), Command("updateVolume", params, wanted.label))
-
-
-def _notified(document: dict[str, Any], volume: Mapping[str, Any]) -> None:
-    """Take the size that the answer tells."""
-    if volume.get("size"):
-        document["size"] = volume["size"]
-
-
-def _untold(wanted: WantedVolume, row: Mapping[str, Any], after: Mapping[str, Any], world: World) -> Iterator[str]:
-    """Yield what a running VM does not learn of a resize: one release does not tell its host (#10775, table 0.3)."""
-    if after["size"] != row["size"] and row.get("vmstate") == RUNNING and (world.version or ())[:3] == NO_WORD_OF_RESIZE:
-        machine = row.get("vmname")
-        yield f"volume {wanted.label}: CloudStack 4.20.0 does not tell VM {machine} of the new size; it sees it when it is started again"
 
 
 def _encrypted(row: Mapping[str, Any], offering: Mapping[str, Any] | None) -> bool:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0-or-later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Floor 4: what is declared of volumes of CloudStack, and what is read for it, of both systems.
+"""Floor 4: what is read of volumes of CloudStack, of both systems, for what is declared.
 
 Facts: reference sheet cloudstack-storpool, sections 5.1 to 5.3, 5.7 and 5.8.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Callable
 
-from .._cloudstack import CloudStack
+from .._cloudstack import CloudStack, pick
 from .._errors import ApiError, CollectionError, OptionError
 from ._both_layers import RUNNING, compared, on_storpool, origin_of
 from ._cloud import (
@@ -32,50 +32,16 @@ from ._cloud import (
     within_reach,
 )
 from ._shared import Attachments, fetch_named, index_attachments, quiet
+from .cloud_volume_wanted import WantedVolume
 from .offering import known_offerings
 
 ALLOCATED, READY = "Allocated", "Ready"
 ROOT = "ROOT"
-RESERVED = {0: "the ROOT volume", 3: "the CD-ROM"}  # devices that CloudStack gives to no data volume
 BAD_PARAMETER = 431
 # What passes by itself (Volume.java).
 _BUSY = frozenset(
     {"Creating", "Migrating", "Snapshotting", "RevertSnapshotting", "Resizing", "Copying", "Attaching", "Restoring", "Destroying"}
 )
-
-
-@dataclass
-class WantedVolume:
-    """One declared volume; ``None`` means that the option was not given. ``vm`` is empty when it shall be attached to none."""
-
-    label: str
-    state: str
-    owner: Owner
-    name: str | None = None
-    id: str | None = None
-    renamed_from: str | None = None
-    offering: str | None = None
-    size: int | None = None
-    min_iops: int | None = None
-    max_iops: int | None = None
-    allow_shrink: bool = False
-    snapshot: str | None = None
-    vm: str | None = None
-    device_id: int | None = None
-    storage_pool: str | None = None
-    encrypted: bool | None = None
-    delete_protection: bool | None = None
-    on_attached: str = "fail"
-    verify: str = "strict"
-    repair: bool = False
-    node_ids: dict[str, int] = field(default_factory=dict)
-
-    def names(self) -> Sequence[str]:
-        known = [self.id] if self.id else []
-        return (*known, *(f"{self.owner}/{name}" for name in (self.name, self.renamed_from) if name))
-
-    def needs(self) -> Sequence[str]:
-        return ()
 
 
 @dataclass
@@ -338,6 +304,21 @@ def declared_snapshots(wanted: WantedVolume, world: World) -> list[Mapping[str, 
     """Return the snapshots that the declared name or id may mean."""
     known = wanted.owner in world.snapshots
     return world.indexed("snapshots", wanted.owner, "id", "name").get(wanted.snapshot, []) if known else []
+
+
+def declared_offering(wanted: WantedVolume, world: World) -> Mapping[str, Any]:
+    """Return the declared disk offering. :raises OptionError: there is none of that name or id, or several."""
+    rows = [one for one in world.offerings.values() if one["type"] == "disk"]
+    found = one_of(rows, wanted.offering, "offering", "disk offering")
+    if found is None:
+        known = ", ".join(sorted(one["name"] for one in rows)[:20]) or "none"
+        raise OptionError("offering", wanted.offering, f"is no disk offering; there are: {known}", item=wanted.label)
+    return found
+
+
+def declared_pool(wanted: WantedVolume, zone: str | None, world: World) -> Mapping[str, Any]:
+    """Return the declared storage pool. :raises OptionError: the zone of the volume has none of that name or id, or several."""
+    return pick([one for one in world.pools if zone in (None, one.get("zoneid"))], wanted.storage_pool, "storage_pool")
 
 
 def is_vm(row: Mapping[str, Any], vm: str) -> bool:
