@@ -168,6 +168,14 @@ def test_prepare_skips_pools_that_are_not_up(cloud: Simulator) -> None:
     assert [line["level"] for line in cloud.log()] == ["INFO"]
 
 
+def test_prepare_leaves_pools_on_nfs_alone(cloud: Simulator) -> None:
+    nfs = {"name": "nfs1", "zoneid": plugin.zone_id(cloud), "scope": "zone", "hypervisor": "KVM", "url": "nfs://192.0.2.7/export/nfs1"}
+    pool = ok(cloud, "createStoragePool", **nfs)["storagepool"]["id"]
+    id = prepare(cloud)
+    assert (is_cached(cloud, id), is_cached(cloud, id, pool)) == (True, False)
+    assert [line["level"] for line in cloud.log()] == ["INFO"]
+
+
 def test_prepare_refuses_what_is_not_ready(cloud: Simulator) -> None:
     cloud.background(False)
     (template,) = ok(

@@ -273,7 +273,10 @@ def copy_template(request: Request) -> Steps:
 
 @command("prepareTemplate", package="admin.template")
 def prepare_template(request: Request) -> dict:
-    """Answers at once, whatever becomes of it: only the log tells. Pools that are not Up or not in the zone are skipped silently."""
+    """Answers at once, whatever becomes of it: only the log tells. Pools that are not Up or not in the zone are skipped silently.
+
+    So are those on NFS, whose caches nothing here is about.
+    """
     cloud, zone = request.cloud, request.params["zoneid"]
     template = request.found("templateid", cloud.templates)
     request.found("zoneid", cloud.zones)
@@ -281,7 +284,7 @@ def prepare_template(request: Request) -> dict:
         raise errors.invalid(f"Unable to prepare template {template['name']}: it is not ready in zone {cloud.zones[zone]['name']}")
     wanted = request.get("storageid")
     for pool in cloud.living(cloud.pools):
-        if wanted in (None, pool["id"]) and pool["state"] == storage.UP and pool["zone"] == zone:
+        if wanted in (None, pool["id"]) and pool["state"] == storage.UP and pool["zone"] == zone and storage.on_storpool(pool):
             cache.prepare(cloud, template, pool)
     return {"count": 1, "template": [request.cloud.facts.checked(request.command, templates.shown(cloud, template, zone))]}
 
