@@ -230,7 +230,8 @@ class CloudStack:
     def capabilities(self) -> dict[str, Any]:
         """Return what the server says of itself: its version, and some settings."""
         found = self.read("listCapabilities")["capability"]
-        self._version = tuple(int(part) for part in found["cloudstackversion"].split("-")[0].split(".") if part.isdigit())
+        parts = found["cloudstackversion"].split("-")[0].split(".")
+        self._version = tuple(int(part) for part in parts if re.fullmatch("[0-9]{1,9}", part))
         return found
 
     def read(self, call: str, **params: Any) -> dict[str, Any]:
@@ -318,7 +319,7 @@ class CloudStack:
             # The job gets an id of ours, so that it can be asked for when the answer that would have told it is lost (sheet, section 6).
             params["injectedjobid"] = mine = str(uuid.uuid4())
         try:
-            answer = self.http.post("", self._query(write.call, params).encode())
+            answer = self.http.post("", self._query(write.call, params, write.secrets).encode())
             wrong = CLOUDSTACK_BEGUN.misfit(answer)
             if wrong:
                 raise AnswerLost(f"CloudStack's answer cannot be read: {wrong}", hint=_FIND_OUT)
@@ -326,14 +327,20 @@ class CloudStack:
             raise self._explained(exc, write) from exc.__cause__
         except AnswerLost as exc:
             exc.message = f"{write.call} on {write.about}: {exc.message}"
-            if mine is None or not self._has_begun(mine):
+            begun = mine is not None and self._has_begun(mine)
+            if begun is None:
+                exc.parts["under_way"] = True  # nobody can tell that it is not
+            if not begun:
                 raise
             return self._wait(mine, write)
         job = answer.get("jobid")
         return self._wait(job, write) if job else answer
 
-    def _has_begun(self, job: str) -> bool:
-        """Tell whether CloudStack has a job with this id; its request may still be on the way, so that it is asked for more than once."""
+    def _has_begun(self, job: str) -> bool | None:
+        """Tell whether CloudStack has a job with this id, ``None`` when it does not say.
+
+        Its request may still be on the way, so that it is asked for more than once.
+        """
         for pause in (0, *LATE):
             self._sleep(pause)
             try:
@@ -341,7 +348,7 @@ class CloudStack:
                 return True
             except CollectionError as exc:
                 if not isinstance(exc, ApiError) or exc.parts.get("status") != UNKNOWN_JOB:
-                    return False
+                    return None
         return False
 
     def _wait(self, job: str, write: Command) -> Any:
@@ -391,13 +398,13 @@ class CloudStack:
     @staticmethod
     def _explained(exc: ApiError, write: Command) -> ApiError:
         """Return a refusal that names call and object and what to do about it, without the secrets of the call."""
-        text = redacted(exc.description, write.secrets, HIDDEN_TOKEN)
+        text = redacted(exc.said, write.secrets, HIDDEN_TOKEN)
         hint = next((way_out for part, way_out in write.hints if part.lower() in text.lower()), exc.hint)
         plain = ApiError(exc.name, text, transient=exc.transient, status=exc.parts.get("status"), hint=hint)
         plain.parts["attempts"] = exc.parts.get("attempts")
         return sp.about(plain, write.call, write.about)
 
-    def _query(self, call: str, params: Mapping[str, Any]) -> str:
+    def _query(self, call: str, params: Mapping[str, Any], secrets: Sequence[str] = ()) -> str:
         expires = time.strftime("%Y-%m-%dT%H:%M:%S+0000", time.gmtime(self._clock() + EXPIRES))
         every = {
             **flat(params),
@@ -411,7 +418,8 @@ class CloudStack:
             return signed(every, self.connection.secret)
         except UnicodeEncodeError:
             odd = next(name for name, value in every.items() if any("\ud800" <= letter <= "\udfff" for letter in value))
-            raise OptionError(odd, every[odd], "has halves of characters, which no text can have") from None
+            shown = HIDDEN_TOKEN if every[odd] in secrets else every[odd]
+            raise OptionError(odd, shown, "has halves of characters, which no text can have") from None
 
     def _decode(self, reply: Reply) -> dict[str, Any]:
         """Return what is inside the envelope."""
@@ -449,7 +457,7 @@ class CloudStack:
         hint = f"check {where}, and that the user is enabled"
         try:
             skew = self._clock() - parsedate_to_datetime(reply.headers["Date"]).timestamp()
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             skew = 0.0
         if abs(skew) >= EXPIRES - 60:
             hint = f"the clocks differ by {abs(skew):.0f} s, so the signature is not valid there; set the clock here or on the server"

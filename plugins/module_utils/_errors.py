@@ -9,9 +9,14 @@ Each says in one sentence what happened, and carries the parts of it (option, ca
 
 from __future__ import annotations
 
+import base64
+import html
+import json
+import re
 import reprlib
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import quote
 
 SHORTEST_SECRET = 6  # a shorter one would eat ordinary words of a message
 LONGEST_TEXT = 2000  # characters of another's text that an error repeats
@@ -46,11 +51,43 @@ def plain_text(text: str, longest: int = LONGEST_TEXT) -> str:
 
 
 def redacted(text: str, secrets: Iterable[str], word: str) -> str:
-    """Return ``text`` with ``word`` in place of each secret. One that is as short as ordinary words are stays: it would eat those."""
+    """Return ``text`` with ``word`` in place of each secret, also where it is written otherwise: quoted, escaped, in base64.
+
+    One that is as short as ordinary words are stays: it would eat those.
+    """
     for secret in secrets:
         if len(secret) >= SHORTEST_SECRET:
-            text = text.replace(secret, word)
+            for form in _forms(secret):
+                text = text.replace(form, word)
     return text
+
+
+def _forms(secret: str) -> list[str]:
+    """Return how a text may have a secret in it, the longest form first: one may be a part of another."""
+    octets = secret.encode("utf-8", "surrogatepass")
+    forms = {
+        secret,
+        repr(secret)[1:-1],
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+        html.escape(secret),
+        plain_text(secret, len(secret)),
+        base64.b64encode(octets).decode(),
+    }
+    for kept in ("", "/", "*"):  # a form's value, a path, what Java leaves as it is
+        for tilde in ("~", "%7E"):
+            escaped = quote(octets, safe=kept).replace("~", tilde)
+            forms |= {escaped, escaped.replace("%20", "+")}
+    return sorted(forms, key=len, reverse=True)
+
+
+def without_credentials(address: str) -> str:
+    """Return an address as it may be shown: without what stands before an ``@`` in it, and without what follows a ``?`` or ``;``."""
+    scheme, slashes, rest = address.partition("://") if "://" in address else ("", "", address)
+    if "@" in rest:
+        rest = f"(hidden)@{rest.rpartition('@')[2]}"
+    shown = re.split("[?;]", rest, maxsplit=1)
+    return scheme + slashes + (f"{shown[0]}{rest[len(shown[0])]}(hidden)" if len(shown) > 1 else rest)
 
 
 class CollectionError(Exception):
@@ -123,7 +160,8 @@ class Unauthorized(CollectionError):
 class ApiError(CollectionError):
     """The API answered with an error object.
 
-    ``name`` is the API's error name (``objectDoesNotExist``), ``transient`` its own word on whether trying again can help.
+    ``name`` is the API's error name (``objectDoesNotExist``), ``transient`` its own word on whether trying again can help. ``said`` is all
+    that the server said, as it came: a secret has to be looked for in that, and not in what has been cut short.
     """
 
     kind = "api"
@@ -139,6 +177,7 @@ class ApiError(CollectionError):
         object_name: str | None = None,
         hint: str | None = None,
     ) -> None:
+        self.said = description
         name, description = plain_text(name), plain_text(description)
         on = f" on {object_name}" if object_name else ""
         super().__init__(

@@ -18,7 +18,7 @@ import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPResponse
+from http.client import BadStatusLine, HTTPException, HTTPResponse, RemoteDisconnected
 from ssl import SSLError
 from typing import Any, Callable
 from urllib.parse import urlsplit
@@ -39,6 +39,7 @@ RESTED = 0.02  # seconds after which a kept connection may have been closed by t
 CONNECT_ATTEMPTS = 6  # as many as the official bindings make, over all endpoints
 BACKOFF_FIRST, BACKOFF_LONGEST = 0.25, 5.0  # seconds
 SILENCE = 0.25  # the part of a read's time that endpoints may let pass without a word, while there is another one to ask
+GATEWAY_TIMEOUTS = (504, 524)  # statuses; the latter is Cloudflare's
 _PIECE = 1 << 20  # bytes read at a time
 BODY_LIMIT = 128 << 20  # bytes of one answer; a listing of a hundred thousand volumes fits, a runaway body does not
 VALUES_LIMIT = 8_000_000  # values in one answer: as Python objects, small ones take twenty times the room that they had in the body
@@ -191,8 +192,11 @@ class Http:
             # A write is not taken elsewhere while it may be under way here; a read can be.
             others = 0 if write else len(self.endpoints) - 1 - len(silent - {endpoint})
             patience = self.timeout * SILENCE / (len(self.endpoints) - 1) if others > 0 else None
+            status = 0
             try:
-                return self._decode(self._send(method, endpoint, path, data, deadline, patience))
+                reply = self._send(method, endpoint, path, data, deadline, patience)
+                status = reply.status
+                return self._decode(reply)
             except Transient as exc:
                 problem = exc.error
             except _NotSent as exc:
@@ -211,7 +215,8 @@ class Http:
                     raise AnswerLost(
                         problem.message,
                         hint="whether it took effect is not known; running the task again finds out and finishes",
-                        under_way=isinstance(exc, _TimeUp) or None,
+                        # A gateway that gives up waiting says nothing of the server behind it, which goes on.
+                        under_way=isinstance(exc, _TimeUp) or status in GATEWAY_TIMEOUTS or None,
                     ) from exc
             around = 1
             if isinstance(problem, Unreachable):
@@ -262,6 +267,9 @@ class Http:
             connection.close()
             if isinstance(exc, socket.timeout):
                 raise _TimeUp(f"did not answer within {remaining:.0f} s") from exc
+            if isinstance(exc, BadStatusLine) and not isinstance(exc, RemoteDisconnected):
+                # Its words are not repeated: whoever echoes a request would have the key and the signature in them.
+                raise _Cut("answered with what is no HTTP") from None
             if isinstance(exc, (HTTPException, OSError)):
                 raise _Cut(f"closed the connection ({_plain(exc)})") from exc
             raise

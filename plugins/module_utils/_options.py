@@ -23,7 +23,7 @@ from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
-from ._errors import OptionError
+from ._errors import OptionError, without_credentials
 from ._files import read_bytes
 from ._units import parse_remote_name, parse_whole
 
@@ -242,9 +242,10 @@ def _conf_files(path: str, named: bool = False) -> Iterator[tuple[str, configpar
 def _split_host(text: str, port: int, source: str) -> tuple[str, int]:
     """Return host and port of ``host``, ``host:port``, ``[v6]`` or ``[v6]:port``."""
     text = text.strip()
+    shown = without_credentials(text)
     if not _HOST.fullmatch(text):
         raise OptionError(
-            "sp_api_http_host", text, f"(from {source}) is not a host name or address; give only the host, as in 10.0.0.1 or 10.0.0.1:81"
+            "sp_api_http_host", shown, f"(from {source}) is not a host name or address; give only the host, as in 10.0.0.1 or 10.0.0.1:81"
         )
     if text.count(":") > 1 and not text.startswith("["):
         return f"[{text}]", port
@@ -253,9 +254,9 @@ def _split_host(text: str, port: int, source: str) -> tuple[str, int]:
     if colon:
         port = parse_whole(given, 1, 65535)
         if port is None:
-            raise OptionError("sp_api_http_host", text, f"(from {source}) has no valid port after the colon")
+            raise OptionError("sp_api_http_host", shown, f"(from {source}) has no valid port after the colon")
     if (name if bracket else not name) or host + bracket == "[]":
-        raise OptionError("sp_api_http_host", text, f"(from {source}) is not a host name or address")
+        raise OptionError("sp_api_http_host", shown, f"(from {source}) is not a host name or address")
     return host + bracket + name, port
 
 
@@ -331,7 +332,7 @@ def cloudstack_connection(options: Mapping[str, Any], environ: Mapping[str, str]
     if not _URL.fullmatch(text):
         raise OptionError(
             "cloudstack_url",
-            re.sub("//[^/]*@", "//(hidden)@", text),
+            without_credentials(text),
             f"(from {url.source}) is not the address of an API, like https://cloudstack.example.com/client/api",
         )
     ca_path = found["cloudstack_ca_path"]

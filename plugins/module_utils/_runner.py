@@ -26,7 +26,7 @@ from ._items import bulk_spec, expand
 from ._module import be_module
 from ._options import CLOUDSTACK_SPEC, STORPOOL_SPEC, cloudstack_connection, storpool_connection
 from ._plan import Change, JointWait, Plan, Resource, Wait, diff_of, plan_all, waves
-from ._shown import secrets_in, shown_options, without_secrets
+from ._shown import has_secrets, hidden_in, secrets_in, shown_options, without_secrets
 from ._storpool import EXISTS, NOT_THERE, StorPool
 
 LATE_EFFECTS = (0.5, 1.0, 2.0)  # seconds between further looks for the effect of a write whose answer was lost
@@ -42,12 +42,13 @@ def _tell_nobody(text: str) -> None:
 @dataclass(frozen=True)
 class Mode:
     """How a task runs: whether it only predicts, whether its result has a diff, who is told now and then how far a long one is, and what
-    earlier tasks of the same check run would have left behind."""
+    earlier tasks of the same check run would have left behind. What turns out to be secret on the way is added to ``secrets``."""
 
     check: bool
     diff: bool
     tell: Callable[[str], None] = _tell_nobody
     foresight: _foresight.Foresight = _foresight.NOTHING
+    secrets: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def execute(
         client = _connect(declared, options, {} if clients is None else clients, secrets)
         stats, foresight = _http.Stats(), _foresight.Foresight(options.get(_foresight.OPTION))
         client.begin(stats, check, foresight)
-        result = declared.run(client, options, Mode(check, diff, tell, foresight))
+        result = declared.run(client, options, Mode(check, diff, tell, foresight, secrets))
         if foresight.active:
             result = {**_foresight.without_made_up(result), _foresight.OPTION: foresight.new}
         result["api"] = stats.as_dict()
@@ -224,7 +225,13 @@ class _Run:
 
     def result(self) -> dict[str, Any]:
         """Do the task and return its result."""
-        entries, self.single = expand(self.options, self.declared.item, self.declared.plural, self.declared.key)
+        secret = has_secrets(self.declared.item) or self.declared.hide is not None
+        entries, self.single = expand(self.options, self.declared.item, self.declared.plural, self.declared.key, secret)
+        if secret:
+            for entry in entries:  # those of a file are among no options
+                self.mode.secrets.update(secrets_in(self.declared.item, entry))
+                if self.declared.hide:
+                    self.mode.secrets.update(hidden_in(entry, self.declared.hide(entry)))
         now = time.time()
         wanted = [self._parse(entry, number, now) for number, entry in enumerate(entries, 1)]
         groups = waves(wanted, self.declared.plural)

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ._errors import LONGEST_MESSAGE, plain_text, redacted
+from ._errors import LONGEST_MESSAGE, plain_text, redacted, without_credentials
 from ._foresight import OPTION
 
 HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"  # Ansible's own word for it
+# Options that are addresses, also by their other names. One that cannot be meant may have a password or a key in it.
+_ADDRESSES = ("cloudstack_url", "api_url", "sp_api_http_host", "pool_api_http")
 _LONG = 100  # lists longer than this are not repeated in the invocation
 
 
@@ -36,7 +38,14 @@ def _by_alias(spec: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 def _masked(spec: Mapping[str, dict[str, Any]], options: Mapping[str, Any]) -> dict[str, Any]:
     """Return options, and those of the entries in lists, without the values of secret ones."""
     known = _by_alias(spec)
-    return {name: None if value is None else _masked_one(known.get(name), value) for name, value in options.items()}
+    shown = {name: _plain_address(value) if name in _ADDRESSES else value for name, value in options.items()}
+    return {name: None if value is None else _masked_one(known.get(name), value) for name, value in shown.items()}
+
+
+def _plain_address(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain_address(one) for one in value]
+    return without_credentials(value) if isinstance(value, str) else value
 
 
 def _masked_one(one: Mapping[str, Any] | None, value: Any) -> Any:
@@ -49,13 +58,14 @@ def _masked_one(one: Mapping[str, Any] | None, value: Any) -> Any:
             return _masked(inner, value)
         if isinstance(value, list):
             return [_masked_one(one, entry) for entry in value]
-        if _has_secrets(inner):
+        if has_secrets(inner):
             return HIDDEN  # entries may be given as text
     return value
 
 
-def _has_secrets(spec: Mapping[str, dict[str, Any]]) -> bool:
-    return any(one.get("no_log") or _has_secrets(one.get("options") or {}) for one in spec.values())
+def has_secrets(spec: Mapping[str, dict[str, Any]]) -> bool:
+    """Tell whether options with this spec, or those of entries among them, may be secret."""
+    return any(one.get("no_log") or has_secrets(one.get("options") or {}) for one in spec.values())
 
 
 def secrets_in(spec: Mapping[str, dict[str, Any]], options: Mapping[str, Any]) -> Iterator[str]:
@@ -64,9 +74,16 @@ def secrets_in(spec: Mapping[str, dict[str, Any]], options: Mapping[str, Any]) -
         value = options.get(name)
         if one.get("no_log") and value:
             yield str(value)
-        elif isinstance(value, (list, Mapping)) and _has_secrets(one.get("options") or {}):
+        elif isinstance(value, (list, Mapping)) and has_secrets(one.get("options") or {}):
             for entry in [value] if isinstance(value, Mapping) else value:
                 yield from secrets_in(one["options"], entry)
+
+
+def hidden_in(given: Mapping[str, Any], shown: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the values that are shown otherwise than they were given."""
+    for name, value in given.items():
+        if value is not None and shown.get(name) != value:
+            yield str(value)
 
 
 def without_secrets(result: dict[str, Any], secrets: set[str]) -> dict[str, Any]:
@@ -89,4 +106,8 @@ def without_secrets(result: dict[str, Any], secrets: set[str]) -> dict[str, Any]
     for name in ("msg", "error", "exception", "warnings"):
         if name in result:
             result[name] = clean(result[name], lines=name == "exception")
+    for entries in result.values():
+        for entry in entries if isinstance(entries, list) else ():
+            if isinstance(entry, dict) and isinstance(entry.get("error"), dict):
+                entry["error"] = clean(entry["error"])
     return result

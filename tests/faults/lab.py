@@ -61,11 +61,11 @@ class Clients(dict):
     def _lose_the_time(self, client: Any, in_time: int) -> None:
         sign, calls = client._query, itertools.count()
 
-        def query(call: str, params: Any) -> str:
+        def query(*arguments: Any) -> str:
             if next(calls) == in_time:
                 client._clock = lambda: time.time() - LATE
                 self.late = True
-            return sign(call, params)
+            return sign(*arguments)
 
         client._query = query
 

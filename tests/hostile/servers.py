@@ -72,7 +72,11 @@ def drip(send: Callable[[bytes], None], piece: bytes, pause: float = 0.02) -> No
 
 
 class Proxy:
-    """Stands before a simulator and passes on what `change(path, status, body)` makes of its answers; `context` gives it TLS."""
+    """Stands before a simulator and passes on what `change(path, status, body)` makes of its answers; `context` gives it TLS.
+
+    With `hold(path, sent)` it is a gateway with too little patience: of what that returns true for it says 504, and has the server do it
+    all the same, once `release` is called.
+    """
 
     def __init__(
         self,
@@ -80,8 +84,11 @@ class Proxy:
         change: Callable[[str, int, bytes], tuple[int, bytes]] | None = None,
         context: ssl.SSLContext | None = None,
         host: str = "127.0.0.1",
+        hold: Callable[[str, bytes], bool] | None = None,
     ) -> None:
         self.to = to
+        self.hold = hold or (lambda _path, _sent: False)
+        self.held: list[urllib.request.Request] = []
         self.change = change or (lambda _path, status, body: (status, body))
         self.context = context
         self.host = host
@@ -102,12 +109,11 @@ class Proxy:
                     name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection", "content-length")
                 }
                 request = urllib.request.Request(proxy.to + self.path, data=body, headers=headers, method=self.command)
-                opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-                try:
-                    with opener.open(request, timeout=20) as answer:
-                        status, content = answer.status, answer.read()
-                except urllib.error.HTTPError as exc:
-                    status, content = exc.code, exc.read()
+                if proxy.hold(self.path, body or b""):
+                    proxy.held.append(request)
+                    status, content = 504, b"<html><h1>504 Gateway Time-out</h1></html>"
+                else:
+                    status, content = proxy.ask(request)
                 status, content = proxy.change(self.path, status, content)
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
@@ -136,6 +142,20 @@ class Proxy:
     def __exit__(self, *_unused: object) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+    def release(self) -> list[tuple[int, bytes]]:
+        """Let the server do what was held; what it answered nobody has heard."""
+        held, self.held = self.held, []
+        return [self.ask(request) for request in held]
+
+    @staticmethod
+    def ask(request: urllib.request.Request) -> tuple[int, bytes]:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(request, timeout=20) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as exc:
+            return exc.code, exc.read()
 
 
 def document(body: bytes) -> Any:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .._cloudstack import HIDDEN_TOKEN, CloudStack, Command, pick
-from .._errors import ApiError, ChangeRefused, CollectionError, OptionError, Unauthorized, Unreachable
+from .._errors import ApiError, ChangeRefused, CollectionError, OptionError, Unauthorized, Unreachable, without_credentials
 from .._foresight import is_made_up
 from .._options import DEFAULT_PORT, StorPoolConnection
 from .._plan import Change, Plan, Wait
@@ -486,7 +486,7 @@ def parse_address(value: str) -> str:
     match = _ADDRESS.fullmatch(value.strip())
     port = match and parse_whole(match.group(2) or DEFAULT_PORT, 1, 65535)
     if not port:
-        raise OptionError("pool_api_http", value, "is not the address of a StorPool API, as in 10.0.0.1:81")
+        raise OptionError("pool_api_http", without_credentials(value), "is not the address of a StorPool API, as in 10.0.0.1:81")
     return f"{match.group(1)}:{port}"
 
 
