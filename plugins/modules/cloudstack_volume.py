@@ -90,6 +90,7 @@ options:
         description:
           - Volume snapshot, by name or id, that a new volume is made from. It gets the IOPS limit of the snapshot's volume, which
             O(max_iops) changes where the offering leaves the limit open.
+          - It cannot have an offering that encrypts, and the snapshot cannot be one of an encrypted volume.
           - A volume that was made from another snapshot is refused. CloudStack or, where that does not tell, the chain of snapshots on
             StorPool knows what it was made from; it is not compared when neither does (a volume that was moved offline, for instance), nor
             when the snapshot is gone.

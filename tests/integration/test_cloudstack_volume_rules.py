@@ -169,6 +169,9 @@ def test_two_snapshots_of_one_name(run_module, declare, simulator, calls, monday
     calls()
     result = run_module(MODULE, name="copy", zone="sofia", snapshot="monday")
     assert "is the name of 2 snapshots" in result["msg"] and monday in result["msg"] and calls().writes == []
+    assert f"{monday} (volume source, zone sofia" in result["msg"], "what tells them apart"
+    told = run_module("cloudstack_template", name="t", snapshot="monday", os_type="Other Linux (64-bit)")["msg"]
+    assert f"{monday} (volume source, zone sofia" in told and "give the id, or volume, zone, account or project" in told
     declare(name="copy", zone="sofia", snapshot=monday)
     assert not run_module(MODULE, name="copy", snapshot="monday")["changed"], "it is one of them"
 
@@ -183,6 +186,14 @@ def test_no_volume_from_an_encrypted_snapshot(run_module, simulator, calls, db1)
     calls()
     result = run_module(MODULE, name="copy", zone="sofia", snapshot="sealed")
     assert result["failed"] and "which is of an encrypted volume" in result["msg"] and calls().writes == []
+
+
+@pytest.mark.parametrize("more", [{}, {"encrypted": True}])
+def test_no_encrypted_volume_from_a_snapshot(run_module, refused, simulator, db1, more):
+    """CloudStack would make one that has an offering which encrypts, and is not encrypted."""
+    run_module("cloudstack_offering", name="luks", encrypt=True)
+    simulator.cs_done("createSnapshot", volumeid=simulator.cs_volumes(virtualmachineid=db1["id"])[0]["id"], name="plain")
+    assert "with offering luks, which encrypts" in refused(name="copy", zone="sofia", snapshot="plain", offering="luks", **more)["msg"]
 
 
 # -- moves

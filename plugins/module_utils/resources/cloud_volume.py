@@ -120,6 +120,13 @@ class CloudVolumes:
         size = snapshot and snapshot.get("virtualsize")
         if snapshot:
             params["snapshotid"] = snapshot["id"]
+        if snapshot and wanted.offering and offering["encrypt"]:
+            # It would be a child of the snapshot on StorPool (sheet 5.2), and no host encrypts that
+            raise ChangeRefused(
+                f"volume {wanted.label} cannot be made from snapshot {wanted.snapshot} with offering {offering['name']}, which encrypts: "
+                "a volume from a snapshot has the snapshot's bytes as they are",
+                hint="choose an offering that does not encrypt; or make an empty volume with this one and copy the data in a VM",
+            )
         if wanted.offering:
             params["diskofferingid"] = offering["id"]
             size, low, high = self._new_limits(wanted, offering, size, params)
