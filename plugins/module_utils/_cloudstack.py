@@ -48,6 +48,15 @@ _READS = {"listCapabilities": CLOUDSTACK_CAPABILITIES, "queryAsyncJobResult": CL
 COPIES = "snapshot copies"  # the rows of a snapshot, one for each store
 # Parameters of listings that a row has a field of the same name for.
 _ASKED = ("id", "name", "zoneid", "clusterid", "virtualmachineid", "volumeid", "storageid", "account", "domainid")
+# The names of other objects in the rows of a listing: the field with the id, the field with the name, and the listing of those objects.
+_TOLD_OF = {
+    "volume": (
+        ("storageid", "storage", "storagepool"),
+        ("diskofferingid", "diskofferingname", "diskoffering"),
+        ("serviceofferingid", "serviceofferingname", "serviceoffering"),
+    ),
+    "snapshot": (("volumeid", "volumename", "volume"),),
+}
 OF_OWNERS = frozenset({"volume", "virtualmachine", "snapshot", "vmSnapshot", "template"})  # keys of listings of what somebody owns
 ANY_PROJECT = "-1"  # as projectid; what belongs to projects is listed only by itself
 _SETTING_SCOPES = ("zoneid", "clusterid", "storageid", "accountid", "domainid", "imagestoreuuid")
@@ -272,7 +281,13 @@ class CloudStack:
         elif self._foresight.rows(place, key):
             found = self._foresight.over(place, key, found, "id")
         laid = self._foresight.rows(place, COPIES if copies else key)
-        return [one for one in found if one["id"] not in laid or _is_asked_for(one, key, params, listed)] if laid else found
+        if laid:
+            found = [one for one in found if one["id"] not in laid or _is_asked_for(one, key, params, listed)]
+        for its_id, its_name, other in _TOLD_OF.get(key, ()):
+            names = {identity: row["name"] for identity, row in self._foresight.rows(place, other).items() if row}
+            if names:
+                found = [{**one, its_name: names[one[its_id]]} if one.get(its_id) in names else one for one in found]
+        return found
 
     def _listed(self, call: str, key: str, unlimited: bool, params: dict[str, Any]) -> list[dict[str, Any]]:
         if unlimited:

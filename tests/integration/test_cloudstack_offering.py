@@ -117,7 +117,8 @@ def test_the_template_of_a_compute_offering(simulator, declare, run_module, offe
         ({"max_iops": 20000}, "max_iops is 10000, declared is 20000"),
         ({"size": "30G"}, "size is 20G, declared is 30G"),
         ({"template": "none"}, "is no template of this StorPool"),
-        ({"zones": ["none"]}, "does not exist in CloudStack"),
+        ({"zones": ["none"]}, "option zones: 'none' does not exist in CloudStack"),
+        ({"domains": ["none"]}, "option domains: 'none' does not exist in CloudStack"),
         ({"id": "3f1c2f1e-0a0b-4c0d-8e0f-00000000ffff"}, "is the id of no disk offering"),
     ],
 )

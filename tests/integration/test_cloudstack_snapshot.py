@@ -222,7 +222,9 @@ def test_a_size_that_changes_is_told(declare, run_module, simulator, db1):
     result = declare(volume="data", name="small", state="reverted")
     assert (entry(result)["revert"]["size_before"], entry(result)["revert"]["size_after"]) == (2 * GIB, GIB)
     assert (result["diff"][0]["before"]["volume_size"], result["diff"][0]["after"]["volume_size"]) == ("2G", "1G")
-    assert "2G on StorPool as before" in result["warnings"][0]
+    assert "2G on StorPool as before" in result["warnings"][0] and "cloudstack_volume with size: 2G makes" in result["warnings"][0]
+    assert "size: 2G has CloudStack take" in run_module("cloudstack_volume", name="data")["error"]["hint"]
+    assert not run_module("cloudstack_volume", name="data", size="2G").get("failed")
 
 
 def test_vm_snapshots_forbid_a_revert(declare, run_module, simulator, db1, root, calls):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import ChangeRefused, OptionError
-from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._both_layers import origin_of, way_out
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._both_layers import LUKS_HEADER, origin_of, way_out
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._cloud import Owner
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._shared import index_attachments
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cloud_volume import CLOUD_VOLUMES, World
@@ -348,7 +348,7 @@ SOMEBODY, BY_CLOUDSTACK = "find out who changed it and set it right there", "Clo
     [
         (row(), {"tags": {"cs": "x", "cvm": "m1"}}, {"size": "30G", "vm": "db1"}, SOMEBODY),
         (row(), {"tags": {"cs": "x"}, "iops": "-"}, {"size": "30G"}, SOMEBODY),
-        (row(), {"size": 30 * GIB}, {"size": "25G"}, SOMEBODY),
+        (row(), {"size": 30 * GIB}, {"size": "25G"}, "size: 30G has CloudStack take"),
         (row("o-tier", maxiops=None), {"tags": {"qc": "gold"}}, {"offering": "o-luks"}, BY_CLOUDSTACK),
         (row("o-tier", maxiops=None), {"tags": {"qc": "gold", "cs": "x"}}, {"offering": "o-luks"}, BY_CLOUDSTACK),
     ],
@@ -572,6 +572,15 @@ def test_a_volume_on_a_client_that_cloudstack_does_not_know_of_is_not_attached_e
 )
 def test_the_way_out_of_differences(mend, words):
     assert way_out([{"field": f"field {number}", "mend": one} for number, one in enumerate(mend)]).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("size", "declared"), [(2 * GIB, "2G"), (2 * GIB + LUKS_HEADER, "2G"), (2 * GIB + 512, "3G"), (8 << 20, "1G"), (2048 * GIB, "2T")]
+)
+def test_the_way_out_of_a_volume_that_is_larger_on_storpool(size, declared):
+    larger = {"field": "size", "storpool": size, "mend": False}
+    assert way_out([larger]).startswith(f"size: {declared} has CloudStack take the size that StorPool has; verify: warn")
+    assert "for the rest find out" in way_out([larger, {"field": "tag cs", "mend": False}])
 
 
 def test_absent():

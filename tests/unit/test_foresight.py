@@ -109,6 +109,22 @@ def test_a_listing_of_cloudstacks_as_it_would_be(asked, entries, listed):
     assert cloudstack([DATA, LOG], *entries).list("listVolumes", "volume", **asked) == listed
 
 
+@pytest.mark.parametrize(
+    ("key", "row", "entry", "told"),
+    [
+        ("snapshot", {"volumeid": "o1", "volumename": "old"}, ("volume", "o1", {"id": "o1", "name": "new"}), {"volumename": "new"}),
+        ("volume", {"storageid": "o1", "storage": "old"}, ("storagepool", "o1", {"id": "o1", "name": "new"}), {"storage": "new"}),
+        ("volume", {"diskofferingid": "o1"}, ("diskoffering", "o1", {"id": "o1", "name": "new"}), {"diskofferingname": "new"}),
+        ("volume", {"storageid": "o1", "storage": "old"}, ("storagepool", "o2", {"id": "o2", "name": "new"}), {}),
+        ("snapshot", {"volumeid": "o1", "volumename": "old"}, ("volume", "o1", None), {}),
+    ],
+)
+def test_who_is_renamed_has_the_new_name_in_other_listings_too(key, row, entry, told):
+    row = {"id": "r1", **row}
+    for asked in ({}, {"showunique": False}):
+        assert cloudstack([row], entry).list(f"list{key}s", key, **asked) == [{**row, **told}]
+
+
 def test_no_server_is_asked_for_what_it_cannot_know():
     client = cloudstack([DATA])
     client.foresee("volume", MADE_UP + "1", {"id": MADE_UP + "1", "name": "new"})

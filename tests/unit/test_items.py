@@ -67,6 +67,16 @@ def test_ways_that_cannot_be_combined(given, message):
     assert str(caught.value).startswith(message)
 
 
+def test_a_map_among_names_is_no_name():
+    """Ansible makes a text of it; as a name it would be absent, for instance, whatever it meant."""
+    with pytest.raises(OptionError) as caught:
+        expand(names=["a", str({"name": "b", "value": "hidden"})])
+    told = "option names: '(a map)' is no name (entry 2); entries with options of their own go into things"
+    assert str(caught.value) == told
+    odd = ["{volume}-1", "{", "{'a'}", "{'a': b}", "[1]"]
+    assert [one["name"] for one in expand(names=odd)[0]] == odd
+
+
 # -- files
 
 ENTRIES = [{"name": "a"}, {"name": "b", "value": 2}]

@@ -70,6 +70,9 @@ def calls(made):
     [
         ({}, "option name: None is needed to say which template is meant"),
         ({"name": "a", "filter": {"featured": True}}, "option filter: .* cannot be combined with name or id"),
+        ({"filter": {}}, "option filter: {} says nothing"),
+        ({"filter": {"name": None, "public": None}, "state": "absent"}, "option filter: {} says nothing"),
+        ({"name": "a", "pools": []}, r"option pools: \[\] is empty; leave it out to mean all"),
         ({"name": "a", "evict": "storpool_orphans_only"}, "evict: 'storpool_orphans_only' is only for state: absent"),
         ({"name": "a", "keep": True, "state": "absent"}, "option keep: True contradicts state: absent"),
         ({"name": "a", "wait_timeout": "soon"}, "option wait_timeout: 'soon' is not a duration"),

@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .._units import UNLIMITED, limit_from_api
+from .._units import UNLIMITED, format_size, limit_from_api
 from ._cloud import storpool_address
 from ._shared import Attachments, attachments_of, named
-from .offering import QOS_CLASS, TEMPLATE
+from .offering import GIB, QOS_CLASS, TEMPLATE
 
 LUKS_HEADER = 2097152  # bytes that an encrypted volume has more on StorPool (section 5.9)
 RUNNING, STOPPED = "Running", "Stopped"
@@ -150,8 +150,18 @@ def way_out(differences: Sequence[Mapping[str, Any]]) -> str:
     mended = ", ".join(one["field"] for one in differences if one["mend"])
     if all(one["mend"] for one in differences):
         return "repair: true has CloudStack set StorPool right; verify: warn goes on without"
-    repair = f"repair: true mends {mended}; for the rest " if mended else ""
-    return f"{repair}find out who changed it and set it right there; verify: warn goes on without"
+    ways = [f"repair: true mends {mended}"] if mended else []
+    larger = [one for one in differences if one["field"] == "size" and not one["mend"]]
+    ways += [f"size: {declarable(one['storpool'])} has CloudStack take the size that StorPool has" for one in larger]
+    if any(not one["mend"] and one not in larger for one in differences):
+        ways.append(f"{'for the rest ' if ways else ''}find out who changed it and set it right there")
+    return "; ".join([*ways, "verify: warn goes on without"])
+
+
+def declarable(size: int) -> str:
+    """Return the size to declare for a volume that has this one on StorPool: in whole gibibytes, without the LUKS header."""
+    whole, more = divmod(size, GIB)
+    return str(format_size((whole + (more not in (0, LUKS_HEADER))) * GIB))
 
 
 def origin_of(

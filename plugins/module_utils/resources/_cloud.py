@@ -134,13 +134,13 @@ class Directory:
         """Return the parameter that asks a listing for one object, given by name or id."""
         return {"id" if is_id(name) else "name": name}
 
-    def zone(self, name: str) -> str:
+    def zone(self, name: str, option: str = "zone") -> str:
         """Return the id of a zone."""
-        return self.identity(name, "zone", "listZones", "zone")
+        return self.identity(name, option, "listZones", "zone")
 
-    def domain(self, name: str) -> str:
+    def domain(self, name: str, option: str = "domain") -> str:
         """Return the id of a domain, given by name, path or id."""
-        return self.identity(name, "domain", "listDomains", "domain", listall=True)
+        return self.identity(name, option, "listDomains", "domain", listall=True)
 
     def project(self, name: str, domain: str | None = None) -> str:
         """Return the id of a project, of the domain with that id when one is given: several domains may have one of the same name."""
@@ -248,16 +248,19 @@ def storpool_address(path: str | None) -> str | None:
     return f"~{last}" if _GLOBAL_ID.fullmatch(last) else None
 
 
-def one_of(found: Sequence[Mapping[str, Any]], wanted: str, option: str, kind: str) -> Mapping[str, Any] | None:
+def one_of(
+    found: Sequence[Mapping[str, Any]], wanted: str, option: str, kind: str, others: str = "zone, account or project"
+) -> Mapping[str, Any] | None:
     """Return the object with that name or id, or ``None``.
 
+    :param others: the options that can tell which of several is meant.
     :raises OptionError: several have it; it lists them, with what tells them apart.
     """
     fits = [one for one in found if wanted == one.get("id")] or [one for one in found if wanted == one.get("name")]
     if len(fits) < 2:
         return fits[0] if fits else None
     told = "; ".join(f"{one['id']} ({', '.join(_marks(one))})" for one in fits[:20])
-    raise OptionError(option, wanted, f"is the name of {len(fits)} {kind}s: {told}; give the id, or zone, account or project")
+    raise OptionError(option, wanted, f"is the name of {len(fits)} {kind}s: {told}; give the id, or {others}")
 
 
 @dataclass
@@ -294,7 +297,8 @@ def alone(by_name: Mapping[str, Any] | None, former: Mapping[str, Any] | None, w
 
 
 def _marks(one: Mapping[str, Any]) -> list[str]:
-    words = {"zone": "zonename", "account": "account", "domain": "domain", "project": "project", "VM": "vmname", "state": "state"}
+    words = {"volume": "volumename", "zone": "zonename", "VM": "vmname"}
+    words.update({word: word for word in ("account", "domain", "project", "state")})
     return [f"{word} {one[key]}" for word, key in words.items() if one.get(key)]
 
 

@@ -81,8 +81,12 @@ class CachedTemplates:
 
     def parse(self, options: Mapping[str, Any]) -> WantedCache:
         """Return what is wanted of one template. :raises OptionError: names the option that cannot be meant."""
-        name, identity, chosen = (options[option] or None for option in ("name", "id", "filter"))
+        name, identity, chosen = options["name"] or None, options["id"] or None, options["filter"]
         state = options["state"] or "present"
+        if chosen is not None and all(value is None for value in chosen.values()):
+            raise OptionError("filter", {}, "says nothing; give it at least one part, as in name: ['*'] for all templates")
+        if options["pools"] is not None and not options["pools"]:
+            raise OptionError("pools", [], "is empty; leave it out to mean all StorPool pools of the zone")
         if chosen and (name or identity):
             raise OptionError("filter", chosen, "cannot be combined with name or id, which say what is meant already")
         evict = options["evict"] == ORPHANS_ONLY

@@ -19,7 +19,7 @@ from .._cloudstack import CloudStack, Command
 from .._errors import ChangeRefused, CollectionError, DeadlineExceeded, OptionError
 from .._plan import Change, JointWait, Plan, Wait
 from .._units import format_size, parse_duration
-from ._both_layers import LUKS_HEADER
+from ._both_layers import LUKS_HEADER, declarable
 from ._cloud import PROOF, parse_owner, storpool_address, twin_of
 from ._shared import for_diff, quiet
 from .cloud_series import (
@@ -419,8 +419,8 @@ class CloudSnapshots:
         if because and standing and standing.size != expected:
             warnings.append(
                 f"volume {volume['name']} will have {format_size(size)} in CloudStack as its snapshot has, and "
-                f"{format_size(standing.size)} on StorPool as before: a revert does not change the size there; cloudstack_volume with size "
-                "makes them equal"
+                f"{format_size(standing.size)} on StorPool as before: a revert does not change the size there; cloudstack_volume with "
+                f"size: {declarable(standing.size)} makes them equal"
             )
         notes = {
             "storpool": _on_storpool(present, world),

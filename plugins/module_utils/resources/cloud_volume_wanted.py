@@ -48,7 +48,7 @@ class WantedVolume:
 
     def names(self) -> Sequence[str]:
         known = [self.id] if self.id else []
-        return (*known, *(f"{self.owner}/{name}" for name in (self.name, self.renamed_from) if name))
+        return (*known, *(f"{self.owner}{name}" for name in (self.name, self.renamed_from) if name))
 
     def needs(self) -> Sequence[str]:
         return ()

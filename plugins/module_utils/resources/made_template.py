@@ -344,11 +344,11 @@ def _origin_key(one: WantedTemplate) -> tuple[Owner, str | None, str | None]:
 def _source(one: WantedTemplate, volumes: Sequence[Mapping[str, Any]], snapshots: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     """Return the snapshot or volume that a template is made of. :raises OptionError: there is none, or several."""
     if one.snapshot:
-        option, name = "snapshot", one.snapshot
+        option, name, others = "snapshot", one.snapshot, "volume, zone, account or project"
         rows = [row for row in snapshots if one.volume in (None, row.get("volumename"), row.get("volumeid"))]
     else:
-        option, name, rows = "volume", one.volume, list(volumes)
-    found = one_of(rows, name, option, option)
+        option, name, others, rows = "volume", one.volume, "zone, account or project", list(volumes)
+    found = one_of(rows, name, option, option, others)
     if found is None:
         raise OptionError(option, name, "does not exist in CloudStack", item=one.label)
     return found

@@ -205,7 +205,7 @@ class Offerings:
         for option, find in (("zones", directory.zone), ("domains", directory.domain)):
             for name in dict.fromkeys(name for one in present for name in getattr(one, option) or ()):
                 try:
-                    world.ids[option, name] = find(name)
+                    world.ids[option, name] = find(name, option)
                 except OptionError as exc:
                     world.refused[option, name] = exc
         if any(one.details.get(TEMPLATE) for one in present):
