@@ -598,6 +598,18 @@ def test_archive(stopped: tuple) -> None:
     assert digest(sim, fresh) == digest(sim, disk)
 
 
+def test_archive_with_bypass_loses_it(stopped: tuple) -> None:
+    """No source says so, but the record on the image store only points at what archiving deletes (plugin sheet 1.1)."""
+    sim, _unused, disk = stopped
+    primary_only(sim)
+    made = snapshot(sim, disk["id"])
+    path = storpool_path(sim, made["id"])
+    job(sim, "archiveSnapshot", id=made["id"])
+    assert on_storpool(sim, path, "Snapshot") is None
+    text = failed_job(sim, "createVolume", snapshotid=made["id"], name="lost")["errortext"]
+    assert "does not exists neither on primary, neither on secondary storage" in text
+
+
 @every_version
 def test_extract(clouds: Clouds, version: str) -> None:
     sim = clouds(version)

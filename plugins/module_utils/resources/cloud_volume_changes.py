@@ -177,7 +177,8 @@ def migration(wanted: WantedVolume, row: Mapping[str, Any], detached: bool, afte
         names = ", ".join(f"{one['name']} ({one['id']})" for one in lonely[:20])
         raise ChangeRefused(
             f"{about}: its old pool alone has its snapshots {names}",
-            hint="archiveSnapshot id=... moves one to secondary storage; or delete them (cloudstack_snapshot, state: absent)",
+            hint="archiveSnapshot id=... moves one to secondary storage (up to 4.20 not while sp.bypass.secondary.storage is true); "
+            "or delete them (cloudstack_snapshot, state: absent)",
         )
     after["storage_pool"] = pool["name"]
     params = {"volumeid": row["id"], "storageid": pool["id"], **({"livemigrate": True} if running else {})}
