@@ -249,7 +249,7 @@ EXAMPLES = r"""
     attach_to: [11]
     exclusive: true
 
-- name: A copy of it, and a hundred alike
+- name: A copy of it, and an empty one, both on another template
   storpool.cloudstack.storpool_volume:
     volumes:
       - name: db-test

@@ -72,7 +72,7 @@ def connection(sim: Any) -> dict[str, str]:
 
 def plays(content: list[dict[str, Any]], way: str = "worker") -> list[dict[str, Any]]:
     """Plays as they are; tasks become one play on localhost."""
-    if content and not any("hosts" in item or "import_playbook" in item for item in content):
+    if content and not any({"hosts", "import_playbook", "ansible.builtin.import_playbook"} & item.keys() for item in content):
         content = [{"name": "Test", "hosts": "localhost", "gather_facts": False, "tasks": content}]
     if way == "module":
         content = [
