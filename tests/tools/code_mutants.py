@@ -111,6 +111,7 @@ FITTING = {
         "unit/test_cloud_observe.py",
         SIMULATED.format("cloudstack_snapshot"),
     ],
+    "resources/cloud_foresight.py": ["unit/test_cloud_foresight.py"],
     "resources/snapshot_policy.py": ["unit/test_snapshot_policy_plan.py", SIMULATED.format("cloudstack_snapshot_policy")],
     "resources/made_template.py": ["unit/test_made_template_plan.py", SIMULATED.format("cloudstack_template")],
     "resources/vm_snapshot.py": [

@@ -257,7 +257,7 @@ def _stand_on(left: _Aftermath, volume: Mapping[str, Any], snapshot: Mapping[str
 
 
 def _vm_snapshot(left: _Aftermath, plan: Plan) -> None:
-    machines = left.rows("listVolumes", "volume")
+    volumes = left.rows("listVolumes", "volume")
     for made in _params(plan, "createVMSnapshot"):
         identity, machine = made_up_id(), left.machine(made["virtualmachineid"])
         row = {
@@ -266,7 +266,7 @@ def _vm_snapshot(left: _Aftermath, plan: Plan) -> None:
             "created": _moment(left.now), **{key: machine[key] for key in _OWNER if key in machine},
         }  # fmt: skip
         left.enter("vmSnapshot", identity, row)
-        for volume in [one for one in machines.values() if one.get("virtualmachineid") == machine["id"]]:
+        for volume in [one for one in volumes.values() if one.get("virtualmachineid") == machine["id"]]:
             left.snapshot(volume, "group", identity)
     for gone in _params(plan, "deleteVMSnapshot"):
         left.enter("vmSnapshot", gone["vmsnapshotid"], None)
@@ -277,7 +277,7 @@ def _vm_snapshot(left: _Aftermath, plan: Plan) -> None:
         group = {one["name"]: one for one in left.snapshots("group", reverted["vmsnapshotid"])}
         parents = {one["name"]: one["parentName"] for one in left.every_snapshot()}
         row = left.rows("listVMSnapshot", "vmSnapshot").get(reverted["vmsnapshotid"], {})
-        for volume in [one for one in machines.values() if one.get("virtualmachineid") == row.get("virtualmachineid")]:
+        for volume in [one for one in volumes.values() if one.get("virtualmachineid") == row.get("virtualmachineid")]:
             name = (left.there(volume) or {}).get("parentName")
             while name and name not in group:
                 name = parents.get(name)
