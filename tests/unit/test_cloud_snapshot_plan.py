@@ -20,7 +20,7 @@ from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.clou
     backs_up,
 )
 from ansible_collections.storpool.cloudstack.plugins.modules.cloudstack_snapshot import DECLARED
-from things import checked, raw_volume, sound
+from things import actions, checked, raw_volume, sound, steps
 
 GIB = 1 << 30
 NOW = 1795374000.0  # 2026-11-22 19:00 UTC
@@ -70,10 +70,6 @@ def plan(this, **given):
     return sound(CLOUD_SNAPSHOTS.plan(wanted(**given), this))
 
 
-def sent(made):
-    return [(change.action, change.write.call) for change in made.changes]
-
-
 @pytest.mark.parametrize(
     ("given", "option", "words"),
     [
@@ -103,7 +99,7 @@ def test_bad_options(given, option, words):
 
 def test_an_id_is_enough_to_delete():
     made = CLOUD_SNAPSHOTS.plan(wanted(volume=None, name=None, id="s1", state="absent"), world(row(), volumes=[]))
-    assert sent(made) == [("delete", "deleteSnapshot")]
+    assert steps(made) == [("delete", "deleteSnapshot")]
 
 
 # -- taking
@@ -111,7 +107,7 @@ def test_an_id_is_enough_to_delete():
 
 def test_a_new_one():
     made = plan(world())
-    assert sent(made) == [("create", "createSnapshot")] and made.changes[0].write.params == {"volumeid": "v1", "name": "s"}
+    assert steps(made) == [("create", "createSnapshot")] and made.changes[0].write.params == {"volumeid": "v1", "name": "s"}
     assert made.after["state"] == "BackedUp" and made.after["backup"] is True and made.after["zones"] == ["sofia"]
     made.changes[0].learn["snapshot"](made.after, {"id": "s9", "state": "CreatedOnPrimary", "virtualsize": 2 * GIB})
     assert (made.after["id"], made.after["state"], made.after["size"]) == ("s9", "CreatedOnPrimary", 2 * GIB)
@@ -178,7 +174,7 @@ def test_volumes_that_cannot_be_taken(volumes, running, words):
 
 def test_a_failed_one_goes_first():
     made = plan(world(row(state="Error", identity="e1"), row("other", "s2")))
-    assert sent(made) == [("delete (failed)", "deleteSnapshot"), ("create", "createSnapshot")]
+    assert steps(made) == [("delete (failed)", "deleteSnapshot"), ("create", "createSnapshot")]
     assert made.changes[0].write.params == {"id": "e1"}
 
 
@@ -257,7 +253,7 @@ def test_copied_by_storpool_where_the_zones_are_made_for_it():
     assert change.action == "copy to plovdiv by StorPool" and change.write.waits == 6 * 3600
     assert change.write.params == {"id": "s1", "sourcezoneid": "z1", "destzoneids": ["z2"], "usestoragereplication": True}
     new = plan(world(targets=POOLS), zones=["plovdiv"])
-    assert [change.action for change in new.changes] == ["create", "copy to plovdiv by StorPool"]
+    assert actions(new) == ["create", "copy to plovdiv by StorPool"]
     new.changes[0].learn["snapshot"](new.after, {"id": "s9"})
     assert new.changes[1].write.params["id"] == "s9"
 
@@ -298,7 +294,7 @@ def standing(parent="~sf.a.9", stored=0, size=GIB):
 )
 def test_reverted_only_when_it_may_differ(written, size, because):
     made = plan(world(row(), volumes=[volume(size=size)], written=written), state="reverted")
-    assert sent(made) == ([("revert", "revertSnapshot")] if because else [])
+    assert steps(made) == ([("revert", "revertSnapshot")] if because else [])
     assert made.notes["revert"]["needed"] is bool(because) and (because is None or because in made.notes["revert"]["because"])
     assert (made.notes["revert"]["size_before"], made.notes["revert"]["size_after"]) == (size, GIB)
     assert bool(made.warnings) is (size != GIB), "StorPool keeps the larger size"
@@ -337,12 +333,12 @@ def test_reverts_refused(this, words):
 
 
 def test_absent():
-    assert sent(plan(world(row()), state="absent")) == [("delete", "deleteSnapshot")]
+    assert steps(plan(world(row()), state="absent")) == [("delete", "deleteSnapshot")]
     assert plan(world(row()), state="absent").changes[0].write.hints[0][0] == "was exported"
     assert plan(world(), state="absent").changes == () and plan(world(volumes=[]), state="absent").changes == ()
-    assert sent(plan(world(row(), row("s", "e1", "Error")), state="absent")) == [("delete", "deleteSnapshot")] * 2
+    assert steps(plan(world(row(), row("s", "e1", "Error")), state="absent")) == [("delete", "deleteSnapshot")] * 2
     assert "is BackingUp" in str(plan(world(row(state="BackingUp")), state="absent").refused)
-    assert sent(plan(world(row(), volumes=[]), state="absent")) == [("delete", "deleteSnapshot")], "of a volume that is gone"
+    assert steps(plan(world(row(), volumes=[]), state="absent")) == [("delete", "deleteSnapshot")], "of a volume that is gone"
 
 
 @pytest.mark.parametrize(("zone", "identity"), [("sofia", "s1"), ("z1", "s1"), ("plovdiv", "s2"), ("z2", "s2"), ("varna", None)])
@@ -369,7 +365,7 @@ def test_retention():
     days = [row(f"n-202611{day}", f"d{day}", created=f"2026-11-{day}T10:00:00+0000") for day in (18, 19, 20)]
     busy = row("n-20261117", "d17", "BackingUp", created="2026-11-17T10:00:00+0000")
     made = plan(world(*days, busy, row("by-hand", "h1")), name="n-%Y%m%d", keep_last=2)
-    assert [action for action, _call in sent(made)] == ["create", "delete (n-20261118)", "delete (n-20261119)"]
+    assert actions(made) == ["create", "delete (n-20261118)", "delete (n-20261119)"]
     assert "leaves n-20261117 alone" in made.warnings[0] and made.beside[1]["series"] == ["n-20261117", "n-20261120", "n-20261122"]
     pruned = plan(world(*days), name="n-%Y%m%d", state="pruned", keep_last=1, max_deletes=1)
     assert isinstance(pruned.refused, ChangeRefused) and "more than max_deletes (1)" in str(pruned.refused)
@@ -382,10 +378,10 @@ def test_retention_counts_the_declared_one_that_is_being_made_and_waits_for_it(d
     coming = row("n-20261122", "d22", "BackingUp", created="2026-11-22T10:00:00+0000")
     made = plan(world(*days, coming), name="n-%Y%m%d", state=declared, keep_last=2)
     if declared == "pruned":
-        assert [action for action, _call in sent(made)] == ["delete (n-20261118)"] and made.changes[0].first is None
+        assert actions(made) == ["delete (n-20261118)"] and made.changes[0].first is None
         assert "leaves n-20261122 alone" in made.warnings[0]
         return
-    assert [action for action, _call in sent(made)] == ["delete (n-20261118)", "delete (n-20261119)"]
+    assert actions(made) == ["delete (n-20261118)", "delete (n-20261119)"]
     assert made.changes[0].first is made.waits[0] and not made.warnings
     assert made.notes["retention"]["kept"] == {"n-20261122": ["last"], "n-20261120": ["last"]}
 
@@ -405,7 +401,7 @@ def test_what_the_task_declares_is_never_pruned_by_it():
     """Its name may tell another day than the one on which it was made."""
     rows = [row(f"n-202611{day}", f"d{day}", created=f"2026-11-{made}T10:00:00+0000") for day, made in ((18, 18), (19, 20), (22, 17))]
     today = plan(world(*rows), name="n-%Y%m%d", keep_last=1, verify="off")
-    assert [action for action, _call in sent(today)] == ["delete (n-20261118)"]
+    assert actions(today) == ["delete (n-20261118)"]
     assert today.notes["retention"]["kept"] == {"n-20261119": ["last"], "n-20261122": ["declared"]}
     this = world(*rows)
     (pruned, _present, _reverted, elsewhere) = spread(

@@ -9,7 +9,7 @@ import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import ChangeRefused, OptionError
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.offering import OFFERINGS, World
 from ansible_collections.storpool.cloudstack.plugins.modules.cloudstack_offering import DECLARED
-from things import checked, sound
+from things import actions, checked, sent, sound
 
 GIB = 1 << 30
 V4_19, V4_20, V4_22 = (4, 19, 3, 0), (4, 20, 2, 0), (4, 22, 0, 0)
@@ -50,10 +50,6 @@ def plan(there, **given):
     return sound(OFFERINGS.plan(wanted(**given), there))
 
 
-def sent(made):
-    return [(change.action, change.write.call, dict(change.write.params)) for change in made.changes]
-
-
 @pytest.mark.parametrize(
     ("given", "option", "words"),
     [
@@ -84,7 +80,7 @@ def test_bad_options(given, option, words):
 
 def test_a_new_disk_offering():
     made = plan(world(), size="20G", max_iops=5000, storage_tags=["nvme", "fast"], template="hdd", state="inactive")
-    assert [action for action, _call, _params in sent(made)] == ["create", "deactivate"]
+    assert actions(made) == ["create", "deactivate"]
     create = made.changes[0]
     assert create.write.call == "createDiskOffering"
     assert create.write.params == {

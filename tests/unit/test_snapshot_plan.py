@@ -14,7 +14,7 @@ from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.retention import RULES
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.snapshot import SNAPSHOTS, World, snapshot_object
 from ansible_collections.storpool.cloudstack.plugins.modules import storpool_snapshot
-from things import sound
+from things import actions, sound
 
 NOW = 1795356000.5  # 2026-11-22 14:00:00 UTC
 DAY = 86400
@@ -41,7 +41,7 @@ def planned(seen, **options):
     plan = sound(SNAPSHOTS.plan(wanted, seen))
     again = SNAPSHOTS.plan(wanted, seen)
     assert (plan.before, plan.after, plan.notes) == (again.before, again.after, again.notes)
-    assert [change.action for change in plan.changes] == [change.action for change in again.changes]
+    assert actions(plan) == actions(again)
     assert [change.write for change in plan.changes] == [change.write for change in again.changes]
     assert (wanted.tags, wanted.members, seen.snapshots, seen.volumes, seen.fresh) == before
     return plan
@@ -291,7 +291,7 @@ def deleted(plan):
 def test_what_is_taken_now_counts():
     seen = world(*series(4), attachments={}, exports={})
     plan = planned(seen, name="{volume}-%Y%m%d", volume="db", keep_last=3)
-    assert [change.action for change in plan.changes] == ["create", "delete (db-20260101)", "delete (db-20260102)"]
+    assert actions(plan) == ["create", "delete (db-20260101)", "delete (db-20260102)"]
     assert plan.beside[1] == {"series": ["db-20260103", "db-20260104", "db-20261122"]}
     assert plan.notes["retention"]["kept"] == {"db-20261122": ["last"], "db-20260104": ["last"], "db-20260103": ["last"]}
 

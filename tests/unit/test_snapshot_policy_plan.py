@@ -10,7 +10,7 @@ from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._cloud import Owner
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.snapshot_policy import SNAPSHOT_POLICIES, World
 from ansible_collections.storpool.cloudstack.plugins.modules.cloudstack_snapshot_policy import DECLARED
-from things import checked, sound
+from things import actions, checked, sound
 
 DAILY = {"interval": "daily", "schedule": "0:3", "keep": 7}
 VOLUME = {"id": "v1", "name": "data", "state": "Ready"}
@@ -32,10 +32,6 @@ def world(*rows, volume=(), most=8):
 
 def plan(this, **given):
     return sound(SNAPSHOT_POLICIES.plan(wanted(**given), this))
-
-
-def actions(made):
-    return [change.action for change in made.changes]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from ansible_collections.storpool.cloudstack.plugins.module_utils.resources._clo
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cloud_series import MARK, Standing
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.vm_snapshot import VM_SNAPSHOTS, World
 from ansible_collections.storpool.cloudstack.plugins.modules.cloudstack_vm_snapshot import DECLARED
-from things import checked, raw_snapshot, sound
+from things import checked, raw_snapshot, sound, steps
 
 NOW = 1763800000.0  # 2025-11-22 08:26:40 UTC
 
@@ -50,10 +50,6 @@ def plan(this, **given):
     return sound(VM_SNAPSHOTS.plan(wanted(**given), this))
 
 
-def sent(made):
-    return [(change.action, change.write.call) for change in made.changes]
-
-
 @pytest.mark.parametrize(
     ("given", "option", "words"),
     [
@@ -87,13 +83,13 @@ def test_the_hour_that_comes_twice_has_one_name():
         options = {"vm": "db1", "name": "n-%Y%m%d-%H", "timezone": "Europe/Sofia", "keep_hourly": 1}
         declared = VM_SNAPSHOTS.parse(checked(DECLARED, **options), float(moment))
         made = VM_SNAPSHOTS.plan(declared, world(*rows, groups=group()))
-        assert (declared.name, [word for word, _call in sent(made)]) == ("n-20261025-03", actions)
+        assert (declared.name, [word for word, _call in steps(made)]) == ("n-20261025-03", actions)
         rows = [taken(declared.name, created="2026-10-25T03:30:00+0300")]
 
 
 def test_taken_and_then_nothing():
     made = plan(world(), description="why")
-    assert sent(made) == [("create", "createVMSnapshot")]
+    assert steps(made) == [("create", "createVMSnapshot")]
     assert made.changes[0].write.params == {"virtualmachineid": "m1", "name": "before", "description": "why", "snapshotmemory": False}
     again = plan(world(taken(), groups=group()), description="why")
     assert again.changes == () and not again.refused and again.notes["storpool"]["consistent"] is True
@@ -177,14 +173,14 @@ def test_nothing_was_written():
 )
 def test_why_it_is_reverted(written, because):
     made = plan(world(taken(), groups=group(), written=written, machines=(machine("Stopped"),)), state="reverted")
-    assert sent(made) == [("revert", "revertToVMSnapshot")] and made.notes["revert"] == {"needed": True, "because": because}
+    assert steps(made) == [("revert", "revertToVMSnapshot")] and made.notes["revert"] == {"needed": True, "because": because}
 
 
 def test_a_running_vm_is_stopped_and_started_only_when_asked():
     refused = plan(world(taken(), groups=group(), written=WRITTEN), state="reverted").refused
     assert isinstance(refused, ChangeRefused) and refused.parts["allow_with"] == "stop_vm: true"
     made = plan(world(taken(), groups=group(), written=WRITTEN), state="reverted", stop_vm=True)
-    assert [word for word, _call in sent(made)] == ["mark the VM", "stop the VM", "revert", "start the VM", "unmark the VM"]
+    assert [word for word, _call in steps(made)] == ["mark the VM", "stop the VM", "revert", "start the VM", "unmark the VM"]
     why = made.notes["revert"]["because"]
     assert made.beside[0] == {"content": f"its own: {why}", "vm": "db1 is Running"}
     assert made.beside[1] == {"content": "that of db1/before", "vm": "db1 is stopped for it and started again"}
@@ -193,9 +189,12 @@ def test_a_running_vm_is_stopped_and_started_only_when_asked():
 def test_a_vm_that_an_interrupted_run_left_stopped_is_started():
     marked = {"tags": [{"key": MARK, "value": "db1/before"}]}
     stopped = world(taken(), groups=group(), written=CLEAN, machines=(machine("Stopped", **marked),))
-    assert sent(plan(stopped, state="reverted", stop_vm=True)) == [("start the VM", "startVirtualMachine"), ("unmark the VM", "deleteTags")]
+    assert steps(plan(stopped, state="reverted", stop_vm=True)) == [
+        ("start the VM", "startVirtualMachine"),
+        ("unmark the VM", "deleteTags"),
+    ]
     running = world(taken(), groups=group(), written=CLEAN, machines=(machine("Running", **marked),))
-    assert sent(plan(running, state="reverted", stop_vm=True)) == [("unmark the VM", "deleteTags")]
+    assert steps(plan(running, state="reverted", stop_vm=True)) == [("unmark the VM", "deleteTags")]
     assert plan(stopped, state="reverted").changes == [], "who did not allow to stop it does not start it"
 
 
@@ -217,7 +216,7 @@ def test_reverts_refused(this, words):
 
 
 def test_absent():
-    assert sent(plan(world(taken()), state="absent")) == [("delete", "deleteVMSnapshot")]
+    assert steps(plan(world(taken()), state="absent")) == [("delete", "deleteVMSnapshot")]
     assert plan(world(), state="absent").changes == () and plan(world(machines=()), state="absent").changes == ()
 
 
@@ -227,10 +226,10 @@ SERIES = [taken(f"n-2025110{day}", f"s{day}", created=f"2025-11-0{day}T01:00:00+
 def test_retention():
     this = world(*SERIES, taken("by hand", "s9"), groups={})
     made = plan(this, name="n-%Y%m%d", state="pruned", keep_last=1)
-    assert [word for word, _call in sent(made)] == ["delete (n-20251101)", "delete (n-20251102)"]
+    assert [word for word, _call in steps(made)] == ["delete (n-20251101)", "delete (n-20251102)"]
     assert made.notes["retention"]["kept"] == {"n-20251103": ["last"]} and made.beside[1] == {"series": ["n-20251103"]}
     made = plan(this, name="n-%Y%m%d", keep_last=2)
-    assert [word for word, _call in sent(made)] == ["create", "delete (n-20251101)", "delete (n-20251102)"]
+    assert [word for word, _call in steps(made)] == ["create", "delete (n-20251101)", "delete (n-20251102)"]
     assert "more than max_deletes (1)" in str(plan(this, name="n-%Y%m%d", keep_last=2, max_deletes=1).refused)
 
 
@@ -243,8 +242,8 @@ def full(*snapshots, most):
 def test_where_there_is_no_room_what_is_pruned_goes_first():
     """CloudStack lets a VM have so many; a rule that keeps as many has to work."""
     made = plan(full(*SERIES, most=3), name="n-%Y%m%d", keep_last=3)
-    assert [word for word, _call in sent(made)] == ["delete (n-20251101)", "create"]
-    assert [word for word, _call in sent(plan(full(*SERIES, most=4), name="n-%Y%m%d", keep_last=3))] == ["create", "delete (n-20251101)"]
+    assert [word for word, _call in steps(made)] == ["delete (n-20251101)", "create"]
+    assert [word for word, _call in steps(plan(full(*SERIES, most=4), name="n-%Y%m%d", keep_last=3))] == ["create", "delete (n-20251101)"]
     for given in ({"name": "n-%Y%m%d", "keep_last": 4}, {"name": "another"}):
         refused = plan(full(*SERIES, most=3), **given)
         assert "has 3 VM snapshots, and CloudStack lets it have 3" in str(refused.refused) and not refused.changes
@@ -254,7 +253,7 @@ def test_where_there_is_no_room_what_is_pruned_goes_first():
 def test_retention_leaves_alone_what_is_being_made():
     this = world(SERIES[0], {**SERIES[1], "state": "Creating"}, SERIES[2])
     made = plan(this, name="n-%Y%m%d", state="pruned", keep_last=1)
-    assert [word for word, _call in sent(made)] == ["delete (n-20251101)"] and "which is Creating" in made.warnings[0]
+    assert [word for word, _call in steps(made)] == ["delete (n-20251101)"] and "which is Creating" in made.warnings[0]
 
 
 def test_what_the_task_declares_is_never_pruned_by_it():
@@ -262,7 +261,7 @@ def test_what_the_task_declares_is_never_pruned_by_it():
     early = taken("n-20251122", "s0", created="2025-10-01T01:00:00+0000")
     this = world(*SERIES, early, groups=group("s0"))
     made = plan(this, name="n-%Y%m%d", keep_last=1)
-    assert [word for word, _call in sent(made)] == ["delete (n-20251101)", "delete (n-20251102)"]
+    assert [word for word, _call in steps(made)] == ["delete (n-20251101)", "delete (n-20251102)"]
     assert made.notes["retention"]["kept"] == {"n-20251103": ["last"], "n-20251122": ["declared"]}
     declared = [wanted(name="n-%Y%m%d", state="pruned", keep_last=1), wanted(name="n-20251101"), wanted(vm="m1", name="n-20251122")]
     pruned = VM_SNAPSHOTS.spread(declared, this)[0]

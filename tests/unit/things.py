@@ -42,6 +42,26 @@ def sound(plan: Plan) -> Plan:
     return plan
 
 
+def actions(plan: Plan) -> list[str]:
+    """What a plan does, in its own words."""
+    return [change.action for change in plan.changes]
+
+
+def calls(plan: Plan) -> list[tuple[str, dict[str, Any]]]:
+    """What a plan sends to CloudStack: call and parameters."""
+    return [(change.write.call, dict(change.write.params)) for change in plan.changes]
+
+
+def steps(plan: Plan) -> list[tuple[str, str]]:
+    """What a plan does, and the call that does it."""
+    return [(change.action, change.write.call) for change in plan.changes]
+
+
+def sent(plan: Plan) -> list[tuple[str, str, dict[str, Any]]]:
+    """All of this: what it does, and with which call and parameters."""
+    return [(change.action, change.write.call, dict(change.write.params)) for change in plan.changes]
+
+
 # -- volumes
 
 
