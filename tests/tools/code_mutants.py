@@ -65,6 +65,14 @@ FITTING = {
         "properties/test_snapshot_properties.py",
     ],
     "resources/snapshot.py": ["unit/test_snapshot_plan.py", "unit/test_snapshot_retention.py", "properties/test_snapshot_properties.py"],
+    "resources/snapshot_removal.py": [
+        "unit/test_snapshot_plan.py",
+        "unit/test_snapshot_retention.py",
+        "properties/test_snapshot_properties.py",
+    ],
+    "resources/snapshot_wanted.py": ["unit/test_snapshot_plan.py", "unit/test_snapshot_retention.py"],
+    "resources/snapshot_world.py": ["unit/test_snapshot_plan.py", "properties/test_snapshot_properties.py"],
+    "resources/backup.py": ["unit/test_snapshot_plan.py"],
     "resources/series.py": [
         "unit/test_snapshot_retention.py",
         "unit/test_cloud_snapshot_plan.py",

@@ -12,7 +12,8 @@ import pytest
 import things
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import OptionError
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.retention import RULES
-from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.snapshot import SNAPSHOTS, World, snapshot_object
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.snapshot import SNAPSHOTS
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.snapshot_world import World, snapshot_object
 from ansible_collections.storpool.cloudstack.plugins.modules import storpool_snapshot
 from things import actions, sound
 

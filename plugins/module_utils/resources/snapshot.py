@@ -10,131 +10,41 @@ follows the rules of the API reference (section 4); the rule's id stands where i
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timezone
-from typing import Any, NamedTuple
+from typing import Any
 
 from .. import _storpool as sp
 from .._errors import ChangeRefused, CollectionError, OptionError
 from .._foresight import made_up_id
-from .._plan import Change, Plan, Wait
-from .._units import (
-    format_size,
-    limit_to_api,
-    parse_volume_name,
-)
+from .._plan import Change, Plan
+from .._units import format_size, limit_to_api, parse_volume_name
 from . import backup
 from ._shared import (
     PLACES,
     POLICY,
-    Attachments,
     Registered,
     address_of,
-    attachments_of,
     check_single,
-    detachment,
     fetch_named,
     foresee_attachments,
     foresee_no_snapshot,
     foresee_snapshot,
     guard_cloudstack,
     index_attachments,
-    is_passing,
     name_shared,
     named,
-    object_fields,
     raw_fields,
     reassignment,
     tag_changes,
     template_gives,
     with_tags,
 )
-from .retention import check_most, kept, spared_names
-from .series import volume_word
+from .retention import spared_names
+from .snapshot_removal import doomed, merged, removal, with_retention
 from .snapshot_wanted import NEVER, Member, WantedSnapshot, parse_snapshot
-
-
-@dataclass
-class World:
-    """What was read, and on top of it what earlier plans of the same task will have made. ``None``: nobody had to look."""
-
-    snapshots: dict[str, dict[str, Any]]
-    volumes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    attachments: Attachments | None = None
-    exports: dict[str, dict[str, bool]] | None = None  # global id -> location -> whether it is a backup under way
-    locations: list[str] | None = None
-    templates: dict[str, dict[str, Any]] = field(default_factory=dict)
-    remote: list[dict[str, Any]] | None = None
-    registered: Registered = field(default_factory=Registered)
-    copying: set[str] = field(default_factory=set)  # ids of backups whose data is on its way
-    fresh: dict[str, tuple[int, dict[str, str]]] = field(default_factory=dict)  # name -> time and tags of what the task will have made
-    gone: set[str] = field(default_factory=set)  # names of what it will have deleted
-    parents: dict[str, str] = field(default_factory=dict)  # volume -> snapshot that it will stand on
-    _by_id: dict[str, str] | None = None
-    _sorted: list[str] | None = None
-
-    def snapshot(self, reference: str | None) -> dict[str, Any] | None:
-        """Return the API's snapshot of that name or ``~global_id``, unless it is on its way out or StorPool's own (rule star-names)."""
-        raw = self.snapshots.get(reference) if reference else None
-        if raw is None and reference and reference.startswith("~"):
-            if self._by_id is None:
-                self._by_id = {"~" + one["globalId"]: one["name"] for one in self.snapshots.values()}
-            raw = self.snapshots.get(self._by_id.get(reference, ""))
-        return raw if raw is not None and _lives(raw) else None
-
-    def beginning_with(self, prefix: str) -> Iterator[dict[str, Any]]:
-        """Return the living snapshots whose names begin with ``prefix``."""
-        if self._sorted is None:
-            self._sorted = sorted(self.snapshots)
-        for position in range(bisect_left(self._sorted, prefix), len(self._sorted)):
-            name = self._sorted[position]
-            if not name.startswith(prefix):
-                return
-            if _lives(self.snapshots[name]):
-                yield self.snapshots[name]
-
-
-def _lives(raw: Mapping[str, Any]) -> bool:
-    return not (raw["deleted"] or raw["transient"] or is_passing(raw["name"]))
-
-
-def snapshot_object(
-    raw: Mapping[str, Any], attachments: Attachments | None = None, exports: Mapping[str, Mapping[str, bool]] | None = None
-) -> dict[str, Any]:
-    """Return a snapshot as results, diffs and info modules show it, from the API's SnapshotSummary.
-
-    ``attachments`` and ``exported_to`` are ``None`` when they were not read.
-    """
-    return {
-        **object_fields(raw),
-        "on_volume": raw["onVolume"] if raw["onVolume"] not in ("", "-") else None,
-        "bound": raw["bound"],
-        "created": raw["creationTimestamp"],
-        "delete_at": raw.get("targetDeleteDate") or None,
-        "recovering": raw["recoveringFromRemote"],
-        "exported_to": None
-        if exports is None
-        else sorted(place for place, under_way in exports.get(raw["globalId"], {}).items() if not under_way),
-        "attachments": None if attachments is None else attachments_of(attachments, raw),
-    }
-
-
-def index_exports(found: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, bool]]:
-    """Return exports by global id and location, each with whether it is a backup under way."""
-    index: dict[str, dict[str, bool]] = {}
-    for one in found:
-        index.setdefault(one["globalId"], {})[one["location"]] = bool(one.get("backingUp"))
-    return index
-
-
-class Instance(NamedTuple):
-    """One member of a series: a snapshot, or the snapshots of one group. ``snapshots`` is empty for what the task is about to make."""
-
-    label: str
-    moment: int
-    snapshots: list[dict[str, Any]]
+from .snapshot_world import World, index_exports, snapshot_object
 
 
 class Snapshots:
@@ -174,7 +84,7 @@ class Snapshots:
                     attached = attached or one.state == "absent" or one.attach is not None
                     exported = exported or one.state == "absent" or one.exports is not None
                 templates = templates or (one.template is not None and (raw is None or raw["templateName"] != one.template))
-            if one.rules and self._doomed(one, world, missing)[0]:
+            if one.rules and doomed(one, world, missing)[0]:
                 attached = exported = True
         if volumes:
             world.volumes = fetch_named(volumes, client.volume, client.volumes)
@@ -257,7 +167,7 @@ class Snapshots:
                     world.registered.check(wanted)
             else:
                 plan = self._plan_absent(wanted, found, world)
-            return self._with_retention(wanted, plan, world) if wanted.rules else plan
+            return with_retention(wanted, plan, world) if wanted.rules else plan
         except CollectionError as exc:
             return Plan(wanted.label, None, None, refused=exc)
 
@@ -454,112 +364,12 @@ class Snapshots:
         changes: list[Change] = []
         documents = [self._shown(wanted, raw, world) for _member, raw in found if raw is not None]
         for document in documents:
-            changes += self._of(wanted, document, self._removal(wanted, document, world))
+            changes += self._of(wanted, document, removal(wanted, document, world))
         if not documents:
             return Plan(wanted.label, None, None)
         name = wanted.label if wanted.grouped else documents[0]["name"]
-        waits = [_merged(wanted, [document["global_id"] for document in documents])] if wanted.wait else []
+        waits = [merged(wanted, [document["global_id"] for document in documents])] if wanted.wait else []
         return Plan(name, self._whole(wanted, documents), None, changes, waits=waits)
-
-    @staticmethod
-    def _removal(wanted: WantedSnapshot, document: Mapping[str, Any], world: World) -> list[Change]:
-        """Return what deletes one snapshot. :raises ChangeRefused: somebody uses it, and that was not to be ended."""
-        guard_cloudstack("snapshot", document, ["delete"], wanted.allow_cloudstack_objects)
-        changes = detachment("snapshot", document, wanted, "deleting it")
-        exports = world.exports.get(document["global_id"], {})
-        if exports:
-            if not wanted.unexport:
-                where = ", ".join(f"{place} (a backup under way)" if under_way else place for place, under_way in sorted(exports.items()))
-                raise ChangeRefused(
-                    f"{document['name']} is exported to {where}; StorPool deletes no exported snapshot", allow_with="unexport: true"
-                )
-            changes.append(
-                Change("unexport", sp.snapshot_unexport(address_of(document), None, force=True))
-            )  # rule snapshot-delete-exported
-        return [*changes, Change("delete", sp.snapshot_delete(address_of(document)))]
-
-    # -- retention
-
-    def _series(self, wanted: WantedSnapshot, world: World, creating: bool) -> list[Instance]:
-        """Return the series: what its names and tags say belongs to it, groups as a whole, and what this task adds to it."""
-        found: dict[str, list[dict[str, Any]]] = {}
-        for label, raw in self._labelled(wanted, world):
-            found.setdefault(label, []).append(raw)
-        series = [Instance(label, max(one["creationTimestamp"] for one in members), members) for label, members in found.items()]
-        newest = max((one.moment for one in series), default=0)
-        made = {name: moment for name, (moment, tags) in world.fresh.items() if self._fits(wanted, name, tags)}
-        if creating:
-            made[wanted.members[0].name] = int(wanted.now)
-        # What is made now is the newest, however the clocks of this machine and of the cluster differ.
-        return series + [Instance(name, max(moment, newest), []) for name, moment in made.items()]
-
-    def _labelled(self, wanted: WantedSnapshot, world: World) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Return the snapshots of the series, each with the name by which it is counted.
-
-        Those of a group are counted by the name that the first volume's has, also when that one is gone: of groups made in one second the
-        name tells which is the newest, and a group of which a part is deleted must not become a newer one.
-        """
-        first = volume_word(wanted.members[0].volume or "")
-        for prefix, expression in _expressions(wanted):
-            for raw in world.beginning_with(prefix):
-                match = expression.fullmatch(raw["name"]) if expression else True
-                if not match or raw["name"] in world.gone or not self._tagged(wanted, raw.get("tags") or {}):
-                    continue
-                yield (wanted.pattern.fill(match.groups(), first) if wanted.grouped else raw["name"]), raw
-
-    @staticmethod
-    def _tagged(wanted: WantedSnapshot, tags: Mapping[str, str]) -> bool:
-        if tags.get("cs") and not wanted.allow_cloudstack_objects:
-            return False  # CloudStack's; whatever it is called
-        return wanted.series_tags.items() <= tags.items()
-
-    def _fits(self, wanted: WantedSnapshot, name: str, tags: Mapping[str, str]) -> bool:
-        first = next(iter(_expressions(wanted)))[1]
-        return (first is None or bool(first.fullmatch(name))) and self._tagged(wanted, tags)
-
-    def _doomed(self, wanted: WantedSnapshot, world: World, creating: bool) -> tuple[list[Instance], dict[str, list[str]]]:
-        """Return what retention does not keep, oldest first, and what it keeps with the reasons."""
-        series = self._series(wanted, world, creating)
-        # A group stays whole, whichever of its snapshots is declared.
-        declared = {one.label for one in series if not wanted.spared.isdisjoint((one.label, *(raw["name"] for raw in one.snapshots)))}
-        reasons = kept([(one.label, one.moment) for one in series], wanted.rules, wanted.zone, declared)
-        return sorted(
-            (one for one in series if one.label not in reasons and one.snapshots), key=lambda one: (one.moment, one.label)
-        ), reasons
-
-    def _with_retention(self, wanted: WantedSnapshot, plan: Plan, world: World) -> Plan:
-        """Return ``plan`` with the deletions that leave of the series only what the rules keep."""
-        creating = wanted.state == "present" and plan.before is None
-        doomed, reasons = self._doomed(wanted, world, creating)
-        changes, warnings, held, ids, deleted = list(plan.changes), list(plan.warnings), {}, [], []
-        for instance in doomed:
-            documents = [snapshot_object(raw, world.attachments, world.exports) for raw in instance.snapshots]
-            reason = "; ".join(filter(None, (self._held(wanted, document, world) for document in documents)))
-            if reason:
-                held[instance.label] = reason
-                warnings.append(f"retention keeps {instance.label} for now, which its rules would delete: {reason}")
-                continue
-            for document in documents:
-                removal = self._removal(wanted, document, world)
-                changes += [replace(change, action=f"{change.action} ({document['name']})") for change in removal]
-                deleted.append(document["name"])
-                ids.append(document["global_id"])
-        check_most(wanted.label, deleted, wanted.max_deletes)
-        notes = {**plan.notes, "retention": {"kept": reasons, "deleted": deleted, "held": held}}
-        before = sorted(raw["name"] for _label, raw in self._labelled(wanted, world))
-        after = sorted({*before, *(member.name for member in wanted.members if creating)} - {*deleted})
-        waits = [*plan.waits, _merged(wanted, ids)] if wanted.wait and ids else plan.waits
-        return replace(plan, changes=changes, notes=notes, warnings=warnings, waits=waits, beside=({"series": before}, {"series": after}))
-
-    @staticmethod
-    def _held(wanted: WantedSnapshot, document: Mapping[str, Any], world: World) -> str | None:
-        """Return why a snapshot cannot be deleted as the options stand."""
-        if document["attachments"] and wanted.on_attached == "fail":
-            return f"{document['name']} is attached to client {', '.join(str(one['client']) for one in document['attachments'])}"
-        exports = world.exports.get(document["global_id"])
-        if exports and not wanted.unexport:
-            return f"{document['name']} is exported to {', '.join(sorted(exports))}"
-        return None
 
     # -- after
 
@@ -618,30 +428,6 @@ def _check_free(name: str, world: World) -> None:
     """:raises ChangeRefused: a volume has the name (rule names-shared). Only check mode reads enough to know; else the server says it."""
     if name in world.volumes:
         raise name_shared("volume", name)
-
-
-def _expressions(wanted: WantedSnapshot) -> Iterator[tuple[str, Any]]:
-    """Return for each volume what the names of its snapshots in the series begin with, and what they look like."""
-    pattern = wanted.pattern
-    if pattern is None or not pattern.timed:
-        yield "", None
-        return
-    words = [volume_word(member.volume or "") for member in wanted.members]
-    for word in words if pattern.per_volume else words[:1]:
-        yield pattern.prefix(word), pattern.expression(word)
-
-
-def _merged(wanted: WantedSnapshot, ids: list[str]) -> Wait:
-    """Return the wait until deleted snapshots are gone; one with children lingers meanwhile (rule snapshot-delete-children)."""
-
-    left = list(ids)
-
-    def done(client: sp.StorPool) -> bool:
-        while left and client.snapshot("~" + left[0]) is None:
-            del left[0]
-        return not left
-
-    return Wait(f"the merging of {wanted.label} into its children", done, wanted.wait_timeout)
 
 
 SNAPSHOTS = Snapshots()

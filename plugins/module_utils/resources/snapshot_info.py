@@ -16,7 +16,7 @@ from .._units import parse_duration, parse_reference
 from ._select import SLOWER, Selection, common_members, page, parse_selection, summary
 from ._shared import index_attachments, is_passing
 from .series import NamePattern, volume_word
-from .snapshot import index_exports, snapshot_object
+from .snapshot_world import index_exports, snapshot_object
 
 FIELDS = (
     "name", "global_id", "size", "template", "parent", "on_volume", "iops", "bw", "replication", "place_all", "place_head", "place_tail",
