@@ -16,6 +16,7 @@ from . import plugin_support as plugin
 from .cloudstack_support import VERSIONS, failed_job, job, named, ok, one, refused
 from .support import wait_until
 from .test_cloudstack_encryption import encrypted_root
+from .test_cloudstack_migration import second_pool
 from .test_cloudstack_templates import register
 
 MIB, GIB = 1 << 20, 1 << 30
@@ -280,6 +281,34 @@ def test_a_failed_migration_leaves_it_where_it_is(cloud: Simulator) -> None:
     assert (vm_of(cloud)["state"], vm_of(cloud)["hostname"]) == ("Running", vm["hostname"])
     for volume in plugin.volumes(cloud, vm):
         assert attachments(cloud, volume) == {(client(cloud, vm["hostname"]), "rw")}
+
+
+@pytest.mark.parametrize("moving", [False, True])
+def test_a_host_that_keeps_a_disk_holds_no_migration_up(cloud: Simulator, moving: bool) -> None:
+    """The VM runs on the other host by then; only the log tells."""
+    vm, pool = plugin.deploy(cloud), second_pool(cloud)
+    root, target = plugin.root(cloud, vm), cloud.hosts()["hc1"]["id"]
+    cloud.fault("host_fails", "Detach", text="device busy")
+    if moving:
+        params = {"migrateto[0].volume": root["id"], "migrateto[0].pool": pool}
+        job(cloud, "migrateVirtualMachineWithVolume", virtualmachineid=vm["id"], hostid=target, **params)
+    else:
+        job(cloud, "migrateVirtualMachine", virtualmachineid=vm["id"], hostid=target)
+    assert (vm_of(cloud)["state"], vm_of(cloud)["hostname"]) == ("Running", "hc1") and "device busy" in cloud.log()[-1]["text"]
+    left = set() if moving else {(client(cloud, vm["hostname"]), "rw")}
+    assert attachments(cloud, plugin.root(cloud, vm)) == {(client(cloud, "hc1"), "rw"), *left}
+    cloud.settle()
+    assert len(cloud.get("VolumesList")[1]["data"]) == 1
+
+
+def test_a_host_that_keeps_a_disk_loses_it_at_the_next_start_elsewhere(cloud: Simulator) -> None:
+    """#10799."""
+    vm = plugin.deploy(cloud)
+    cloud.fault("host_fails", "Detach", text="device busy")
+    plugin.stop(cloud, vm)
+    assert attachments(cloud, plugin.root(cloud, vm)) == {(client(cloud, vm["hostname"]), "rw")}
+    job(cloud, "startVirtualMachine", id=vm["id"], hostid=cloud.hosts()["hc1"]["id"])
+    assert attachments(cloud, plugin.root(cloud, vm)) == {(client(cloud, "hc1"), "rw")}
 
 
 def test_restore_makes_a_new_root(cloud: Simulator) -> None:

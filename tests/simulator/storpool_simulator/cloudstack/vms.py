@@ -129,10 +129,7 @@ def start(cloud: Cloud, vm_id: str, host: Document, *, elsewhere: bool = False) 
 
 def _give_back(cloud: Cloud, attached: list[str], host: Document) -> None:
     for id in attached:
-        try:
-            driver.detach(cloud, cloud.volumes[id], host)
-        except errors.ServerError as error:
-            cloud.journal.add("WARN", "VirtualMachineManagerImpl", error.text)
+        driver.leave(cloud, cloud.volumes[id], host)
 
 
 def pool_of(cloud: Cloud, vm: str) -> str | None:
@@ -161,7 +158,7 @@ def stop(cloud: Cloud, vm: Document, forced: bool = False) -> Document:
         if volume["path"] is None:
             continue
         if host is not None and hosts.client_runs(cloud, host):
-            driver.detach(cloud, volume, host)
+            driver.leave(cloud, volume, host)
         if forced:
             driver.detach_everywhere(cloud, volume)
             cloud.volumes.change(volume["id"], seen=None)
@@ -183,7 +180,7 @@ def migrate(cloud: Cloud, vm: Document, target: Document) -> Document:
         cloud.world.commit()
         raise
     for volume in volumes.of_vm(cloud, vm["id"]):
-        driver.detach(cloud, volume, source)
+        driver.leave(cloud, volume, source)
         cloud.volumes.change(volume["id"], seen=volume["seen"] or volume["size"])
     return cloud.vms.change(vm["id"], state=RUNNING, host=target["id"], last_host=target["id"])
 

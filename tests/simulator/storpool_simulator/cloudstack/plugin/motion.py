@@ -150,11 +150,11 @@ def move_with_vm(cloud: Cloud, vm: Document, host: Document, wanted: dict[str, s
             f"StorPoolDataMotionStrategy.copyAsync. Error message: [{text_of(error)}]."
         ) from error
     for volume in others:
-        driver.detach(cloud, volume, source)
+        driver.leave(cloud, volume, source)
         cloud.volumes.change(volume["id"], seen=volume["seen"] or volume["size"])
     for id, gid in made.items():
         volume = cloud.volumes[id]
-        driver.detach(cloud, volume, source)
+        driver.leave(cloud, volume, source)
         agents.hold_open(cloud, host, gid, True)
         _settle(cloud, volume, cloud.pools[wanted[id]], path_of(gid))
         cloud.volumes.change(id, seen=volume["seen"] or volume["size"])
@@ -175,10 +175,7 @@ def _mirrored(cloud: Cloud, volume: Document, host: Document, gid: str) -> Steps
 
 def _undo(cloud: Cloud, host: Document, made: dict[str, str], wanted: dict[str, str], attached: list[Document]) -> None:
     for volume in attached:
-        try:
-            driver.detach(cloud, volume, host)
-        except errors.ServerError as error:
-            cloud.journal.add("WARN", "StorPoolDataMotionStrategy", error.text)
+        driver.leave(cloud, volume, host)
     for id, gid in made.items():
         try:
             Client.of_pool(cloud, cloud.pools[wanted[id]]).volume_delete(gid)

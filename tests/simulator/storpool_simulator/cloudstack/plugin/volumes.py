@@ -176,6 +176,17 @@ def detach(cloud: Cloud, volume: Document, host: Document) -> None:
     cloud.world.commit()
 
 
+def leave(cloud: Cloud, volume: Document, host: Document) -> None:
+    """After the VM is gone from the host: a disk that the host does not let go of is only logged (#10799 came of such)."""
+    try:
+        detach(cloud, volume, host)
+    except errors.ServerError as error:
+        if on_storpool(cloud, volume):
+            agents.hold_open(cloud, host, gid_of(volume["path"]), False)
+        cloud.volumes.change(volume["id"], seen=None)
+        cloud.journal.add("WARN", DRIVER, error.text, volume=volume["id"])
+
+
 def detach_everywhere(cloud: Cloud, volume: Document) -> None:
     """By force, wherever it is attached: before a VM starts on another host after its own is lost (#10799). What fails is logged."""
     if not on_storpool(cloud, volume):
