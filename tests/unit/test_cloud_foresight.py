@@ -63,8 +63,10 @@ def plan(before, after, *calls, secrets=(), **more):
 
 
 def foresee(client, *given, **more):
-    """Let the clients foresee one plan."""
+    """Let the clients foresee one plan; what belongs to others is found as well."""
+    client.asked.clear()
     cloud_foresight.foresee(client, [plan(*given, **more)])
+    assert all(unlimited and params["listall"] for _call, unlimited, params in client.asked)
 
 
 def only(rows):
@@ -425,8 +427,9 @@ def test_a_host_is_kept_without_its_secrets(power, becomes):
         "oobm": {"enabled": True, "address": "10.0.0.9", "power": power},
     }  # fmt: skip
     foresee(client, after, after, ("enableHAForHost", {"hostid": "h1"}), ("configureHAForHost", {"hostid": "h1"}))
-    entered = only(client._foresight.new)[3]
-    assert entered == {
+    assert client.asked == [("listHosts", True, {"listall": True, "type": "Routing", "hypervisor": "KVM"})]
+    _place, *where, entered = only(client._foresight.new)
+    assert where == ["host", "h1"] and entered == {
         **{key: HOST[key] for key in ("id", "name", "clusterid", "zoneid", "state", "memoryallocated")}, "resourcestate": "Maintenance",
         "outofbandmanagement": {"enabled": True, "address": "10.0.0.9", "powerstate": becomes},
         "hostha": {"haenable": True, "hastate": "Available", "haprovider": "kvmhaprovider"},
@@ -443,10 +446,10 @@ def test_the_switches_of_an_area(kind):
     client = clients(**{kind: [row]})
     call = "enableHAForZone" if kind == "zone" else "enableOutOfBandManagementForCluster"
     foresee(client, {}, {"id": "a1", "ha": True, "oobm": False}, (call, {}), kind=kind)
-    entered = only(client._foresight.new)[3]
+    _place, *where, entered = only(client._foresight.new)
     switches = {"resourceHAEnabled": "true", "outOfBandManagementEnabled": "false"}
     kept = {key: details[key] for key in ("sp.cluster.id", "kvm.ha.fence.on.storage.heartbeat.failure")}
-    assert entered == {"id": "a1", "name": "east", "zoneid": "z1", "resourcedetails": {**kept, **switches}}
+    assert where == [kind, "a1"] and entered == {"id": "a1", "name": "east", "zoneid": "z1", "resourcedetails": {**kept, **switches}}
 
 
 def test_calls_that_leave_nothing_behind():
