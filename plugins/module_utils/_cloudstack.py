@@ -27,7 +27,7 @@ from . import _storpool as sp
 from ._errors import AnswerLost, ApiError, CollectionError, DeadlineExceeded, OptionError, Unauthorized, Unreachable, plain_text, redacted
 from ._foresight import NOTHING, Foresight, is_made_up
 from ._forms import CLOUDSTACK_BEGUN, CLOUDSTACK_CAPABILITIES, CLOUDSTACK_JOB, cloudstack_misfit
-from ._http import Endpoint, Http, Reply, Stats, Transient, loaded
+from ._http import FIND_OUT, Endpoint, Http, Reply, Stats, Transient, loaded
 from ._options import CloudStackConnection
 
 EXPIRES = 600  # seconds that a signature is valid; the server refuses more than 15 minutes
@@ -43,7 +43,6 @@ _SECOND = re.compile(r"^([^=;]*=[^;]*;[^=;]*=)[^;]+")  # KEY=host:port;KEY=token
 HIDDEN_TOKEN = "(hidden)"
 # What the jobs of a management server that went down end with (AsyncJobManagerImpl; the wording is not verified, so matched loosely).
 _SERVER_WENT_DOWN = re.compile(r"cancell?ed because of (?:management )?server (?:restart|shutdown)", re.IGNORECASE)
-_FIND_OUT = "whether it took effect is not known; running the task again finds out and finishes"
 _READS = {"listCapabilities": CLOUDSTACK_CAPABILITIES, "queryAsyncJobResult": CLOUDSTACK_JOB}
 COPIES = "snapshot copies"  # the rows of a snapshot, one for each store
 # Parameters of listings that a row has a field of the same name for.
@@ -66,16 +65,12 @@ _ID = re.compile(r"(?:[^;]+;)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I
 # The commands that begin a job, of those that this collection sends (sheet cloudstack-api.json, ``isasync``).
 ASYNCHRONOUS = frozenset(
     """
-    addResourceDetail archiveSnapshot attachVolume cancelHostAsDegraded cancelHostMaintenance cancelStorageMaintenance
-    changeOfferingForVolume configureHAForHost copySnapshot copyTemplate createSnapshot createSnapshotFromVMSnapshot createTags
-    createTemplate createVMSnapshot createVolume declareHostAsDegraded deleteSnapshot deleteTags deleteTemplate deleteVMSnapshot
-    deployVirtualMachine destroyVirtualMachine destroyVolume detachVolume disableHAForCluster disableHAForHost disableHAForZone
-    disableOutOfBandManagementForCluster disableOutOfBandManagementForHost disableOutOfBandManagementForZone enableHAForCluster
-    enableHAForHost enableHAForZone enableOutOfBandManagementForCluster enableOutOfBandManagementForHost
-    enableOutOfBandManagementForZone enableStorageMaintenance expungeVirtualMachine extractVolume
-    issueOutOfBandManagementPowerAction migrateVirtualMachine migrateVirtualMachineWithVolume migrateVolume
-    prepareHostForMaintenance rebootVirtualMachine reconnectHost removeResourceDetail resizeVolume restoreVirtualMachine
-    revertSnapshot revertToVMSnapshot scaleVirtualMachine startVirtualMachine stopVirtualMachine updateSnapshotPolicy updateVolume
+    addResourceDetail attachVolume cancelHostMaintenance cancelStorageMaintenance changeOfferingForVolume configureHAForHost
+    copySnapshot createSnapshot createTags createTemplate createVMSnapshot createVolume deleteSnapshot deleteTags deleteTemplate
+    deleteVMSnapshot detachVolume disableHAForHost disableOutOfBandManagementForHost enableHAForCluster enableHAForHost
+    enableHAForZone enableOutOfBandManagementForCluster enableOutOfBandManagementForHost enableOutOfBandManagementForZone
+    enableStorageMaintenance issueOutOfBandManagementPowerAction migrateVolume removeResourceDetail resizeVolume revertSnapshot
+    revertToVMSnapshot startVirtualMachine stopVirtualMachine updateVolume
     """.split()
 )
 
@@ -194,12 +189,13 @@ class CloudStack:
     """A CloudStack management server.
 
     :param connection: where and as whom; see :func:`._options.cloudstack_connection`.
-    :param storpool: the StorPool cluster behind its primary storage, for modules that verify both layers.
+    :param parallel: how many calls go out at once at most.
     """
 
-    def __init__(self, connection: CloudStackConnection, parallel: int = 8, storpool: sp.StorPool | None = None) -> None:
+    def __init__(self, connection: CloudStackConnection, parallel: int = 8) -> None:
         self.connection = connection
-        self.storpool = storpool
+        # The cluster behind its primary storage. The runner sets it for each task: one client serves tasks with and without it.
+        self.storpool: sp.StorPool | None = None
         self.http = Http(
             [Endpoint(connection.url, f"CloudStack at {connection.url}")],
             {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"},
@@ -337,7 +333,7 @@ class CloudStack:
             answer = self.http.post("", self._query(write.call, params, write.secrets).encode())
             wrong = CLOUDSTACK_BEGUN.misfit(answer)
             if wrong:
-                raise AnswerLost(f"CloudStack's answer cannot be read: {wrong}", hint=_FIND_OUT)
+                raise AnswerLost(f"CloudStack's answer cannot be read: {wrong}", hint=FIND_OUT)
         except ApiError as exc:
             raise self._explained(exc, write) from exc.__cause__
         except AnswerLost as exc:
@@ -377,7 +373,7 @@ class CloudStack:
                 if isinstance(exc, ApiError) and exc.parts.get("status") == UNKNOWN_JOB:
                     raise AnswerLost(
                         f"the job {job} of {write.call} on {write.about} is not known to CloudStack any more",
-                        hint=_FIND_OUT,
+                        hint=FIND_OUT,
                         under_way=True,  # who forgot the job may not have been who does it
                     ) from exc
                 # Whatever is wrong with asking, the job goes on.
@@ -395,7 +391,7 @@ class CloudStack:
                 if _SERVER_WENT_DOWN.search(text):
                     raise AnswerLost(
                         f"{write.call} on {write.about} was begun (job {job}), then its management server went down: {plain_text(text)}",
-                        hint=_FIND_OUT,
+                        hint=FIND_OUT,
                         under_way=True,  # a host may still be at it
                     )
                 raise self._explained(ApiError(str(result.get("errorcode", state.get("jobresultcode", 530))), text), write)

@@ -38,6 +38,7 @@ CONNECT_TIMEOUT = 5.0  # seconds for one TCP connection
 RESTED = 0.02  # seconds after which a kept connection may have been closed by the server
 CONNECT_ATTEMPTS = 6  # as many as the official bindings make, over all endpoints
 BACKOFF_FIRST, BACKOFF_LONGEST = 0.25, 5.0  # seconds
+FIND_OUT = "whether it took effect is not known; running the task again finds out and finishes"
 SILENCE = 0.25  # the part of a read's time that endpoints may let pass without a word, while there is another one to ask
 GATEWAY_TIMEOUTS = (504, 524)  # statuses; the latter is Cloudflare's
 _PIECE = 1 << 20  # bytes read at a time
@@ -214,7 +215,7 @@ class Http:
                         self._fail_over(endpoint)  # whoever reads it back had better ask another one
                     raise AnswerLost(
                         problem.message,
-                        hint="whether it took effect is not known; running the task again finds out and finishes",
+                        hint=FIND_OUT,
                         # A gateway that gives up waiting says nothing of the server behind it, which goes on.
                         under_way=isinstance(exc, _TimeUp) or status in GATEWAY_TIMEOUTS or None,
                     ) from exc

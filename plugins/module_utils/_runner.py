@@ -214,7 +214,7 @@ class _Run:
 
     REPLANS = 5  # how often one object is looked at again after lost answers or changes by others
 
-    def __init__(self, declared: Manages, client: StorPool, options: Mapping[str, Any], mode: Mode) -> None:
+    def __init__(self, declared: Manages, client: Any, options: Mapping[str, Any], mode: Mode) -> None:
         self.resource = declared.resource
         self.declared = declared
         self.client = client
@@ -435,7 +435,8 @@ class _Run:
         except AnswerLost:
             self.client.send(write)
 
-    def _note_done(self, outcome: _Outcome, change: Any, answer: Any) -> None:
+    @staticmethod
+    def _note_done(outcome: _Outcome, change: Change, answer: Any) -> None:
         outcome.done.append(change.action)
         if outcome.plan.after is not None and isinstance(answer, dict):
             for key, target in change.learn.items():
@@ -446,7 +447,7 @@ class _Run:
                 else:
                     outcome.plan.after[target] = answer[key]
 
-    def _look_again(self, wanted: Any, outcome: _Outcome, changes: list[Any], exc: CollectionError, sent: bool) -> list[Any]:
+    def _look_again(self, wanted: Any, outcome: _Outcome, changes: list[Change], exc: CollectionError, sent: bool) -> list[Change]:
         """Return what is left to do for one object, after reading it anew.
 
         A change that is no longer in the new plan has taken effect (a lost answer: only the one that was sent can be ours) or was made by
@@ -458,9 +459,9 @@ class _Run:
             time.sleep(pause)
             try:
                 world = self.resource.observe(self.client, [wanted])
-            except CollectionError as failure:
-                exc.message += f"; then it could not be read back: {failure.message}"
-                raise exc from failure
+            except CollectionError as unread:
+                exc.message += f"; then it could not be read back: {unread.message}"
+                raise exc from unread
             plan = self.resource.plan(wanted, world)
             if plan.refused:
                 raise plan.refused
@@ -483,7 +484,7 @@ class _Run:
         outcome.learn(plan.after)
         return _with_what_follows(plan.changes, changes[1:])
 
-    def _make_way(self, wanted: Any, outcome: _Outcome, looks: int) -> list[Any]:
+    def _make_way(self, wanted: Any, outcome: _Outcome, looks: int) -> list[Change]:
         """Return what is left to do for one object after the one made here was taken back, because there were two.
 
         :raises CollectionError: somebody makes it whenever it is made here.

@@ -368,14 +368,15 @@ class StorPool:
 
     def services_of(self, cluster: str) -> dict[str, Any]:
         """Return the same of another cluster, by its id (``sf.b``), whatever ``sp_cluster`` says. :raises ApiError: no such cluster."""
-        return self._get_at(f"{_ROOT}RemoteCommand/~{_in_path(cluster)}/ServicesList")
+        return self._get_at(f"{_ROOT}RemoteCommand/~{_in_path(cluster)}/ServicesList", "ServicesList")
 
     def services_of_location(self, cluster: str) -> list[dict[str, Any] | None]:
         """Return the same of all clusters in the location of that one, ``None`` for one that did not answer.
 
         Nothing in the answer tells which is which (sheet, section 1.4).
         """
-        found = self._get_at(f"{_ROOT}RemoteCommand/~{_in_path(cluster)}/MultiCluster/AllClusters/ServicesList")
+        call = "AllClusters/ServicesList"
+        found = self._get_at(f"{_ROOT}RemoteCommand/~{_in_path(cluster)}/MultiCluster/{call}", call)
         return [(one.get("response") or {}).get("data") for one in found["clusters"]]
 
     def clients_config(self) -> list[dict[str, Any]]:
@@ -414,23 +415,18 @@ class StorPool:
 
     def _get(self, call: str, on: str | None = None) -> Any:
         try:
-            found = self.http.get(self._path(call, on))
+            return self._get_at(self._path(call, on), call, on)
         except ApiError as exc:
-            failure = about(exc, call, on or "")
             if on is None and exc.name == NOT_THERE:
-                failure.hint = f"check sp_cluster (from {self.connection.sources.get('sp_cluster')})"
-            raise failure from exc.__cause__
-        except Unreachable as exc:
-            raise self._with_way_out(exc) from exc.__cause__
-        return self._readable(call, found)
+                exc.hint = f"check sp_cluster (from {self.connection.sources.get('sp_cluster')})"
+            raise
 
-    def _get_at(self, path: str) -> Any:
-        """Return what a listing of another cluster, or of several, tells."""
-        call = path.partition("MultiCluster/")[2] or path.rpartition("/")[2]
+    def _get_at(self, path: str, call: str, on: str | None = None) -> Any:
+        """Return what a call tells, which may be one to another cluster, or to several."""
         try:
             found = self.http.get(path)
         except ApiError as exc:
-            raise about(exc, call, "") from exc.__cause__
+            raise about(exc, call, on or "") from exc.__cause__
         except Unreachable as exc:
             raise self._with_way_out(exc) from exc.__cause__
         return self._readable(call, found)

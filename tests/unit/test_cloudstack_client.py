@@ -318,6 +318,9 @@ def test_which_commands_begin_a_job():
         sent |= set(re.findall(r'"([a-z]+[A-Z]\w+)"', path.read_text(encoding="utf-8")))
     forgotten = [name for name in sorted(sent & told.keys() - cs.ASYNCHRONOUS) if told[name].get("isasync")]
     assert forgotten == [], "commands that begin a job and are not known to"
+    # What is switched on for a cluster or a zone is composed.
+    composed = {f"enable{what}For{where}" for what in ("HA", "OutOfBandManagement") for where in ("Cluster", "Zone")}
+    assert cs.ASYNCHRONOUS - sent == composed, "commands that nobody sends"
 
 
 # -- errors
@@ -370,7 +373,8 @@ def test_what_is_for_storpool_goes_there():
         def send(self, write):
             return f"made {write.on}"
 
-    client = cs.CloudStack(connection("http://127.0.0.1:1/client/api"), storpool=Cluster())
+    client = cs.CloudStack(connection("http://127.0.0.1:1/client/api"))
+    client.storpool = Cluster()
     assert client.send(sp.volume_delete("v")) == "made v"
 
 
