@@ -225,6 +225,11 @@ def test_vm_snapshots_forbid(given):
     assert isinstance(made.refused, ChangeRefused) and "has VM snapshots" in str(made.refused)
 
 
+def test_vm_snapshots_forbid_an_attachment():
+    refused = plan(world(row(), vms=[VM], with_snapshots=["m1"]), vm="db1").refused
+    assert refused and "volume data cannot be attached to it: VM db1 has VM snapshots" in str(refused)
+
+
 STORPOOL, NFS = {"provider": "StorPool", "state": "Up"}, {"provider": "DefaultPrimary", "state": "Up"}
 BY_HOST = "migrateVirtualMachineWithVolume virtualmachineid=m1 hostid=... migrateto[0].volume=v1"
 
