@@ -266,8 +266,10 @@ class CloudVolumes:
         moved = wanted.vm is not None and shown["vm"] is not None and not is_vm(row, wanted.vm)
         if moved:
             changes.append(detachment(wanted, row, after, world))
-        resize = resizing(wanted, row, offering, after, world) or repair(wanted, row, offering, world)
+        resize = resizing(wanted, row, offering, after, world)
         goal = world.offerings.get(resize.write.params.get("diskofferingid", "")) if resize else None
+        if wanted.repair:
+            resize = repair(wanted, row, after, goal or offering, resize, world)
         if row.get("state") == ALLOCATED and wanted.vm:
             self._check_pool_of_new(wanted, goal or offering, row["zoneid"], False, after, world)
             migrate = None

@@ -11,6 +11,7 @@ enters in ``after`` what becomes of it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from .._cloudstack import Command
@@ -120,20 +121,30 @@ def _notified(document: dict[str, Any], volume: Mapping[str, Any]) -> None:
         document["size"] = volume["size"]
 
 
-def repair(wanted: WantedVolume, row: Mapping[str, Any], offering: Mapping[str, Any] | None, world: World) -> Change | None:
-    """Return the call that has CloudStack send to StorPool once more what it has of the volume."""
-    fields = {one["field"] for one in world.differences(row, offering) if one["mend"]} if wanted.repair else set()
+def repair(
+    wanted: WantedVolume,
+    row: Mapping[str, Any],
+    after: Mapping[str, Any],
+    offering: Mapping[str, Any] | None,
+    resize: Change | None,
+    world: World,
+) -> Change | None:
+    """Return the call that has CloudStack send to StorPool once more what it has of the volume, or will have after ``resize``."""
+    different = left_different(row, after, offering, [resize] if resize else [], world)
+    fields = " and ".join(sorted(one["field"] for one in different if one["mend"]))
     if not fields:
-        return None
-    params, call = {"id": row["id"]}, "resizeVolume"
-    if fields & {"template", "tag qc"}:
+        return resize
+    call = resize or Change("", Command("resizeVolume", {"id": row["id"]}, wanted.label, hints=_RESIZE_HINTS))
+    params, name = dict(call.write.params), call.write.call
+    if "template" in fields or "tag qc" in fields:
         # A resize sends size and limit; the tier goes with an offering.
-        call, params["diskofferingid"] = "changeOfferingForVolume", offering["id"]
+        name, params["diskofferingid"] = "changeOfferingForVolume", offering["id"]
         if offering["custom_size"]:
-            params["size"] = -(-row["size"] // GIB)
+            params["size"] = -(-after["size"] // GIB)
         if offering["custom_iops"]:
-            params.update(miniops=row.get("miniops"), maxiops=row.get("maxiops"))
-    return Change(f"repair {' and '.join(sorted(fields))}", Command(call, params, wanted.label, hints=_RESIZE_HINTS))
+            params.update(miniops=after["min_iops"], maxiops=after["max_iops"])
+    action = f"{call.action} and repair {fields}" if resize else f"repair {fields}"
+    return replace(call, action=action, write=replace(call.write, call=name, params=params))
 
 
 def migration(wanted: WantedVolume, row: Mapping[str, Any], detached: bool, after: dict[str, Any], world: World) -> Change | None:
