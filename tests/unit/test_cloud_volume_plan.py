@@ -374,6 +374,26 @@ def test_repairs(volume, storpool, expected):
 
 
 @pytest.mark.parametrize(
+    ("offering", "given", "storpool", "expected"),
+    [
+        ("o-tier", {"size": "30G"}, {"tags": {"qc": "other"}}, {"diskofferingid": "o-tier", "size": 30}),
+        ("o-tier", {"size": "10G", "allow_shrink": True}, {}, {"diskofferingid": "o-tier", "size": 10, "shrinkok": True}),
+        ("o-template", {"max_iops": 9}, {}, {"diskofferingid": "o-template", "size": 20, "miniops": 9, "maxiops": 9}),
+        ("o-template", {"size": "30G"}, {}, {"diskofferingid": "o-template", "size": 30, "miniops": 5000, "maxiops": 5000}),
+    ],
+)
+def test_a_resize_repairs_what_it_alone_would_leave(offering, given, storpool, expected):
+    this = world(row(offering), storpool=[there(**storpool)])
+    this.offerings["o-template"] = {**this.offerings["o-open"], "id": "o-template", "details": {"SP_TEMPLATE": "hdd"}}
+    assert "repair: true has CloudStack set StorPool right" in str(plan(this, **given).refused)
+    made = plan(this, repair=True, **given)
+    ((word, call, params),) = sent(made)
+    what = "repair tag qc" if offering == "o-tier" else "repair template"
+    assert (word, call) == (f"{'resize' if 'size' in given else 'limit'} and {what}", "changeOfferingForVolume")
+    assert params == {"id": "v1", **expected} and made.notes["differences"] == []
+
+
+@pytest.mark.parametrize(
     ("details", "storpool", "words"),
     [
         ({}, {}, None),
