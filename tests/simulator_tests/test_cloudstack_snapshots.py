@@ -208,6 +208,13 @@ def test_a_backup_needs_a_host(stopped: tuple) -> None:
     _fails_without_a_trace(sim, disk, "No remote endpoint to send command")
 
 
+def test_a_backup_that_takes_too_long_fails(stopped: tuple) -> None:
+    sim, _unused, disk = stopped
+    configure(sim, "backup.snapshot.wait", "1")
+    sim.fault("host_slow", "StorPoolBackupSnapshot", seconds=600)
+    _fails_without_a_trace(sim, disk, "no answer within 1 s")
+
+
 def _fails_without_a_trace(sim: Simulator, disk: dict, words: str) -> None:
     assert words in failed_job(sim, "createSnapshot", volumeid=disk["id"])["errortext"]
     (row,) = ok(sim, "listSnapshots")["snapshot"]

@@ -217,6 +217,14 @@ def test_a_slow_preparation_keeps_nobody_waiting(cloud: Simulator) -> None:
     assert ref(cloud)["download_state"] == "DOWNLOADED"
 
 
+def test_a_preparation_that_takes_too_long_fails(cloud: Simulator) -> None:
+    """primary.storage.download.wait (plugin sheet 4.2)."""
+    plugin.configure(cloud, "primary.storage.download.wait", "1")
+    cloud.fault("host_slow", "StorPoolDownloadTemplate", seconds=600)
+    prepare(cloud)
+    assert ref(cloud)["download_state"] == "DOWNLOAD_ERROR" and "no answer within 1 s" in cloud.log()[-1]["text"]
+
+
 def test_two_at_once_make_one_cache(cloud: Simulator) -> None:
     cloud.fault("host_slow", "StorPoolDownloadTemplate", seconds=0.2)
     id, zone = plugin.template_id(cloud), plugin.zone_id(cloud)

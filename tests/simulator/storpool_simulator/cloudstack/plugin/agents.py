@@ -33,6 +33,14 @@ SET_ENCRYPTION = "StorPoolSetVolumeEncryption"
 DELETE_TEMPLATE = "DestroyTemplate"
 START, STOP, MIGRATE, ATTACH, DETACH = "Start", "Stop", "Migrate", "Attach", "Detach"
 
+# How long the server waits for an answer (plugin sheet 1.4, 4.2)
+WAITS = {
+    DOWNLOAD_TEMPLATE: "primary.storage.download.wait",
+    BACKUP_SNAPSHOT: "backup.snapshot.wait",
+    COPY_VOLUME: "copy.volume.wait",
+    DOWNLOAD_VOLUME: "copy.volume.wait",
+}
+
 NO_ENDPOINT = "No remote endpoint to send command, check if host or ssvm is down?"
 NO_ENCRYPTION = "Could not find a host with volume encryption"
 
@@ -78,10 +86,13 @@ def fault(cloud: Cloud, command: str, *objects: str) -> float:
 
 
 def delayed(cloud: Cloud, command: str, *objects: str) -> Steps:
-    """The same for a command that may take time."""
+    """The same for a command that may take time: as long as the server waits for it, then it has failed."""
     seconds = fault(cloud, command, *objects)
+    most = cloud.settings.number(WAITS[command]) if command in WAITS else seconds
     if seconds:
-        yield Chore(lambda: time.sleep(seconds))
+        yield Chore(lambda: time.sleep(min(seconds, most)))
+    if seconds > most:
+        raise HostError(f"Command {command} timed out: no answer within {most:g} s")
 
 
 # Attachments
