@@ -327,6 +327,7 @@ def test_others_are_not_of_the_series():
 def test_tags_narrow_a_series():
     seen = world(*series(2, tags={"job": "a"}), raw("db-20260301", 60, tags={"job": "b"}), attachments={}, exports={})
     assert deleted(planned(seen, name="db-%Y%m%d", state="pruned", keep_last=1, series_tags={"job": "a"})) == ["db-20260101"]
+    assert deleted(planned(seen, state="pruned", keep_last=1, series_tags={"job": "a"})) == ["db-20260101"], "whatever their names"
 
 
 def test_a_held_member_holds_its_group():
