@@ -295,6 +295,7 @@ def ours() -> Suite:
                 (
                     *modules("cloudstack_template", "the_last_snapshot_of_a_deleted_volume_is_refused"),
                     *simulator("encryption", "delayed_delete", "the_global_delay_waits_for_a_restart"),
+                    *simulator("encryption", "a_server_that_started_before_does_not_see_the_end"),
                 ),
                 "",
             ),
