@@ -116,7 +116,8 @@ class Resource(Protocol):
     A resource may also have ``spread(wanted, world)``, a pure function from what was declared to the objects that are planned, for what
     is declared as a whole (the hosts of a cluster). ``observe`` then has to bear both. And it may have ``foresee(client, wanted, plan,
     world)``, which lets the client answer the next tasks of a check run as it would after ``plan`` (see :mod:`._foresight`). ``world`` is
-    as it was read; what the client lists is as other plans of the task would leave it.
+    as it was read; what the client lists is as other plans of the task would leave it. With ``in_parts`` set, several entries may each
+    be about a part of one object (a template on one pool each); otherwise no two plans may have the same ``global_id`` or ``id`` before.
     """
 
     kind: str
@@ -177,20 +178,21 @@ def plan_all(resource: Resource, wanted: Sequence[Any], groups: Sequence[Sequenc
             made = plans[position] = plan(one, world)
             if made.changes:
                 predict(world, one, made)
-    _refuse_doubles(plans)
+    _refuse_doubles(plans, ("global_id",) if getattr(resource, "in_parts", False) else ("global_id", "id"))
     return plans
 
 
-def _refuse_doubles(plans: Sequence[Plan]) -> None:
+def _refuse_doubles(plans: Sequence[Plan], identities: Sequence[str]) -> None:
     """Refuse what turned out to be one object under two names, as by name and by id: the two would undo each other's changes."""
     owner: dict[str, Plan] = {}
     for plan in plans:
-        identity = plan.before and plan.before.get("global_id")
+        identity = plan.before and next(filter(None, map(plan.before.get, identities)), None)
         first = owner.setdefault(identity, plan) if identity else plan
         if first is not plan:
             for one in (first, plan):
                 one.changes, one.waits = (), ()
-                one.refused = ChangeRefused(f"{plan.before['name']} is declared twice, under two names", hint="declare each object once")
+                name = plan.before.get("name") or plan.name
+                one.refused = ChangeRefused(f"{name} is declared twice, under two names", hint="declare each object once")
 
 
 def diff_of(plan: Plan, show: Callable[[dict[str, Any]], dict[str, Any]], kind: str) -> dict[str, Any]:

@@ -66,6 +66,7 @@ LIFE = tasks(
     (VOLUME, {"name": "f", "parent": "f-kept"}),
     (TEMPLATE, {"name": "gold", "iops": 4000, "propagate": True}),
     (VOLUME, {"name": "e", "base_on": "d", "template": "hybrid"}),
+    (VOLUME, {"name": "d", "tags": {"copied": "yes"}}),
     ("storpool.cloudstack.storpool_volume_info", {"tags": {"app": "db"}, "space": True}),
     ("storpool.cloudstack.storpool_snapshot_info", {"volume": "f", "space": True}),
 )
@@ -495,21 +496,28 @@ CHANGED = tasks(
     (f"{CLOUD}offering", {"name": "open", "details": {"a": "b"}}),
     (f"{CLOUD}offering", {"name": "open", "details": {"a": None}}),
     (f"{CLOUD}storage_pool", {"name": "third", "renamed_from": "second"}),
+    (f"{CLOUD}volume", {"name": "beta", "storage_pool": "third"}),
+    (f"{CLOUD}offering", {"name": "opened", "renamed_from": "open"}),
+    (f"{CLOUD}volume", {"name": "alpha", "renamed_from": "a", "size": "2G"}),  # the revert has left StorPool with that
+    (f"{CLOUD}volume", {"name": "alpha", "offering": "opened", "max_iops": 900}),
+    (f"{CLOUD}snapshot", {"volume": "alpha", "name": "s1"}),
+    (f"{CLOUD}template", {"name": "t2", "zone": "sofia", "snapshot": "s1", "volume": "alpha", "os_type": SYSTEM}),
+    (f"{CLOUD}volume", {"name": "a", "renamed_from": "alpha"}),
     (f"{CLOUD}storage_pool", {"name": "third", "state": "disabled"}),
     (f"{CLOUD}storage_pool", {"name": "third", "state": "enabled"}),
 )
 REMOVED_AGAIN = tasks(
     (f"{CLOUD}snapshot_policy", {"volume": "a", "state": "absent"}),
-    (f"{CLOUD}template", {"name": "t1", "zone": "sofia", "state": "absent"}),
+    (f"{CLOUD}template", {"templates": [{"name": "t1"}, {"name": "t2"}], "zone": "sofia", "state": "absent"}),
     (f"{CLOUD}volume", {"names": ["beta", "c"], "state": "absent", "on_attached": "detach"}),
     (f"{CLOUD}snapshot", {"snapshots": [{"volume": "a", "name": "s1"}, {"volume": "a", "name": "s2"}], "state": "absent"}),
     (f"{CLOUD}volume", {"name": "a", "state": "absent", "on_attached": "detach"}),
-    (f"{CLOUD}offering", {"names": ["silver", "open", "second"], "state": "absent"}),
+    (f"{CLOUD}offering", {"names": ["silver", "opened", "second"], "state": "absent"}),
     (f"{CLOUD}settings", {"settings": [{"name": "storage.cleanup.interval"}], "state": "default"}),
 )
 
 
-@pytest.mark.timeout(600)  # 44 tasks, three runs
+@pytest.mark.timeout(600)  # 51 tasks, three runs
 def test_what_cloudstack_would_have_is_foreseen(thrice, db1):
     thrice(MADE)
     thrice(CHANGED, again=False)  # what is moved to and fro on the way would be so again

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import ChangeRefused, OptionError
+from ansible_collections.storpool.cloudstack.plugins.module_utils._plan import plan_all, waves
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.offering import OFFERINGS, World
 from ansible_collections.storpool.cloudstack.plugins.modules.cloudstack_offering import DECLARED
 from things import actions, checked, sent, sound
@@ -70,6 +71,7 @@ def plan(there, **given):
         ({"details": {"SP_TEMPLATE": "nvme"}}, "details", "template"),
         ({"details": {"note": ""}}, "details", "null removes it"),
         ({"template": "no such name!"}, "template", "letters"),
+        ({"display_text": " "}, "display_text", "is empty"),
     ],
 )
 def test_bad_options(given, option, words):
@@ -100,6 +102,17 @@ def test_a_new_disk_offering():
 def test_without_size_it_is_chosen_with_each_volume():
     made = plan(world())
     assert made.changes[0].write.params["customized"] is True and made.after["custom_size"] is True
+
+
+def test_a_new_disk_offering_without_size_cannot_have_a_fixed_one():
+    assert str(plan(world(), custom_size=False).refused).startswith("option custom_size of gold: False needs size")
+    assert not plan(world(disk()), custom_size=False).changes
+
+
+def test_an_offering_by_name_and_by_id_is_refused():
+    entries = [wanted(display_text="one"), wanted(name=None, id="d1", display_text="two")]
+    plans = plan_all(OFFERINGS, entries, waves(entries, "offerings"), world(disk()))
+    assert ["gold is declared twice, under two names" in str(one.refused) for one in plans] == [True, True]
 
 
 def test_what_was_made_needs_nothing():

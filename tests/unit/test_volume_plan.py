@@ -209,7 +209,7 @@ def test_size_of_the_template():
 
 
 def test_no_size_anywhere():
-    assert "option size of v: None is needed" in refusal(world(), name="v", template="hybrid")
+    assert "option size of v is needed" in refusal(world(), name="v", template="hybrid")
 
 
 def test_unknown_template():
@@ -276,6 +276,33 @@ def test_copy_of_a_volume_that_the_same_task_deletes():
     wanted = [parse(name="w", state="absent"), parse(name="v", base_on="w")]
     plans = plan_all(VOLUMES, wanted, waves(wanted, "volumes"), world(raw_volume("w"), attached={}))
     assert "is no volume of this cluster" in str(plans[1].refused)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"global_id": "sf.a.1", "name": "new"},
+        {"global_id": "sf.a.1", "state": "absent"},
+        {"match_tags": {"app": "db"}, "size": "4G"},
+    ],
+)
+@pytest.mark.parametrize("backwards", [False, True])
+def test_one_volume_under_two_names_is_refused_in_any_order(other, backwards):
+    wanted = [parse(name="v", size="2G"), parse(**other)]
+    wanted = wanted[::-1] if backwards else wanted
+    there = world(raw_volume("v", 1, tags={"app": "db"}))
+    plans = plan_all(VOLUMES, wanted, waves(wanted, "volumes"), there)
+    assert ["declared twice, under two names" in str(one.refused) for one in plans] == [True, True]
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_name_that_another_volume_leaves_is_not_free_in_the_same_task(backwards):
+    """Both writes may go out at once."""
+    wanted = [parse(global_id="sf.a.1", name="new"), parse(global_id="sf.a.2", name="v")]
+    wanted = wanted[::-1] if backwards else wanted
+    plans = plan_all(VOLUMES, wanted, waves(wanted, "volumes"), world(raw_volume("v", 1), raw_volume("w", 2)))
+    assert "a volume of that name exists" in str(plans[0 if backwards else 1].refused)
+    assert plans[1 if backwards else 0].refused is None
 
 
 def test_create_from_a_remote_backup():

@@ -18,7 +18,7 @@ from .._cloudstack import CloudStack, Command
 from .._errors import ChangeRefused, OptionError
 from .._plan import Change, Plan
 from .._units import format_size, parse_size, parse_template_name, parse_whole
-from ._cloud import Directory, alone, one_of, parse_names, parse_tags, short_enough, twin_of
+from ._cloud import Directory, alone, one_of, parse_names, parse_tags, parse_text, twin_of
 from ._shared import quiet
 
 GIB = 1 << 30
@@ -131,7 +131,7 @@ class Offerings:
         texts = parse_names(options)
         label = texts["name"] or texts["id"]
         wanted = WantedOffering(label, options["type"], options["state"], **texts)
-        wanted.display_text = short_enough(options["display_text"], "display_text")
+        wanted.display_text = parse_text(options, "display_text")  # CloudStack would enter the name for an empty one
         wanted.encrypt = options["encrypt"]
         self._parse_fixed(options, wanted)
         for name in ("storage_tags", "host_tags"):
@@ -285,6 +285,8 @@ class Offerings:
             raise OptionError("id", wanted.id, f"is the id of no {wanted.kind} offering")
         kind, fixed = KINDS[wanted.kind], dict(wanted.fixed)
         if wanted.kind == "disk" and not fixed.get("size"):
+            if fixed.get("custom_size") is False:
+                raise OptionError("custom_size", False, "needs size: an offering has one or leaves it to each volume", item=wanted.label)
             fixed["custom_size"] = True
         missing = next((name for name in ("cpu_number", "cpu_speed", "memory") if fixed.get(name) is None), None)
         if wanted.kind == "compute" and missing:

@@ -24,6 +24,7 @@ class TemplateCache:
     """Both ways in one: an entry with ``image`` needs only StorPool, any other is about CloudStack's templates."""
 
     kind = "template"
+    in_parts = True  # a template may be declared on one pool in one entry and on another in the next
 
     def parse(self, options: Mapping[str, Any], now: float) -> WantedImage | WantedCache:
         """Return what is wanted of one template or image. :raises OptionError: names the option that cannot be meant."""

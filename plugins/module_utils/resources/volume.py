@@ -75,11 +75,9 @@ class World:
         self._shown.clear()
 
     def volume(self, reference: str | None) -> dict[str, Any] | None:
-        """Return a volume as results show it, by name or ``~global_id``."""
+        """Return a volume as results show it, by name or ``~global_id``; as it was read, so that the order of a list does not matter."""
         if reference is None:
             return None
-        if self.predicted and reference in self.predicted:
-            return self.predicted[reference]
         raw = self.volumes.get(reference)
         if raw is None and reference.startswith("~"):
             if self._by_id is None:
@@ -91,6 +89,10 @@ class World:
         if shown is None:
             shown = self._shown[reference] = volume_object(raw, self.attachments)
         return shown
+
+    def source(self, reference: str) -> dict[str, Any] | None:
+        """Return a volume to copy, as earlier plans of the same task will have left it."""
+        return self.predicted[reference] if reference in self.predicted else self.volume(reference)
 
     def template(self, name: str | None) -> Mapping[str, Any] | None:
         """Return what a template gives to volumes; see :func:`template_gives`."""
@@ -328,7 +330,7 @@ class Volumes:
     def _source(wanted: WantedVolume, world: World, template: Mapping[str, Any] | None) -> dict[str, Any] | None:
         """Return what the volume is made from: the fields it takes over, with ``parent`` as it will be."""
         if wanted.base_on:
-            volume = world.volume(wanted.base_on)
+            volume = world.source(wanted.base_on)
             if volume is None:
                 raise OptionError("base_on", wanted.base_on, "is no volume of this cluster")
             return {**volume, "parent": None}  # a transient snapshot that the server names (rule base-on)
@@ -529,7 +531,8 @@ class Volumes:
         document = {**after, "global_id": before["global_id"] if before else made_up_id()}
         fresh = {"creationTimestamp": int(time.time())} if present is None else {}
         own = NOTHING_STORED if present is None or plan.notes.get("revert", {}).get("needed") else {}
-        client.foresee("volume", document["global_id"], {**fresh, **(present or {}), **raw_fields(document), **own})
+        between = _foresee_between(client, wanted.base_on, world) if present is None and wanted.base_on else {}
+        client.foresee("volume", document["global_id"], {**fresh, **(present or {}), **raw_fields(document), **own, **between})
         foresee_attachments(client, document)
 
     def show(self, document: dict[str, Any]) -> dict[str, Any]:
@@ -545,6 +548,17 @@ class Volumes:
 def _stored(listing: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """Return by name how many bytes each object has of its own."""
     return {item["name"]: item["storedSize"] for item in listing}
+
+
+def _foresee_between(client: sp.StorPool, base: str, world: World) -> dict[str, Any]:
+    """Enter the snapshot between a volume and its copy, on which both stand then (rule base-on); return what the copy has of it."""
+    raw = world.volumes.get(base) or next((one for one in world.volumes.values() if "~" + one["globalId"] == base), None)
+    if raw is None:  # made by the same task
+        return {}
+    source = client.as_foreseen("volume", raw)
+    name = f"*{source['name']}@{made_up_id()}"  # the server's to choose
+    foresee_snapshot(client, source, time.time(), name=name, transient=True)
+    return {"parentName": name}
 
 
 def _kept_name(wanted: WantedVolume, volume: Mapping[str, Any]) -> str:
