@@ -131,7 +131,9 @@ class OptionError(CollectionError):
     def __init__(self, option: str, value: Any, way_out: str, *, item: str | None = None) -> None:
         shown = brief(value)
         where = f" of {item}" if item else ""
-        super().__init__(f"option {option}{where}: {shown} {way_out}", option=option, value=shown, item=item)
+        # What was not given has no value that anybody wrote, and "None is needed" can be read as its contrary.
+        told = "" if value is None and way_out.startswith(("is needed", "needs", "is set nowhere")) else f": {shown}"
+        super().__init__(f"option {option}{where}{told} {way_out}", option=option, value=shown, item=item)
 
 
 class ChangeRefused(CollectionError):

@@ -261,7 +261,7 @@ CASES: dict[str, list[Case]] = {
         failed("what lies beyond would be lost", DIFF, name="w", size="1G"),
         failed("is protected from deletion", CHECK, name="w", state="absent"),
         failed("is no disk offering", name="n", zone="sofia", offering="none"),
-        failed("option zone: None is needed", name="n", offering="Small"),
+        failed("option zone is needed", name="n", offering="Small"),
         failed("option vm of w: 'none' does not exist", name="w", vm="none"),
         failed("1 of 2 failed", None, volumes=[{"name": "w", "size": "3G"}, {"name": "n"}], on_error="continue"),
         failed("must be whole gibibytes", name="w", size="1M"),

@@ -360,6 +360,14 @@ class TestZones:
         assert entry(alone)["actions"] == ["delete in plovdiv"] and entry(alone)["object"]["zones"] == ["sofia"]
         assert places() == [("sofia", "Image"), ("sofia", "Primary")]
 
+    def test_back_to_the_zone_of_its_volume(self, declare, run_module, root, places):
+        """What was deleted there comes from where it still is."""
+        declare(volume=root["name"], name="s", zones=["plovdiv"])
+        declare(volume=root["name"], name="s", state="absent", zones=["sofia"])
+        assert places() == [("plovdiv", "Image")]
+        made = declare(volume=root["name"], name="s", zones=["sofia"])
+        assert entry(made)["actions"] == ["copy to sofia"] and ("sofia", "Image") in places()
+
     def test_by_storpool(self, declare, run_module, root, places, mark, simulator, configure, calls):
         """Without a copy on secondary storage it is the only way."""
         old = simulator.release < (4, 21)

@@ -190,6 +190,7 @@ def test_a_volume_that_is_gone_on_storpool(declare, run_module, volumes, do, db1
     do(f"VolumeDelete/{address(volumes()['data'])}")
     result = run_module(MODULE, name="data")
     assert result["failed"] and "existence is Ready in CloudStack and does not exist on StorPool" in result["msg"]
+    assert "point sp_api_http_host (or sp_cluster) at that" in result["error"]["hint"]
 
 
 @pytest.mark.parametrize("seen_by", ["one client", "client 11"])

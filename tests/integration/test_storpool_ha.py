@@ -95,7 +95,7 @@ def test_a_cluster(declare, options, run, simulator, listed):
     declare(**options("kvm11", "kvm12"))
     result = run(cluster="kvm1", sp_node_ids=NODES)
     assert (
-        result["failed"] and "option oobm_address of kvm13: None is needed: host kvm13 has no out-of-band management yet" in result["msg"]
+        result["failed"] and "option oobm_address of kvm13 is needed: host kvm13 has no out-of-band management yet" in result["msg"]
     )
     result = declare(
         **{
@@ -129,7 +129,7 @@ def test_an_address_is_that_of_one_host(run, calls):
 def test_changes_of_the_controller(declare, options, run, listed, simulator, controllers):
     declare(**options("kvm11"))
     result = run(host="kvm11", oobm_port=624, sp_node_ids=NODES)
-    assert "option oobm_password of kvm11: None is needed: host kvm11 gets another one" in result["msg"]
+    assert "option oobm_password of kvm11 is needed: host kvm11 gets another one" in result["msg"]
     result = declare(**options("kvm11", oobm_port=624))
     assert result["hosts"][0]["actions"] == ["configure out-of-band management", "prove power"]
     assert listed("kvm11")["outofbandmanagement"]["port"] == "624"
@@ -298,7 +298,7 @@ def test_a_host_in_maintenance(run, options, simulator, calls, listed, declare):
         ({"host": "kvm99"}, "option host: 'kvm99' does not exist in CloudStack"),
         ({"host": None, "cluster": "none"}, "option cluster: 'none' does not exist in CloudStack, or has no KVM hosts"),
         ({"host": None, "zone": "none"}, "option zone: 'none' does not exist in CloudStack"),
-        ({"host": None}, "option host: None is needed"),
+        ({"host": None}, "option host is needed"),
         ({"host": " "}, "option host: ' ' is empty"),
         ({"host": "kvm11", "cluster": "converged"}, "option host: 'kvm11' does not exist"),
         ({"host": "kvm11", "ha_provider": "nobody"}, "option ha_provider: 'nobody' does not exist for KVM; there are: KVMHAProvider"),

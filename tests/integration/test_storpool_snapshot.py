@@ -168,7 +168,7 @@ def test_expiry_moves_only_when_asked(run_module, simulator, volumes, clock):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (dict(name="s"), "None is needed to take the snapshot"),
+        (dict(name="s"), "is needed to take the snapshot"),
         (dict(name="s", volume="nowhere"), "is no volume of this cluster"),
         (dict(volume="db"), "without a name or global_id each run would take another snapshot"),
         (dict(name="s", volume="db", template="none"), "does not exist on this cluster"),

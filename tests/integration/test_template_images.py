@@ -477,7 +477,7 @@ def test_the_host_knows_its_client_id(run_module, simulator, where, image, monke
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"name": None}, "option name: None is needed with image"),
+        ({"name": None}, "option name is needed with image"),
         ({"zone": "sofia"}, "option zone: 'sofia' cannot be combined with image"),
         ({"keep": True}, "option keep: True cannot be combined with image"),
         ({"tags": {"ansible-image": "x"}}, "is a tag by which images are recognised"),
@@ -658,4 +658,4 @@ def test_without_cloudstack_at_all(simulator, image, where, way, tmp_path):
     for option in where:
         del task[f"storpool.cloudstack.{MODULE}"][option]
     run = playbooks.run([task], env=playbooks.connection(simulator), way=way)
-    assert "option cloudstack_url: None is set nowhere" in run.failures[0]["result"]["msg"], run.output
+    assert "option cloudstack_url is set nowhere" in run.failures[0]["result"]["msg"], run.output

@@ -25,6 +25,20 @@ def test_every_refusal_names_the_way_out(path):
     assert not without, f"lines {without} of {path.name} refuse and name neither a hint nor the option that allows it"
 
 
+@pytest.mark.parametrize(
+    ("value", "way_out", "told"),
+    [
+        (None, "is needed to make it", "option size of v is needed to make it"),
+        ("", "is needed", "option size of v: '' is needed"),
+        (None, "is not a size", "option size of v: None is not a size"),
+        ("1Q", "is not a size", "option size of v: '1Q' is not a size"),
+    ],
+)
+def test_an_option_that_is_not_given_has_no_value(value, way_out, told):
+    """ "None is needed" says the contrary of what is meant."""
+    assert str(_errors.OptionError("size", value, way_out, item="v")) == told
+
+
 def test_what_allows_a_change_is_its_way_out():
     assert str(_errors.ChangeRefused("no", allow_with="force: true")) == "no (set force: true to allow it)"
     assert str(_errors.ChangeRefused("no", allow_with="force: true", hint="think first")) == "no (think first)"

@@ -95,7 +95,7 @@ def refused(made, kind, problem):
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({}, "option host: None is needed, or cluster or zone"),
+        ({}, "option host is needed, or cluster or zone"),
         ({"cluster": "c", "oobm_address": "1.1.1.1"}, "option oobm_address of cluster c: '1.1.1.1' is that of one host, not of a cluster"),
         ({"host": ""}, "option host: '' is empty"),
         ({"host": "h", "oobm_username": " "}, "option oobm_username: ' ' is empty"),
@@ -244,7 +244,7 @@ def test_every_half_done_host_becomes_the_same():
 )
 def test_what_a_new_controller_needs(left_out, driver, missing):
     options = {key: value for key, value in OFFERED.items() if key != left_out}
-    refused(plan(world(), **options, oobm_driver=driver), OptionError, f"option {missing} of kvm1: None is needed")
+    refused(plan(world(), **options, oobm_driver=driver), OptionError, f"option {missing} of kvm1 is needed")
 
 
 # -- the power

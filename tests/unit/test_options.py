@@ -234,7 +234,7 @@ def test_missing_says_every_place(place, missing):
     given = {"sp_api_http_host": ["h"], "sp_auth_token": TOKEN}
     del given[missing]
     message = place.refused(**given)
-    assert message.startswith(f"option {missing}: ")
+    assert message.startswith(f"option {missing} is set nowhere: ")
     for part in ("the option", "a profile", f"environment variable {missing.upper()}", str(place.conf)):
         assert part in message
 

@@ -984,7 +984,7 @@ def test_a_system_that_is_optional_may_be_missing(monkeypatch):
     given = {"sp_api_http_host": ["127.0.0.1"], "sp_auth_token": TOKEN, "name": "a"}
     needed = replace(THINGS, systems=("cloudstack", "storpool"))
     result = _runner.execute(needed, checked(needed, **given), False, False)
-    assert result["msg"].startswith("option cloudstack_url: None is set nowhere")
+    assert result["msg"].startswith("option cloudstack_url is set nowhere")
     optional = replace(needed, optional=("cloudstack",))
     clients = {}
     monkeypatch.setattr(optional.resource, "observe", lambda client, wanted: clients.update(seen=client) or {"a": 0})

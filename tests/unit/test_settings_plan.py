@@ -88,8 +88,8 @@ def calls(made):
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({}, "option name: None is needed"),
-        ({"name": "a"}, "option value of a: None is needed"),
+        ({}, "option name is needed"),
+        ({"name": "a"}, "option value of a is needed"),
         ({"name": "a", "value": ["x"]}, "is not a single value"),
         ({"name": "a", "value": 1, "state": "default"}, "cannot be combined with state: default"),
         ({"name": "a", "value": 1, "zone": "z", "cluster": "c"}, "option cluster of a: 'c' cannot be combined with zone"),

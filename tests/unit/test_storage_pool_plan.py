@@ -64,7 +64,7 @@ def actions(made):
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"name": None}, r"option name: None is needed \(or id\)"),
+        ({"name": None}, r"option name is needed \(or id\)"),
         ({"name": " "}, "option name: ' ' is empty"),
         ({"name": None, "id": ID, "renamed_from": "x"}, "renamed_from: 'x' needs name"),
         ({"pool_api_http": "http://x"}, "option pool_api_http: 'http://x' is not the address of a StorPool API"),
@@ -135,7 +135,7 @@ def test_what_follows_knows_the_id_of_the_new_pool(state, then):
 @pytest.mark.parametrize("option", ["zone", "template"])
 def test_a_new_pool_needs_both(option):
     made = plan(world(), **{"zone": "sofia", "template": "nvme", option: None})
-    assert f"option {option}: None is needed: there is no storage pool fast" in str(made.refused)
+    assert f"option {option} is needed: there is no storage pool fast" in str(made.refused)
 
 
 def test_a_zone_that_is_not_there():

@@ -68,7 +68,7 @@ def calls(made):
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({}, "option name: None is needed to say which template is meant"),
+        ({}, "option name is needed to say which template is meant"),
         ({"name": "a", "filter": {"featured": True}}, "option filter: .* cannot be combined with name or id"),
         ({"filter": {}}, "option filter: {} says nothing"),
         ({"filter": {"name": None, "public": None}, "state": "absent"}, "option filter: {} says nothing"),
@@ -78,7 +78,7 @@ def calls(made):
         ({"name": "a", "wait_timeout": "soon"}, "option wait_timeout: 'soon' is not a duration"),
         ({"name": "a", "verify": True}, "option verify: True is only for image"),
         ({"name": "a", "image": "x", "pools": ["p"]}, r"option pools: \['p'\] cannot be combined with image"),
-        ({"image": "x"}, "option name: None is needed with image"),
+        ({"image": "x"}, "option name is needed with image"),
         ({"image": "x", "name": "a b"}, "option name: 'a b' is not a name StorPool takes"),
         ({"image": "x", "name": "a" * 186}, "option name: '?a+'? is longer than 185 characters"),
         ({"image": "x", "name": "a", "tags": {"ansible-image": "y"}}, "option tags.ansible-image: 'y' is a tag by which images are"),
@@ -119,7 +119,7 @@ def test_without_cloudstack_there_are_no_templates_of_its():
     [
         ([], {}, "CloudStack has none at all"),
         ([FAST], {"zone": "varna"}, "'varna' has no StorPool pool; zones with such pools: sofia"),
-        ([FAST, pool("far", zone="plovdiv", number=3)], {}, "zone: None is needed: there are StorPool pools in plovdiv, sofia"),
+        ([FAST, pool("far", zone="plovdiv", number=3)], {}, "zone is needed: there are StorPool pools in plovdiv, sofia"),
         ([FAST], {"pools": ["none"]}, "option pools: 'none' does not exist in CloudStack; there are: fast"),
         ([FAST, pool("far", zone="plovdiv", number=3)], {"zone": "sofia", "pools": ["far"]}, "'far' does not exist"),
         ([FAST, pool(number=4)], {"pools": ["fast"]}, "'fast' is the name of 2"),
@@ -204,7 +204,7 @@ class Server:
 
     def __init__(self, pools=(FAST,), rows=(), templates=(), volumes=(), snapshots=(), projects=(), **taken):
         self.pools, self.rows, self.templates, self.volumes, self.projects = pools, rows, templates, volumes, projects
-        self.taken, self.threads = taken, None
+        self.taken, self.threads, self.clusters = taken, None, {}
         self.storpool = SimpleNamespace(
             snapshots=lambda: list(snapshots), volumes=list, attachments=list, exports=list, templates=lambda: [raw_template("nvme")]
         )
@@ -214,6 +214,8 @@ class Server:
             values = {"template.preloader.pool.size.max": "1", "template.preloader.pool.size": self.threads}
             return [{"name": name, "value": value} for name, value in values.items() if value]
         assert unlimited and call.lower().startswith(f"list{key.lower()}")
+        if call == "listClusters":
+            return [{"id": zone, "zoneid": zone, "resourcedetails": details} for zone, details in self.clusters.items()]
         if call in ("listStoragePools", "listConfigurations"):
             return list(self.pools) if call == "listStoragePools" else []
         assert params["listall"] is True
@@ -361,6 +363,49 @@ def test_a_filter_means_each_template_by_its_id():
     assert meant(name="debian") == [("debian", "debian", None, None)], "without a filter it is as declared"
 
 
+# -- zones whose pools have StorPool templates of one name
+
+FAR = pool("far", zone="plovdiv", number=3)
+HOMES = {SOFIA: {"sp.cluster.id": "SF.a"}, PLOVDIV: {"sp.cluster.id": "pd.a"}}
+
+
+def in_two_zones(*snapshots, pools=(FAST, FAR), clusters=HOMES):
+    server = Server(pools=pools, rows=[template()], templates=[template(zoneid=None)], snapshots=snapshots)
+    server.clusters = clusters
+    return server
+
+
+@pytest.mark.parametrize(("zone", "verified"), [("sofia", True), ("plovdiv", False)])
+def test_a_snapshot_of_one_zone_is_no_cache_of_another(zone, verified):
+    """Two pools on one StorPool template are on two clusters; this one has the location sf."""
+    made = plan(observed(in_two_zones(cache(1)), name="debian", zone=zone), name="debian", zone=zone)
+    assert made.before["pools"][0]["verified"] is verified and list(made.changes) == []
+    told = "storage pool far is on a StorPool cluster of location pd, and the one that is asked is of sf"
+    assert bool(made.refused) is not verified and (verified or told in str(made.refused))
+
+
+@pytest.mark.parametrize("details", [{}, None, {"sp.cluster.id": "n/a"}, {"sp.cluster.id": "sf.b"}])
+def test_where_the_location_is_not_known_the_name_of_the_template_counts(details):
+    server = in_two_zones(cache(1), clusters={PLOVDIV: details})
+    assert plan(observed(server, name="debian", zone="plovdiv"), name="debian", zone="plovdiv").before["pools"][0]["verified"]
+
+
+def test_where_each_zone_has_templates_of_its_own_no_location_is_asked_for():
+    server = in_two_zones(cache(1), pools=(FAST, pool("far", "hdd", "plovdiv", number=3)), clusters=None)
+    assert plan(observed(server, name="debian", zone="sofia"), name="debian", zone="sofia").before["pools"][0]["verified"]
+
+
+def test_what_a_check_run_foresees_is_where_it_is_wanted():
+    seen = observed(in_two_zones(cache(1, globalId="zzforeseen.id.1")), name="debian", zone="plovdiv")
+    assert plan(seen, name="debian", zone="plovdiv").before["pools"][0]["verified"]
+
+
+def test_a_copy_that_will_not_come_here_is_not_waited_for():
+    watch = watching(in_two_zones(cache(1)), homes={SOFIA: {"pd"}})
+    with pytest.raises(ChangeRefused, match="is on a StorPool cluster of location pd"):
+        watch.done(in_two_zones(cache(1)))
+
+
 # -- the copies that are waited for
 
 
@@ -368,10 +413,10 @@ def leftover(number, identity=DEBIAN, on="nvme"):
     return raw_volume("", number, templateName=on, tags={"cs": "template", "uuid": identity})
 
 
-def watching(server, volumes=(), attached=(), old=(), lost=True, own=None):
+def watching(server, volumes=(), attached=(), old=(), lost=True, own=None, homes=None):
     server.storpool.volumes = lambda: list(volumes)
     server.storpool.attachments = lambda: [{"volume": one} for one in attached]
-    return cache_watch.Watch(own or template(), [(FAST, Place(lost, None, lost=lost))], set(old))
+    return cache_watch.Watch(own or template(), [(FAST, Place(lost, None, lost=lost))], set(old), homes or {})
 
 
 @pytest.mark.parametrize(

@@ -56,16 +56,17 @@ def compared(
     The tag ``uuid`` is the StorPool address instead of CloudStack's id once 4.21 has attached a volume; ``cvm`` is there only while the VM
     runs. ``attachments`` are those on StorPool (``None``: not known), ``client`` is the StorPool client of the VM's host, when known.
     """
-    if not on_storpool(row) or "foreseen" in row:
-        return  # of what a check run foresees there is nothing to compare
-    there = named(storpool, storpool_address(row["path"]))
+    if not on_storpool(row):
+        return
+    there, expected = named(storpool, storpool_address(row["path"])), size_there(row)
+    if there and there["size"] != expected:
+        # A volume that is larger on StorPool may hold data there: making it smaller is nobody's repair.
+        yield _difference("size", expected, there["size"], mend=there["size"] < expected)
+    if "foreseen" in row:
+        return  # of what a check run foresees nothing else is known of both
     if there is None:
         yield _difference("existence", row["state"], "does not exist")
         return
-    expected = size_there(row)
-    if there["size"] != expected:
-        # A volume that is larger on StorPool may hold data there: making it smaller is nobody's repair.
-        yield _difference("size", expected, there["size"], mend=there["size"] < expected)
     yield from _tier(row, offering, there)
     yield from _tags(row, there)
     yield from _attached(row, attachments_of(attachments, there), client)
@@ -155,6 +156,8 @@ def way_out(differences: Sequence[Mapping[str, Any]]) -> str:
     ways += [f"size: {declarable(one['storpool'])} has CloudStack take the size that StorPool has" for one in larger]
     if any(not one["mend"] and one not in larger for one in differences):
         ways.append(f"{'for the rest ' if ways else ''}find out who changed it and set it right there")
+    if any(one["field"] == "existence" for one in differences):
+        ways.append("if it lies on another StorPool cluster, point sp_api_http_host (or sp_cluster) at that")
     return "; ".join([*ways, "verify: warn goes on without"])
 
 

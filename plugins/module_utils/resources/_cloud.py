@@ -206,7 +206,7 @@ def within_reach(row: Mapping[str, Any] | None, owner: Owner, kind: str) -> Mapp
     """
     if row and row.get("projectid") and not owner.project:
         told = f"{kind} {row.get('name')} ({row['id']}) belongs to project {row.get('project')}"
-        raise OptionError("project", owner.project, f"is not enough: {told}; name it in project")
+        raise OptionError("project", owner.project, f"is needed: {told}; name it in project")
     return row
 
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._cloudstack import CloudStack
-from .._errors import CollectionError
+from .._errors import ChangeRefused, CollectionError
+from .._foresight import is_made_up
 from .._units import SECTOR, format_size
 from ._shared import is_passing
 
@@ -58,6 +59,7 @@ class World:
     known_snapshots: frozenset[str] = frozenset()  # ids of CloudStack's volume and VM snapshots
     missing: CollectionError | None = None
     known_templates: frozenset[str] | None = None  # of StorPool, when that was in doubt
+    homes: dict[str, set[str]] = field(default_factory=dict)  # StorPool's locations by zone, where a template's name does not tell the zone
     _of: dict[str, list[dict[str, Any]]] | None = field(default=None, compare=False)
 
     def snapshots_of(self, template: str) -> list[dict[str, Any]]:
@@ -69,15 +71,41 @@ class World:
                     self._of.setdefault(one["tags"].get(OWNER_ID, ""), []).append(one)
         return self._of.get(template, [])
 
+    def locations(self) -> set[str]:
+        """Return the locations that what is on the cluster asked comes from; that is one, unless something was brought from elsewhere."""
+        return {location_of(one["globalId"]) for one in (*self.snapshots, *self.volumes) if not is_made_up(one["globalId"])}
+
+    def is_at_home(self, raw: Mapping[str, Any], pool: Mapping[str, Any]) -> bool:
+        """Tell whether an object can be on the cluster of a pool: its global id begins with its location (as the plugin looks, 5.12)."""
+        homes = self.homes.get(pool["zoneid"])
+        return not homes or is_made_up(raw["globalId"]) or location_of(raw["globalId"]) in homes
+
 
 def is_template_object(raw: Mapping[str, Any]) -> bool:
     """Tell whether a snapshot or volume of StorPool's is, or was to become, the cache or base of a template."""
     return (raw.get("tags") or {}).get(OWNER) == OF_TEMPLATE and not raw.get("deleted") and not is_passing(raw["name"])
 
 
+def location_of(identity: str) -> str:
+    """Return the location in the id of a cluster or object of StorPool's: what stands before the first dot."""
+    return identity.partition(".")[0].lower()
+
+
 def storpool_template(pool: Mapping[str, Any]) -> str:
     """Return the StorPool template of a pool; the pool's id begins with it (sheet, section 1.3)."""
     return pool["id"].partition(";")[0]
+
+
+def check_location(pool: Mapping[str, Any], world: World) -> None:
+    """:raises ChangeRefused: the pool is on another StorPool cluster than the one that is asked."""
+    homes = world.homes.get(pool["zoneid"], set())
+    asked = world.locations() if homes else set()
+    if asked and not homes & asked:
+        raise ChangeRefused(
+            f"storage pool {pool['name']} is on a StorPool cluster of location {', '.join(sorted(homes))}, "
+            f"and the one that is asked is of {', '.join(sorted(asked))}",
+            hint="point sp_api_http_host (or sp_cluster) at the cluster of the pool; pools of several locations take a task each",
+        )
 
 
 def find_place(template: Mapping[str, Any], pool: Mapping[str, Any], world: World) -> Place:
@@ -86,7 +114,8 @@ def find_place(template: Mapping[str, Any], pool: Mapping[str, Any], world: Worl
     every = world.snapshots_of(template["id"])
     # The base of a template that was made from a volume has the same tags; it is what the caches stand on.
     bases = {one["parentName"] for one in every}
-    found = [one for one in every if one["templateName"] == storpool_template(pool) and one["name"] not in bases]
+    on_pool = storpool_template(pool)
+    found = [one for one in every if one["templateName"] == on_pool and one["name"] not in bases and world.is_at_home(one, pool)]
     if not row:
         # One without an address was made from a volume or snapshot: what is here may be its base.
         return Place(False, None, tuple(found) if template.get("url") else ())

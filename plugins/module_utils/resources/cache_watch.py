@@ -12,7 +12,7 @@ from typing import Any
 
 from .._cloudstack import CloudStack
 from .._errors import ChangeRefused
-from .cache_place import OWNER_ID, Place, World, by_id, find_place, is_template_object, storpool_template, templates_of
+from .cache_place import OWNER_ID, Place, World, by_id, check_location, find_place, is_template_object, storpool_template, templates_of
 
 LOOK, IDLE = 5.0, 30.0  # seconds between looks for the volumes of copies; without any, until a copy counts as one that will never end
 _THREADS = "template.preloader.pool.size"
@@ -25,8 +25,15 @@ class Watch:
     What tells is that there is no volume with the template's id on StorPool for a while: with that a copy begins.
     """
 
-    def __init__(self, template: Mapping[str, Any], places: Sequence[tuple[Mapping[str, Any], Place]], old: Collection[str]) -> None:
+    def __init__(
+        self,
+        template: Mapping[str, Any],
+        places: Sequence[tuple[Mapping[str, Any], Place]],
+        old: Collection[str],
+        homes: Mapping[str, set[str]],
+    ) -> None:
         self._template = template
+        self._homes = homes
         self._pools = [pool for pool, _place in places]
         self._doubtful = {pool["id"] for pool, place in places if place.lost}
         self._old = old
@@ -79,7 +86,9 @@ class Watch:
 
     def _look(self, client: CloudStack, rows: bool = False) -> list[tuple[Mapping[str, Any], Place]]:
         """Read StorPool, and CloudStack only of pools where a snapshot is there now, or with ``rows`` of all."""
-        world = World(snapshots=[one for one in client.storpool.snapshots() if one["globalId"] not in self._old])
+        world = World(snapshots=[one for one in client.storpool.snapshots() if one["globalId"] not in self._old], homes=dict(self._homes))
+        for pool in self._pools:
+            check_location(pool, world)
         # Of direct downloads all rows count and no snapshot says of which it is, of others only this one.
         untold = self._template.get("directdownload")
         which = {} if untold else {"id": self._template["id"]}

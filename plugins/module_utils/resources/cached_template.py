@@ -10,7 +10,7 @@ Facts: reference sheet cloudstack-storpool, section 4.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -21,8 +21,9 @@ from .._errors import ChangeRefused, CollectionError, OptionError
 from .._plan import Change, Plan, Wait
 from .._units import parse_duration
 from ._shared import quiet
-from .cache_place import PROVIDER, TEMPLATES, Place, World, by_id, find_place, storpool_template, templates_of
+from .cache_place import PROVIDER, TEMPLATES, Place, World, by_id, check_location, find_place, location_of, storpool_template, templates_of
 from .cache_watch import Watch
+from .hosts import SP_CLUSTER_ID
 from .orphans import Finding, find_orphans
 
 UP = "Up"
@@ -125,6 +126,9 @@ class CachedTemplates:
         meant = {pool["id"]: pool for _one, pools in asked for pool in pools}
         # StorPool first: CloudStack makes a row before anything on StorPool, so what has none afterwards is not a copy that began just now.
         world.snapshots = client.storpool.snapshots()
+        world.homes = self._homes(client, meant.values(), world.pools)
+        if world.homes and not world.snapshots:
+            world.volumes = client.storpool.volumes()
         if any(one.state == "absent" for one in wanted):
             self._observe_to_go(client, asked, meant, world)
         else:
@@ -135,6 +139,24 @@ class CachedTemplates:
         if any(self._in_doubt(one, pools, world) for one, pools in asked):
             world.known_templates = frozenset(one["name"] for one in client.storpool.templates())
         return world
+
+    @staticmethod
+    def _homes(client: CloudStack, meant: Iterable[Mapping[str, Any]], pools: Iterable[Mapping[str, Any]]) -> dict[str, set[str]]:
+        """Return the locations of StorPool in each zone, where pools of two zones have StorPool templates of one name.
+
+        Such pools are on different clusters (section 1.3), and a snapshot of the one would pass for a cache on the other.
+        """
+        zones: dict[str, set[str]] = {}
+        for pool in pools:
+            zones.setdefault(storpool_template(pool), set()).add(pool["zoneid"])
+        if all(len(zones[storpool_template(pool)]) == 1 for pool in meant):
+            return {}
+        found: dict[str, set[str]] = {}
+        for cluster in client.list("listClusters", "cluster", unlimited=True):
+            identity = str((cluster.get("resourcedetails") or {}).get(SP_CLUSTER_ID) or "")
+            if "." in identity:
+                found.setdefault(cluster["zoneid"], set()).add(location_of(identity))
+        return found
 
     def _observe_zone(self, client: CloudStack, zone: str, asked: Sequence[tuple[WantedCache, list[dict[str, Any]]]], world: World) -> None:
         """List a zone's templates when the rows leave something open; those of projects too when one that is meant is not among them."""
@@ -252,7 +274,7 @@ class CachedTemplates:
         if to_do:
             # What lay there before is no proof that the copy which begins now has ended.
             old = {one["globalId"] for one in world.snapshots_of(template["id"])}
-            watch = Watch(template, to_do, old)
+            watch = Watch(template, to_do, old, world.homes)
             what = f"the copy of template {template['name']} to StorPool"
             waits.append(Wait(what, watch.done, float(wanted.wait_timeout), watch.explain))
         notes = {"kept": [pool["name"] for pool, _place in places]} if wanted.keep else {}
@@ -262,6 +284,7 @@ class CachedTemplates:
     def _check(template: Mapping[str, Any], pool: Mapping[str, Any], place: Place, world: World) -> None:
         """:raises ChangeRefused: CloudStack would do nothing, or what it does could not be seen."""
         name = template["name"]
+        check_location(pool, world)
         if world.known_templates is not None and place.row and storpool_template(pool) not in world.known_templates:
             raise ChangeRefused(
                 f"this StorPool cluster has no template {storpool_template(pool)}, so pool {pool['name']} is on another one",

@@ -354,8 +354,13 @@ class CloudSnapshots:
         if not lacking:
             return None
         after["zones"] = sorted({*after["zones"], *lacking.values()})
-        params: dict[str, Any] = {"id": present and present["id"], "sourcezoneid": volume.get("zoneid"), "destzoneids": sorted(lacking)}
+        source = volume.get("zoneid")
         by_storpool, why_not = self._replicates(volume, lacking, world)
+        if source not in here:  # it was deleted there alone
+            files = {one["zoneid"] for one in world.rows(present["id"], IMAGE) if one.get("zoneid")} if present else set()
+            source = min(files or filter(None, here), default=source)
+            by_storpool, why_not = False, f"zone {volume.get('zonename')} has it no more"
+        params: dict[str, Any] = {"id": present and present["id"], "sourcezoneid": source, "destzoneids": sorted(lacking)}
         if by_storpool:
             params["usestoragereplication"] = True
         elif kept is False:
