@@ -13,6 +13,7 @@ from ansible_collections.storpool.cloudstack.plugins.module_utils._http import S
 from ansible_collections.storpool.cloudstack.plugins.module_utils._options import CloudStackConnection
 from ansible_collections.storpool.cloudstack.plugins.module_utils._plan import Change, Plan
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources import cloud_foresight
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.offering import known_offerings
 from test_http import connect
 from things import GIB, raw_snapshot, raw_volume
 
@@ -401,16 +402,18 @@ def test_the_value_of_a_setting_that_is_no_secret(call, secrets, value):
     assert only(client.list("listConfigurations", "configuration"))["value"] == "1"
 
 
-def test_an_offering_is_as_it_was_made_and_then_gone():
-    from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.offering import known_offerings
+def offerings(client):
+    return list(known_offerings(client, compute=False).values())
 
+
+def test_an_offering_is_as_it_was_made_and_then_gone():
     client = clients(diskoffering=[TAGGED])
-    shown = known_offerings(client, compute=False)["o1"]
+    (shown,) = offerings(client)
     foresee(client, None, {**shown, "id": None, "name": "New"}, ("createDiskOffering", {}))
-    old, new = known_offerings(client, compute=False).values()
+    old, new = offerings(client)
     assert old == shown and made_up(new, "id") == {**{key: shown[key] for key in shown if key != "id"}, "name": "New"}
     foresee(client, shown, None, ("deleteDiskOffering", {"id": "o1"}))
-    assert list(known_offerings(client, compute=False)) == [new["id"]]
+    assert [one["id"] for one in offerings(client)] == [new["id"]]
 
 
 HOST = {
