@@ -57,7 +57,7 @@ def files_of(module: str) -> Iterator[tuple[str, str]]:
     declared = module_of(module).DECLARED
     key, option = key_of(module), secrets_of_entries(module)[0]
     good = {key: "x", option: MARK, **({"secret": True} if option == "value" else {})}
-    flag = next(name for name, one in declared.item.items() if one.get("type") == "bool")
+    flag, *_others = (name for name, one in declared.item.items() if one.get("type") == "bool")
     yield "misspelt.json", json.dumps([{**good, "no_such_option": 1}])
     yield "of-the-wrong-type.json", json.dumps([{**good, flag: "perhaps"}])
     yield "texts.json", json.dumps([f"{key}=x {option}={MARK}"])
