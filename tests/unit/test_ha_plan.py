@@ -28,7 +28,7 @@ from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.host
     Zone,
 )
 from ansible_collections.storpool.cloudstack.plugins.modules.storpool_ha import DECLARED
-from things import sound
+from things import actions, calls, sound
 
 SOFIA = Zone("z1", "sofia")
 KVM1, KVM2 = Cluster("c1", "kvm1", "z1"), Cluster("c2", "kvm2", "z1")
@@ -74,14 +74,6 @@ def plans(there, *entries):
 
 def plan(there, **options):
     return plans(there, {"host": "kvm1", **options})[0]
-
-
-def calls(made):
-    return [(change.write.call, change.write.params) for change in made.changes]
-
-
-def actions(made):
-    return [change.action for change in made.changes]
 
 
 def refused(made, kind, problem):

@@ -16,7 +16,7 @@ from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.stor
     parse_address,
 )
 from ansible_collections.storpool.cloudstack.plugins.modules.cloudstack_storage_pool import DECLARED
-from things import checked
+from things import actions, calls, checked
 
 TOKEN, OTHER = "1556129910218014736", "815815815815815815"
 API = "10.0.0.1:81"
@@ -48,14 +48,6 @@ def wanted(**options):
 
 def plan(world, **options):
     return STORAGE_POOLS.plan(wanted(**options), world)
-
-
-def calls(made):
-    return [(change.write.call, dict(change.write.params)) for change in made.changes]
-
-
-def actions(made):
-    return [change.action for change in made.changes]
 
 
 # -- options

@@ -18,7 +18,7 @@ from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.cach
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.image import IMAGES, WantedImage
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.template_cache import TEMPLATE_CACHE
 from ansible_collections.storpool.cloudstack.plugins.modules.storpool_template_cache import DECLARED
-from things import GIB, checked, raw_snapshot, raw_template, raw_volume, sound
+from things import GIB, calls, checked, raw_snapshot, raw_template, raw_volume, sound
 
 SOFIA, PLOVDIV = "3f1c2f1e-0a0b-4c0d-8e0f-0000000000a1", "3f1c2f1e-0a0b-4c0d-8e0f-0000000000a2"
 DEBIAN, ROCKY, GONE = (f"3f1c2f1e-0a0b-4c0d-8e0f-0000000000b{number}" for number in (1, 2, 3))
@@ -56,10 +56,6 @@ def wanted(**options):
 
 def plan(given, **options):
     return sound(CACHED_TEMPLATES.plan(wanted(**options), given))
-
-
-def calls(made):
-    return [(change.write.call, dict(change.write.params)) for change in made.changes]
 
 
 # -- options

@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import ChangeRefused, OptionError
 from ansible_collections.storpool.cloudstack.plugins.module_utils._plan import plan_all, waves
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources import volume as module
-from things import GIB, raw_snapshot, raw_template, raw_volume, sound, volume_options
+from things import GIB, actions, raw_snapshot, raw_template, raw_volume, sound, volume_options
 
 VOLUMES = module.VOLUMES
 TEMPLATES = {
@@ -346,7 +346,7 @@ def test_create_by_tags_with_a_name():
 
 def test_create_and_attach():
     made = plan(world(), name="v", size="1G", attach_to=[12, "11:ro"], wait_timeout="5s")
-    assert [change.action for change in made.changes] == ["create", "attach"]
+    assert actions(made) == ["create", "attach"]
     assert writes(made)[1] == ("VolumesReassignWait", None, {"reassign": [{"volume": "v", "rw": [12], "ro": [11]}], "attachTimeout": 5})
     assert made.changes[1].write.waits == 5.0
     assert made.after["attachments"] == [{"client": 11, "rights": "ro"}, {"client": 12, "rights": "rw"}]
@@ -569,7 +569,7 @@ def test_attachments(there, given, item, after):
 )
 def test_words_for_attaching(given, action):
     made = plan(world(raw_volume("v"), attached={"v": {11: "rw"}}), name="v", **given)
-    assert [change.action for change in made.changes] == [action]
+    assert actions(made) == [action]
 
 
 def test_an_anonymous_volume_is_attached_under_its_id():
@@ -615,7 +615,7 @@ def test_absent_with_detaching(how, item):
         ("VolumesReassignWait", None, {"reassign": [{"volume": "v", "detach": "all", **item}], "attachTimeout": 60}),
         ("VolumeDelete", "v", {}),
     ]
-    assert [change.action for change in made.changes] == ["detach", "delete"]
+    assert actions(made) == ["detach", "delete"]
 
 
 def test_absent_under_the_former_name():
@@ -637,7 +637,7 @@ def test_keep_snapshot():
         world(raw_volume("v"), attached={"v": {11: "rw"}}),
         name="v", state="absent", on_attached="detach", keep_snapshot={"delete_after": "7d", "tags": {"why": "gone"}},
     )  # fmt: skip
-    assert [change.action for change in made.changes] == ["detach", "snapshot", "delete"]
+    assert actions(made) == ["detach", "snapshot", "delete"]
     assert writes(made)[1] == ("VolumeSnapshot", "v", {"name": "v-deleted-1", "deleteAfter": 604800, "tags": {"why": "gone"}})
     assert made.notes == {"kept_snapshot": "v-deleted-1"}
 
@@ -749,14 +749,14 @@ def test_revert_with_detaching_and_attaching_again():
         raw_volume("v", parentName="s"), [raw_snapshot("s")], {"v": 1}, attached={"v": {11: "rw", 12: "ro"}},
         on_attached="detach_force", attach_to=[11],
     )  # fmt: skip
-    assert [change.action for change in made.changes] == ["detach", "revert", "attach"]
+    assert actions(made) == ["detach", "revert", "attach"]
     assert writes(made)[0][2]["reassign"] == [{"volume": "v", "detach": "all", "force": True}]
     assert made.after["attachments"] == [{"client": 11, "rights": "rw"}]
 
 
 def test_revert_that_is_not_needed_still_attaches():
     made = revert(raw_volume("v", parentName="s"), [raw_snapshot("s")], {"v": 0}, attached={"v": {11: "rw"}}, attach_to=[12])
-    assert [change.action for change in made.changes] == ["attach"]
+    assert actions(made) == ["attach"]
 
 
 @pytest.mark.parametrize("snapshots", [[], [raw_snapshot("s", deleted=True)]])
@@ -825,5 +825,5 @@ def test_a_name_in_several_clusters_is_nobody_in_particular():
 
 def test_a_revert_with_detaching_leaves_it_attached_to_nobody():
     made = revert(raw_volume("v", parentName="s"), [raw_snapshot("s")], {"v": 1}, attached={"v": {11: "rw"}}, on_attached="detach")
-    assert [change.action for change in made.changes] == ["detach", "revert"]
+    assert actions(made) == ["detach", "revert"]
     assert made.before["attachments"] == [{"client": 11, "rights": "rw"}] and made.after["attachments"] == []
