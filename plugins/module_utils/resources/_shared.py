@@ -46,12 +46,13 @@ POLICY = {
     "place_tail": "placeTail",
 }
 
+# What nobody has said of a volume or template: a template or parent may have copies, place_all tells the other places.
+UNSAID_POLICY: dict[str, Any] = {
+    "iops": "unlimited", "bw": "unlimited", "replication": None, "place_all": "default", "place_head": None, "place_tail": None,
+}  # fmt: skip
 # What a volume has when nothing says otherwise.
 USUAL_REPLICATION = 3
-USUAL_POLICY: dict[str, Any] = {
-    "iops": "unlimited", "bw": "unlimited", "replication": USUAL_REPLICATION,
-    "place_all": "default", "place_head": "default", "place_tail": "default",
-}  # fmt: skip
+USUAL_POLICY: dict[str, Any] = {**UNSAID_POLICY, "replication": USUAL_REPLICATION, "place_head": "default", "place_tail": "default"}
 
 PLACES = ("place_all", "place_head", "place_tail")
 

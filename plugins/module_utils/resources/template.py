@@ -18,7 +18,18 @@ from .. import _storpool as sp
 from .._errors import ChangeRefused, CollectionError, OptionError
 from .._plan import Change, Plan
 from .._units import limit_from_api, limit_to_api, parse_reference, parse_size, parse_template_name
-from ._shared import PLACES, POLICY, check_known, fetch_named, for_diff, named, parse_policy, raw_template, template_object
+from ._shared import (
+    PLACES,
+    POLICY,
+    UNSAID_POLICY,
+    check_known,
+    fetch_named,
+    for_diff,
+    named,
+    parse_policy,
+    raw_template,
+    template_object,
+)
 
 # VolumePolicyDesc as far as a template can be asked for it: its tags are write-only (sheet 3.7), so they cannot be a state.
 CARRIED = {**POLICY, "reuse_server": "reuseServer"}
@@ -180,12 +191,7 @@ class Templates:
             "name": wanted.name,
             "size": None,
             "parent": None,
-            "iops": "unlimited",
-            "bw": "unlimited",
-            "replication": None,
-            "place_all": "default",
-            "place_head": None,
-            "place_tail": None,
+            **UNSAID_POLICY,
             "reuse_server": False,
             **given,
             **wanted.policy,
