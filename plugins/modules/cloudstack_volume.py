@@ -103,6 +103,7 @@ options:
         description:
           - Number of the device in O(vm), which no other volume of it may have. CloudStack chooses when it is not given. 0 is the ROOT
             volume's and 3 the CD-ROM's.
+          - One that another volume of the same task leaves is free for this one; two volumes that change places take two tasks.
         type: int
       storage_pool: &storage_pool
         description:

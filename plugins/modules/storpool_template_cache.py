@@ -203,7 +203,9 @@ requirements:
   - qemu-img 5.0 or newer where the task runs, for O(image)
 notes:
   - The options of CloudStack's connection are not needed when every entry has O(image).
-  - Everything present costs two calls and one for each pool; a filter one more, a template of a project some more.
+  - Everything present costs two calls and one for each pool; a filter one more, a template of a project some more, and one more where
+    pools of two zones have StorPool templates of one name. Those are on two StorPool clusters, and such zones take a task each, pointed
+    at its cluster; the StorPool location of a zone's hosts (C(sp.cluster.id)) tells which is asked.
   - A cache whose snapshot was deleted on StorPool by hand cannot be told from a copy that failed, until CloudStack is asked to copy it and
     does nothing for half a minute. Then the task fails and says what helps; check mode does not ask, and predicts a copy.
   - Caches of direct downloads carry no id of their template. They count as verified when StorPool has as many as CloudStack has rows.

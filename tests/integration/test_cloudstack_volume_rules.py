@@ -119,8 +119,20 @@ def test_a_job_that_has_not_ended_is_waited_for(declare, run_module, volumes, si
 def test_a_device_that_is_taken_is_refused_unless_the_task_frees_it(declare, refused, volumes, db1):
     declare(name="log", vm="db1", device_id=4, **NEW)
     assert "cannot be device 4 of VM db1: volume log is" in refused(name="data", vm="db1", device_id=4, **NEW)["msg"]
-    declare(volumes=[{"name": "log", "vm": ""}, {"name": "data", "vm": "db1", "device_id": 4}], parallel=1, **NEW)
+    declare(volumes=[{"name": "data", "vm": "db1", "device_id": 4}, {"name": "log", "vm": ""}], **NEW)
     assert volumes()["data"]["deviceid"] == 4 and not volumes()["log"].get("virtualmachineid")
+    assert "device 5 of VM db1' is declared twice" in refused(names=["a", "b"], vm="db1", device_id=5, **NEW)["msg"]
+
+
+def test_two_volumes_that_change_places_take_two_tasks(declare, refused, volumes, simulator, db1):
+    simulator.deploy("db2")
+    here, there = {"vm": "db1", "device_id": 4}, {"vm": "db2", "device_id": 4}
+    declare(volumes=[{"name": "a", **here}, {"name": "b", **there}], **NEW)
+    told = refused(volumes=[{"name": "a", **there}, {"name": "b", **here}])["msg"]
+    assert "a, b need each other in a circle; split them over two tasks" in told.replace("'", "")
+    declare(name="a", vm="")
+    declare(volumes=[{"name": "a", **there}, {"name": "b", **here}])
+    assert [(volumes()[name]["vmname"], volumes()[name]["deviceid"]) for name in "ab"] == [("db2", 4), ("db1", 4)]
 
 
 # -- jobs that get lost

@@ -586,6 +586,26 @@ def test_of_a_volume_as_a_check_run_foresees_it_the_sizes_are_compared():
     assert not plan(world(row(foreseen=True), storpool=[], vms=[VM])).refused
 
 
+@pytest.mark.parametrize(
+    ("leaver", "follows"),
+    [
+        ({"vm": ""}, True),
+        ({"vm": "db2"}, True),
+        ({"state": "absent"}, True),
+        ({}, False),
+        ({"vm": "db1"}, False),
+        ({"vm": "", "name": "free"}, False),
+    ],
+)
+def test_who_gets_a_device_follows_who_leaves_it(leaver, follows):
+    here = world(attached(), row(id="v2", name="new"), row(id="v3", name="free"), vms=[VM, OTHER_VM])
+    other = wanted(name="other", vm="db1", device_id=2)
+    declared = [wanted(name="new", vm="db1", device_id=1), wanted(**{"name": "data", **leaver}), other]
+    made = CLOUD_VOLUMES.spread(declared, here)
+    assert [list(one.needs()) for one in made] == [[made[1].names()[0]] if follows else [], [], []]
+    assert CLOUD_VOLUMES.spread(declared[1:2], here) == declared[1:2]
+
+
 def test_a_volume_on_a_client_that_cloudstack_does_not_know_of_is_not_attached_elsewhere():
     refused = plan(world(row(), storpool=[there()], attached_to=[13], vms=[VM]), vm="db1").refused
     assert refused and "attachment is none in CloudStack and client 13 on StorPool" in str(refused)

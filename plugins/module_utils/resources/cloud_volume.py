@@ -31,6 +31,7 @@ from .cloud_volume_world import (
     declared_pool,
     declared_snapshots,
     find,
+    in_order,
     is_vm,
     observe,
     offering_of,
@@ -57,6 +58,10 @@ class CloudVolumes:
     def observe(self, client: CloudStack, wanted: Sequence[WantedVolume]) -> World:
         """See :func:`.cloud_volume_world.observe`."""
         return observe(client, wanted)
+
+    def spread(self, wanted: Sequence[WantedVolume], world: World) -> list[WantedVolume]:
+        """See :func:`.cloud_volume_world.in_order`."""
+        return in_order(wanted, world)
 
     # -- plan
 

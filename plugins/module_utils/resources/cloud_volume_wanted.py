@@ -45,13 +45,15 @@ class WantedVolume:
     verify: str = "strict"
     repair: bool = False
     node_ids: dict[str, int] = field(default_factory=dict)
+    follows: str | None = None  # one that is declared beside it and leaves the device that this one gets
 
     def names(self) -> Sequence[str]:
         known = [self.id] if self.id else []
-        return (*known, *(f"{self.owner}{name}" for name in (self.name, self.renamed_from) if name))
+        place = [f"device {self.device_id} of VM {self.vm}"] if self.state == "present" and self.device_id is not None else []
+        return (*known, *(f"{self.owner}{name}" for name in (self.name, self.renamed_from, *place) if name))
 
     def needs(self) -> Sequence[str]:
-        return ()
+        return (self.follows,) if self.follows else ()
 
 
 def parse_volume(options: Mapping[str, Any]) -> WantedVolume:

@@ -10,7 +10,7 @@ Facts: reference sheet cloudstack-storpool, sections 5.1 to 5.3, 5.7 and 5.8.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Callable
 
@@ -221,12 +221,37 @@ def _look_up(client: CloudStack, directory: Directory, one: WantedVolume, row: M
 
 def _look_at_devices(directory: Directory, pairs: Sequence[_Pair], world: World) -> None:
     """Read which volumes VMs have already, where one is to get a certain number; what the task itself takes away is none of them."""
-    leaving = {row["id"] for one, row in pairs if row and (one.state == "absent" or (one.vm is not None and not is_vm(row, one.vm)))}
+    leaving = {row["id"] for one, row in pairs if row and _leaves(one, row)}
     for wanted, row in pairs:
         machine = world.vms.get((wanted.owner, wanted.vm)) if wanted.device_id is not None else None
         if isinstance(machine, Mapping) and machine["id"] not in world.devices and not (row and is_vm(row, wanted.vm)):
             there = directory.all("listVolumes", "volume", virtualmachineid=machine["id"], listall=True, **of_project(machine))
             world.devices[machine["id"]] = {one.get("deviceid"): one["name"] for one in there if one["id"] not in leaving}
+
+
+def _leaves(wanted: WantedVolume, row: Mapping[str, Any]) -> bool:
+    """Tell whether a volume will not be where it is attached."""
+    return wanted.state == "absent" or (wanted.vm is not None and not is_vm(row, wanted.vm))
+
+
+def in_order(wanted: Sequence[WantedVolume], world: World) -> list[WantedVolume]:
+    """Let a volume that gets a certain device of a VM follow the one that is declared beside it and leaves that device.
+
+    Two that change places follow each other, which is refused when the objects are put in order (``_plan.waves``).
+    """
+    if all(one.device_id is None for one in wanted):
+        return list(wanted)
+    left: dict[tuple[Any, Any], WantedVolume] = {}
+    for one in wanted:
+        row = quiet(find, one, world)
+        if row and row.get("virtualmachineid") and _leaves(one, row):
+            left[row["virtualmachineid"], row.get("deviceid")] = one
+    found = []
+    for one in wanted:
+        machine = world.vms.get((one.owner, one.vm)) if one.vm and one.device_id is not None else None
+        leaver = left.get((machine["id"], one.device_id)) if isinstance(machine, Mapping) else None
+        found.append(replace(one, follows=leaver.names()[0]) if leaver and leaver is not one else one)
+    return found
 
 
 def _place(directory: Directory, owner: Owner, belongs: Mapping[str, Any]) -> dict[str, Any]:
