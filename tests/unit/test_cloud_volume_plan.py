@@ -23,6 +23,7 @@ OFFERINGS = {
     "o-fixed": {"size": 20 * GIB, "custom_size": False, "min_iops": 5000, "max_iops": 5000, "custom_iops": False},
     "o-open": {"size": None, "custom_size": True, "min_iops": None, "max_iops": None, "custom_iops": True},
     "o-small": {"size": 10 * GIB, "custom_size": False, "min_iops": None, "max_iops": None, "custom_iops": False},
+    "o-any": {"size": None, "custom_size": True, "min_iops": None, "max_iops": None, "custom_iops": False},
     "o-luks": {"size": None, "custom_size": True, "min_iops": None, "max_iops": None, "custom_iops": False, "encrypt": True},
     "o-tier": {"size": None, "custom_size": True, "max_iops": None, "custom_iops": False, "details": {"SP_QOSCLASS": "gold"}},
 }
@@ -141,7 +142,7 @@ def test_a_volume_from_a_snapshot():
     ("given", "words"),
     [
         ({}, "option offering"),
-        ({"offering": "none"}, "there are: o-fixed, o-luks"),
+        ({"offering": "none"}, "there are: o-any, o-fixed, o-luks"),
         ({"offering": "o-open", "size": "1G"}, "option max_iops"),
         ({"offering": "o-luks"}, "option size"),
         ({"offering": "o-fixed", "size": "30G"}, "has 20G for all its volumes"),
@@ -175,8 +176,8 @@ def test_nothing_to_do():
         ({"size": "10G", "allow_shrink": True}, [("resize", "resizeVolume", {"id": "v1", "size": 10, "shrinkok": True})]),
         ({"offering": "o-fixed"}, [("change offering", "changeOfferingForVolume", {"id": "v1", "diskofferingid": "o-fixed"})]),
         (
-            {"offering": "o-luks", "size": "40G"},
-            [("change offering and resize", "changeOfferingForVolume", {"id": "v1", "diskofferingid": "o-luks", "size": 40})],
+            {"offering": "o-any", "size": "40G"},
+            [("change offering and resize", "changeOfferingForVolume", {"id": "v1", "diskofferingid": "o-any", "size": 40})],
         ),
         ({"delete_protection": True}, [("protect", "updateVolume", {"id": "v1", "deleteprotection": True})]),
     ],
@@ -210,12 +211,25 @@ def test_moved_to_another_vm_and_grown_between():
         ([row("o-small", size=10 * GIB)], {"size": "11G"}, "has 10G for all its volumes"),
         ([row("o-small", maxiops=None, miniops=None)], {"max_iops": 7}, "has none for all its volumes"),
         ([row(encryptformat="LUKS")], {"encrypted": False}, "is encrypted"),
+        ([row()], {"offering": "o-luks", "vm": ""}, "is not encrypted, and offering o-luks would change that"),
+        ([row("o-luks", encryptformat="LUKS")], {"offering": "o-open"}, "is encrypted, and offering o-open would change that"),
+        ([row("o-luks", state="Allocated", path=None)], {"offering": "o-fixed"}, "is encrypted, and offering o-fixed would change that"),
         ([row(), row(id="v2")], {}, "is the name of 2 volumes"),
     ],
 )
 def test_changes_refused(rows, given, words):
     made = plan(world(*rows), verify="off", **given)
     assert made.refused and words in str(made.refused) and not made.changes
+
+
+def test_a_device_that_cloudstack_will_choose_is_not_known():
+    """In a check run, of a volume that an earlier task attaches."""
+    soon = {**attached(foreseen=True), "deviceid": None}
+    made = plan(world(soon), verify="off", vm="db1", device_id=7)
+    assert not made.changes and made.warnings == [
+        "volume data: an earlier task attaches it, and CloudStack chooses its device then; if that is not 7, this task will be refused"
+    ]
+    assert not plan(world(soon), verify="off", vm="db1").warnings
 
 
 @pytest.mark.parametrize("given", [{"vm": ""}, {"size": "30G"}, {"storage_pool": "hybrid"}])
@@ -323,13 +337,13 @@ OFFERING = world().offerings["o-open"]
     ("storpool", "given", "fields"),
     [
         ({"iops": "-"}, {"size": "30G"}, []),
-        ({"iops": "-"}, {"offering": "o-luks"}, []),
+        ({"iops": "-"}, {"offering": "o-any"}, []),
         ({"size": 30 * GIB}, {"size": "40G"}, []),
         ({"size": 30 * GIB}, {"size": "25G"}, ["size"]),
         ({"size": 30 * GIB}, {"offering": "o-fixed"}, ["size"]),
         ({"templateName": "hdd"}, {"size": "30G"}, ["template"]),
         ({"tags": {"qc": "gold"}}, {"offering": "o-tier"}, []),
-        ({"tags": {"qc": "gold"}}, {"offering": "o-luks"}, ["tag qc"]),
+        ({"tags": {"qc": "gold"}}, {"offering": "o-any"}, ["tag qc"]),
         ({"tags": {"cs": "x"}}, {"size": "30G"}, ["tag cs"]),
     ],
 )
@@ -350,8 +364,8 @@ SOMEBODY, BY_CLOUDSTACK = "find out who changed it and set it right there", "Clo
         (row(), {"tags": {"cs": "x", "cvm": "m1"}}, {"size": "30G", "vm": "db1"}, SOMEBODY),
         (row(), {"tags": {"cs": "x"}, "iops": "-"}, {"size": "30G"}, SOMEBODY),
         (row(), {"size": 30 * GIB}, {"size": "25G"}, "size: 30G has CloudStack take"),
-        (row("o-tier", maxiops=None), {"tags": {"qc": "gold"}}, {"offering": "o-luks"}, BY_CLOUDSTACK),
-        (row("o-tier", maxiops=None), {"tags": {"qc": "gold", "cs": "x"}}, {"offering": "o-luks"}, BY_CLOUDSTACK),
+        (row("o-tier", maxiops=None), {"tags": {"qc": "gold"}}, {"offering": "o-any"}, BY_CLOUDSTACK),
+        (row("o-tier", maxiops=None), {"tags": {"qc": "gold", "cs": "x"}}, {"offering": "o-any"}, BY_CLOUDSTACK),
     ],
 )
 def test_the_way_out_tells_what_was_there_before_from_what_a_change_brings(volume, storpool, given, hint):

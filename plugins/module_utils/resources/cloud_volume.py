@@ -281,9 +281,10 @@ class CloudVolumes:
         else:
             migrate = migration(wanted, row, moved, after, world)
         changes += [one for one in (resize, migrate) if one]
+        device_unknown = "foreseen" in row and shown["vm"] is not None and shown["device_id"] is None and wanted.device_id is not None
         if wanted.vm and (moved or shown["vm"] is None):
             changes.append(attachment(wanted, row, after, world))
-        elif wanted.vm and wanted.device_id not in (None, shown["device_id"]):
+        elif wanted.vm and wanted.device_id not in (None, shown["device_id"]) and not device_unknown:
             raise ChangeRefused(
                 f"volume {wanted.label} is device {shown['device_id']} of VM {shown['vm']}, declared is {wanted.device_id}",
                 hint='detach it first (vm: ""), then attach it as that device',
@@ -291,6 +292,11 @@ class CloudVolumes:
         self._check_encryption(wanted, after["encrypted"], after["offering"])
         left = left_different(row, after, goal or offering, changes, world) if wanted.verify != "off" else []
         warnings = list(untold(wanted, row, after, world))
+        if device_unknown and not moved:
+            warnings.append(
+                f"volume {wanted.label}: an earlier task attaches it, and CloudStack chooses its device then; "
+                f"if that is not {wanted.device_id}, this task will be refused"
+            )
         if migrate and "foreseen" in row and not row.get("storage"):
             warnings.append(
                 f"volume {wanted.label}: an earlier task attaches it for the first time, and CloudStack chooses its pool then; "

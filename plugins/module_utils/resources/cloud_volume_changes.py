@@ -74,6 +74,8 @@ def resizing(
     limited = not changed and high is not None and (high != row.get("maxiops") or low not in (None, row.get("miniops")))
     if not (changed or resized or limited):
         return None
+    if changed:
+        _check_same_encryption(wanted, goal, after["encrypted"])
     _check_resize(wanted, row, size if resized else row["size"], world)
     params: dict[str, Any] = {"id": row["id"]}
     words = []
@@ -95,6 +97,15 @@ def resizing(
         words += ["limit"] if limited else []
     call = "changeOfferingForVolume" if changed else "resizeVolume"
     return Change(" and ".join(words), Command(call, params, wanted.label, hints=_RESIZE_HINTS), {"volume": _notified})
+
+
+def _check_same_encryption(wanted: WantedVolume, goal: Mapping[str, Any], encrypted: bool) -> None:
+    """:raises ChangeRefused: the offering would encrypt the volume or end that, which CloudStack does with no change of offering."""
+    if goal["encrypt"] != encrypted:
+        raise ChangeRefused(
+            f"volume {wanted.label} {'is' if encrypted else 'is not'} encrypted, and offering {goal['name']} would change that",
+            hint="make another volume with that offering and copy the data",
+        )
 
 
 def _check_resize(wanted: WantedVolume, row: Mapping[str, Any], size: int, world: World) -> None:
