@@ -93,23 +93,27 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Simulator]]:
 # CloudStack
 
 
+def one_of_each(of: Callable[[str], Simulator]) -> Iterator[Callable[[str], Simulator]]:
+    """What a fixture yields that has one simulator of each version, started when it is first asked for, as at first start each time."""
+    running: dict[str, Simulator] = {}
+
+    def get(version: str) -> Simulator:
+        if version in running:
+            restore(running[version])
+        else:
+            running[version] = of(version)
+            running[version].__enter__()
+        return running[version]
+
+    yield get
+    for sim in running.values():
+        sim.__exit__(None, None, None)
+
+
 @pytest.fixture(scope="session")
 def clouds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Simulator]]:
     """A simulator with a CloudStack of the given version; each is started once and put back to its first state for each test."""
-    running: dict[str, Simulator] = {}
-
-    def of(version: str) -> Simulator:
-        if version not in running:
-            sim = Simulator(tmp_path_factory.mktemp(f"cloudstack-{version}"), devices="none", cloudstack=version)
-            sim.__enter__()
-            running[version] = sim
-        else:
-            restore(running[version])
-        return running[version]
-
-    yield of
-    for sim in running.values():
-        sim.__exit__(None, None, None)
+    yield from one_of_each(lambda version: Simulator(tmp_path_factory.mktemp(f"cloudstack-{version}"), devices="none", cloudstack=version))
 
 
 @pytest.fixture

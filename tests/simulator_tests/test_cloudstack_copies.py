@@ -13,7 +13,7 @@ from storpool_simulator.testing import Simulator
 from storpool_simulator.topology import BUILT_IN
 
 from .cloudstack_support import failed_job, job, named, ok, refused
-from .conftest import restore
+from .conftest import one_of_each
 from .plugin_support import (
     address,
     configure,
@@ -44,22 +44,14 @@ Zones = Callable[[str], Simulator]
 @pytest.fixture(scope="module")
 def two_zones(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zones]:
     """CloudStack with a zone in each of two locations."""
-    running: dict[str, Simulator] = {}
 
     def of(version: str) -> Simulator:
-        if version not in running:
-            place = tmp_path_factory.mktemp(f"zones-{version}")
-            topology = place / "topology.json"
-            topology.write_text(json.dumps({**BUILT_IN, "cloudstack": {"zones": 2}}))
-            running[version] = Simulator(place / "state", devices="none", cloudstack=version, topology=topology)
-            running[version].__enter__()
-        else:
-            restore(running[version])
-        return running[version]
+        place = tmp_path_factory.mktemp(f"zones-{version}")
+        topology = place / "topology.json"
+        topology.write_text(json.dumps({**BUILT_IN, "cloudstack": {"zones": 2}}))
+        return Simulator(place / "state", devices="none", cloudstack=version, topology=topology)
 
-    yield of
-    for sim in running.values():
-        sim.__exit__(None, None, None)
+    yield from one_of_each(of)
 
 
 def disk_of(sim: Simulator) -> dict[str, Any]:
