@@ -77,7 +77,8 @@ ASYNCHRONOUS = frozenset(
 
 @dataclass(frozen=True)
 class Command:
-    """One changing call of CloudStack. ``about`` names the object for messages, ``waits`` replaces the job's deadline (seconds).
+    """One changing call of CloudStack. ``about`` names the object for messages, ``waits`` replaces the job's deadline (seconds; the
+    option ``wait_timeout``).
 
     ``secrets`` are texts among the parameters that no error may repeat. ``hints`` explain refusals: a part of the server's text, and what
     to do about it. ``again`` is a part of a refusal that the first attempt removes the cause of: the command is sent once more then.
@@ -398,7 +399,7 @@ class CloudStack:
             if time.monotonic() + pause >= deadline:
                 raise DeadlineExceeded(
                     f"{write.call} on {write.about} still runs after {limit:.0f} s (job {job})",
-                    hint="it goes on; run the task again later, or raise cloudstack_job_timeout",
+                    hint=f"it goes on; run the task again later, or raise {'wait_timeout' if write.waits else 'cloudstack_job_timeout'}",
                     job=job,
                 )
             self._sleep(pause)

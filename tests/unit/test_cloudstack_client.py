@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import hmac
 import json
@@ -280,11 +281,14 @@ def test_what_the_first_attempt_cleared_away_is_tried_once_more(ends, comes):
                 connect(server).send(command)
 
 
-def test_a_job_that_takes_too_long():
+@pytest.mark.parametrize(("waits", "option"), [(0.01, "wait_timeout"), (None, "cloudstack_job_timeout")])
+def test_a_job_that_takes_too_long(waits, option):
     with Api(start(), job(0)) as server:
+        client = connect(server)
+        client.connection = dataclasses.replace(client.connection, job_timeout=0.01)
         with pytest.raises(DeadlineExceeded, match="enableStorageMaintenance on pool p still runs after 0 s") as caught:
-            connect(server).send(cs.Command(MAINTAIN.call, MAINTAIN.params, MAINTAIN.about, waits=0.01))
-    assert caught.value.parts["job"] == JOB
+            client.send(cs.Command(MAINTAIN.call, MAINTAIN.params, MAINTAIN.about, waits=waits))
+    assert caught.value.parts["job"] == JOB and caught.value.hint.endswith(f"or raise {option}")
 
 
 def test_looking_at_a_job_survives_a_cut_connection():
