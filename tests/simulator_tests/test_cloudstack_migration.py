@@ -215,18 +215,24 @@ def test_to_nfs_offline_by_secondary_storage(cloud: Simulator) -> None:
     assert cloud.read(address(back), 0, 17) == b"to the other side"
 
 
-def test_not_live_to_nfs(cloud: Simulator) -> None:
+@every_version
+def test_not_live_to_nfs(clouds: Clouds, version: str) -> None:
+    cloud = clouds(version)
     nfs, vm = nfs_pool(cloud), deploy(cloud)
     target = next(id for name, id in hosts(cloud).items() if name.startswith("kvm") and name != vm["hostname"])
     params = {"migrateto[0].volume": root(cloud, vm)["id"], "migrateto[0].pool": nfs}
     text = failed_job(cloud, "migrateVirtualMachineWithVolume", virtualmachineid=vm["id"], hostid=target, **params)["errortext"]
     assert "Unable to find a strategy" in text and volume(cloud, root(cloud, vm)["id"])["storage"] == "storpool-nvme"
+    text = failed_job(cloud, "migrateVolume", volumeid=root(cloud, vm)["id"], storageid=nfs, livemigrate=True)["errortext"]
+    assert "Use 'migrateVirtualMachineWithVolumes' instead." in text
 
 
 # Refusals
 
 
-def test_refused(cloud: Simulator) -> None:
+@every_version
+def test_refused(clouds: Clouds, version: str) -> None:
+    cloud = clouds(version)
     vm = deploy(cloud)
     disk, pool = root(cloud, vm), second_pool(cloud)
     params = {"volumeid": disk["id"], "storageid": pool, "livemigrate": True}

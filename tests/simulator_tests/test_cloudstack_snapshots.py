@@ -420,7 +420,9 @@ def _custom_iops(sim: Simulator) -> str:
     return ok(sim, "createDiskOffering", name="iops", displaytext="iops", customized=True, customizediops=True)["diskoffering"]["id"]
 
 
-def test_revert_refused(cloud: Simulator) -> None:
+@every_version
+def test_revert_refused(clouds: Clouds, version: str) -> None:
+    cloud = clouds(version)
     of_running_vms(cloud)
     vm = deploy(cloud)
     disk = root(cloud, vm)
