@@ -38,12 +38,12 @@ def snapshot(run_module, root):
 
 @pytest.fixture
 def primary_only(simulator):
-    """`primary_only()` has snapshots stay on StorPool, by what the version has for it."""
+    """`primary_only()` has snapshots stay on StorPool, by what the version has for it; `primary_only(False)` has them backed up again."""
 
-    def configure():
+    def configure(on=True):
         old = simulator.cloudstack["version"] < "4.21"
         name = "sp.bypass.secondary.storage" if old else "snapshot.backup.to.secondary"
-        simulator.cs("updateConfiguration", name=name, value="true" if old else "false")
+        simulator.cs("updateConfiguration", name=name, value="true" if old is on else "false")
         simulator.restart_server()
 
     return configure
@@ -86,6 +86,17 @@ def test_from_a_snapshot_by_way_of_storpool(declare, snapshot, primary_only, roo
     converted = simulator.counters()["bytes_converted"]
     simulator.deploy("clone", template="t")
     assert simulator.counters()["bytes_converted"] == converted
+
+
+def test_from_a_snapshot_of_other_times(declare, run_module, snapshot, primary_only, listed):
+    """Taken without a backup, when snapshots have backups again."""
+    primary_only()
+    snapshot("golden")
+    primary_only(False)
+    failed = run_module(MODULE, name="t", zone="sofia", snapshot="golden", os_type=SYSTEM)
+    assert failed["failed"] and "set that as it was then, or take another snapshot" in failed["error"]["hint"] and "t" not in listed()
+    primary_only()
+    declare(name="t", zone="sofia", snapshot="golden", os_type=SYSTEM)
 
 
 def test_from_a_volume(declare, run_module, root, simulator, calls):

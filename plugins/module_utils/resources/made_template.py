@@ -30,6 +30,14 @@ from .cloud_snapshot_world import BACKED_UP, backs_up, read_settings
 DELAYED = "SP_DELAY_DELETE"  # a snapshot's detail: StorPool removes it by itself (section 5.11)
 _ORIGIN = re.compile(rf"\(from (snapshot|volume) ([0-9a-f-]{{36}}|{re.escape(MADE_UP)}[0-9a-f]+)\)$")
 _USED = "delete these VMs first; CloudStack keeps a template that VMs were made from"
+# What becomes of a snapshot that its pool alone has when backups are on again, the sheet does not say for all releases.
+_CREATE_HINTS = (
+    (
+        "on secondary storage",
+        "a snapshot that was taken without a backup makes a template while snapshots are not backed up (snapshot.backup.to.secondary, "
+        "before 4.21 also sp.bypass.secondary.storage); set that as it was then, or take another snapshot",
+    ),
+)
 _DELETE_HINTS = (("are using it", _USED),)
 
 
@@ -235,7 +243,7 @@ class MadeTemplates:
             document.update(id=made["id"], ready=bool(made.get("isready")), size=made.get("size") or size)
             document.update(account=made.get("account"), project=made.get("project"))
 
-        create = Command("createTemplate", params, wanted.label, waits=wanted.wait)
+        create = Command("createTemplate", params, wanted.label, waits=wanted.wait, hints=_CREATE_HINTS)
         owner = ("zoneid", "account", "domainid")
         twin = twin_of("listTemplates", "template", "deleteTemplate", wanted.label, owner, templatefilter="all")
         waits = self._waits(wanted, after, notes, world)
