@@ -169,13 +169,22 @@ STORPOOL = {
 # -- CloudStack: by the name of the list in the answer; a field means the same in all of them (sheet cloudstack-api)
 
 _TEXTS = dict.fromkeys(
-    ("account", "category", "clusterid", "clustername", "created", "defaultvalue", "description", "displaytext", "domain", "domainid",
-     "domainpath", "haprovider", "hastate", "hosttags", "hypervisor", "id", "ipaddress", "key", "name", "path", "podid", "podname",
-     "powerstate", "project", "projectid", "provider", "resourcestate", "scope", "state", "value", "version", "zoneid", "zonename"),
+    ("account", "category", "clusterid", "clustername", "created", "defaultvalue", "description", "diskofferingid",
+     "diskofferingname", "displayname", "displaytext", "domain", "domainid", "domainpath", "haprovider", "hastate", "hosttags",
+     "hypervisor", "id", "ipaddress", "key", "name", "path", "podid", "podname", "powerstate", "project", "projectid", "provider",
+     "resourcestate", "scope", "serviceofferingid", "snapshotid", "state", "storageid", "templateid", "value", "version",
+     "virtualmachineid", "vmname", "volumeid", "volumename", "zoneid", "zonename"),
     TEXT,
 )  # fmt: skip
-_MAPS = dict.fromkeys(("details", "hostha", "outofbandmanagement", "resourcedetails"), MAP)
-_NUMBERS = dict.fromkeys(("capacitybytes", "disksizeallocated", "disksizetotal", "size"), WHOLE)
+_MAPS = {
+    **dict.fromkeys(("details", "resourcedetails"), MAP),
+    "hostha": Form({}, dict.fromkeys(("haprovider", "hastate"), TEXT)),
+    "outofbandmanagement": Form({}, dict.fromkeys(("address", "driver", "powerstate", "username"), TEXT)),
+}
+_NUMBERS = dict.fromkeys(
+    ("capacitybytes", "disksize", "disksizeallocated", "disksizetotal", "memoryallocated", "memoryallocatedbytes", "rootdisksize", "size"),
+    WHOLE,
+)
 _WITH_NAME = (
     "account", "cluster", "diskoffering", "domain", "host", "imagestore", "pod", "project", "serviceoffering", "snapshot", "storagepool",
     "template", "virtualmachine", "volume", "zone",
@@ -195,6 +204,8 @@ _LISTINGS = {
     "haprovider": _listing("haprovider"),
     "host": _listing("id", "name", "zoneid", "clusterid"),
     "resourcedetail": _listing("key"),
+    "snapshotpolicy": _listing("id"),
+    "vmSnapshot": _listing("id"),
 }
 
 CLOUDSTACK_JOB = Form({"jobstatus": WHOLE}, {"jobresult": MAP, "jobresultcode": WHOLE})

@@ -160,7 +160,11 @@ def test_every_answer_ends_in_time_and_in_memory(module):
 
 # -- answers of the right form with one thing in them that is not
 
-ODD: list[Any] = [None, "x", -7, [], {}, True, 1.5, [[]], [None], {"": None}, 10**30, "\x00"]
+ODD: list[Any] = [
+    None, "x", -7, [], {}, True, 1.5, [[]], [None], {"": None}, 10**30, "\x00",
+    # What JSON has no word for but Python reads; more than a float, a day or a calendar holds; digits that are none; times that are none.
+    float("nan"), float("inf"), 10**400, 2**63, "\u00b2", "9" * 5000, "-", "2026-13-45T99:99:99+0000", "a\x1b[2J\r\nb",
+]  # fmt: skip
 MISSING = object()
 MOST_CALLS = 1_000_000 if os.environ.get("LONG_TEST") else 300  # for one module; where there are more values, not all get their turn
 
@@ -185,12 +189,53 @@ def short_timeouts(monkeypatch):
 @pytest.mark.parametrize(
     "module", [name for name in MODULES if "systems" in vars(module_of(name).DECLARED) and module_of(name).DECLARED.systems]
 )
-def test_one_odd_value_in_an_answer(module, cloud, monkeypatch):
+def test_one_odd_value_in_an_answer(module, cloud):
     """Every value of every answer that the module reads, replaced or left out: it is understood, or one error says so."""
     for name in ("v", "seed"):
         cloud.post("VolumeCreate", {"name": name, "size": 1 << 20, "template": "hdd", "tags": {"a": "b"}})
     cloud.post("VolumeSnapshot/seed", {"name": "s", "tags": {"a": "b"}})
     cloud.post("VolumesReassignWait", {"reassign": [{"volume": "seed", "rw": [11]}]})
+    with_odd_values(cloud, module, LEAST.get(module, {}))
+
+
+NODES = {"kvm11": 11, "kvm12": 12, "kvm13": 13}
+SERIES = ("s-20260101", "s-20260102", "s-20260103")
+# Tasks that read more, of a world in which there is more.
+RICH: list[tuple[str, dict[str, Any]]] = [
+    ("storpool_snapshot", {"name": "s-%Y%m%d", "volume": "seed", "keep_last": 1, "keep_daily": 2, "keep_monthly": 1}),
+    ("cloudstack_snapshot", {"name": "s-%Y%m%d", "volume": "data", "keep_daily": 1}),
+    ("cloudstack_snapshot_policy", {"volume": "data", "exact": True, "policies": [{"interval": "weekly", "schedule": "0:3:1", "keep": 2}]}),
+    ("cloudstack_volume", {"name": "data", "vm": ""}),
+    ("cloudstack_storage_pool", {"name": "storpool-nvme", "state": "maintenance", "tags": ["x"]}),
+    ("storpool_ha", {"host": "kvm11", "sp_node_ids": NODES, "state": "disabled"}),
+]  # fmt: skip
+
+
+@pytest.mark.usefixtures("short_timeouts")
+@pytest.mark.parametrize(("module", "options"), RICH, ids=[module for module, _options in RICH])
+def test_one_odd_value_among_much(module, options, cloud):
+    def done(what: str, **given: Any) -> None:
+        made = as_module(what, {**connection(cloud, what), **given})
+        assert not made.get("failed"), made
+
+    if module.startswith("storpool_snapshot"):
+        cloud.post("VolumeCreate", {"name": "seed", "size": 1 << 20, "template": "hdd"})
+        for name in SERIES:
+            cloud.post("VolumeSnapshot/seed", {"name": name, "tags": {"a": "b"}})
+    elif module == "storpool_ha":
+        controller = {"oobm_address": "198.51.100.1", "oobm_username": "ADMIN", "oobm_password": "bmc-secret"}
+        done("storpool_ha", host="kvm11", **controller, sp_node_ids=NODES, wait=False)
+    else:
+        cloud.deploy("db1")
+        done("cloudstack_volume", name="data", zone="sofia", offering="Custom", size="1G", vm="db1")
+        for name in SERIES if module == "cloudstack_snapshot" else ():
+            done("cloudstack_snapshot", volume="data", name=name)
+        if module == "cloudstack_snapshot_policy":
+            done(module, volume="data", policies=[{"interval": "daily", "schedule": "0:3", "keep": 2}])
+    with_odd_values(cloud, module, options)
+
+
+def with_odd_values(cloud: Any, module: str, given: dict[str, Any]) -> None:
     plan: dict[str, Any] = {}
     answers: list[tuple[str, bytes]] = []
 
@@ -206,7 +251,7 @@ def test_one_odd_value_in_an_answer(module, cloud, monkeypatch):
         Proxy(f"http://{cloud.host}:{cloud.port}", change) as storpool,
         Proxy(f"http://{address.hostname}:{address.port}", change) as cloudstack,
     ):
-        options = {**connection(cloud, module), **LEAST.get(module, {})}
+        options = {**connection(cloud, module), **given}
         there = {
             "sp_api_http_port": storpool.port,
             "cloudstack_url": f"http://127.0.0.1:{cloudstack.port}/client/api",

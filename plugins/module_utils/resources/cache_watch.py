@@ -12,6 +12,7 @@ from typing import Any
 
 from .._cloudstack import CloudStack
 from .._errors import ChangeRefused
+from .._units import parse_whole
 from .cache_place import OWNER_ID, Place, World, by_id, check_location, find_place, is_template_object, storpool_template, templates_of
 
 LOOK, IDLE = 5.0, 30.0  # seconds between looks for the volumes of copies; without any, until a copy counts as one that will never end
@@ -74,7 +75,7 @@ class Watch:
     @staticmethod
     def _threads(client: CloudStack) -> int:
         listed = client.list("listConfigurations", "configuration", name=_THREADS)
-        return next((int(one["value"]) for one in listed if one["name"] == _THREADS), 8)
+        return next((parse_whole(one.get("value"), 1, 1 << 31) for one in listed if one["name"] == _THREADS), None) or 8
 
     def _own(self, volumes: Sequence[Mapping[str, Any]], pool: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """Return those of the volumes that can be this template's on a pool; of direct downloads they do not say it."""

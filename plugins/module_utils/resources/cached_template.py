@@ -19,7 +19,7 @@ from .. import _storpool as sp
 from .._cloudstack import ANY_PROJECT, CloudStack, Command, pick
 from .._errors import ChangeRefused, CollectionError, OptionError
 from .._plan import Change, Plan, Wait
-from .._units import parse_duration
+from .._units import parse_duration, parse_whole
 from ._shared import quiet
 from .cache_place import PROVIDER, TEMPLATES, Place, World, by_id, check_location, find_place, location_of, storpool_template, templates_of
 from .cache_watch import Watch
@@ -468,7 +468,7 @@ def _passes(template: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 
 def _collection(template: Mapping[str, Any], pool: Mapping[str, Any], place: Place, world: World) -> dict[str, Any]:
     """Return when CloudStack's cleanup collects a cache (sheet, section 4.5): marked in one round, evicted in the next."""
-    interval = int(world.settings.get(_CLEANUP[2]) or 86400)
+    interval = parse_whole(world.settings.get(_CLEANUP[2]), 1, 1 << 31) or 86400
     off = next((name for name in _CLEANUP[:2] if world.settings.get(name, "true").lower() != "true"), None)
     volumes = world.users.get((template["id"], pool["id"]), 0)
     found: dict[str, Any] = {"pool": pool["name"], "volumes": volumes, "within": None}

@@ -13,7 +13,7 @@ from typing import Any, Callable
 
 from .. import _storpool as sp
 from .._cloudstack import Command
-from .._errors import ChangeRefused, OptionError
+from .._errors import ChangeRefused, CollectionError, OptionError, brief
 from .._plan import Change, Plan, Wait
 from ._cloud import short_enough, storpool_address
 from .retention import RULES, Rules, check_most, kept, parse_rules
@@ -105,8 +105,11 @@ def with_retention(
 
 
 def moment(text: str) -> int:
-    """Return UNIX seconds of a time as CloudStack tells it, ``2026-11-22T18:00:00+0000``."""
-    return int(datetime.strptime(text, "%Y-%m-%dT%H:%M:%S%z").timestamp())
+    """Return UNIX seconds of a time as CloudStack tells it, ``2026-11-22T18:00:00+0000``. :raises CollectionError: it is none."""
+    try:
+        return int(datetime.strptime(text, "%Y-%m-%dT%H:%M:%S%z").timestamp())
+    except (OverflowError, TypeError, ValueError):
+        raise CollectionError(f"CloudStack tells a time that is none: {brief(text)}") from None
 
 
 @dataclass(frozen=True)

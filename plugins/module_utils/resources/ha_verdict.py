@@ -11,6 +11,7 @@ of StorPool came (sheet cloudstack-storpool, 0.3: the code that decides is the s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -300,4 +301,4 @@ def _word(value: bool | None) -> str:
 
 def _version(text: str | None) -> tuple[int, ...]:
     """Return the first two numbers of a version, as far as it has them."""
-    return tuple(int(part) for part in (text or "").split(".")[:2] if part.isdigit())
+    return tuple(int(part) for part in (text or "").split(".")[:2] if re.fullmatch("[0-9]{1,9}", part))

@@ -314,7 +314,7 @@ def _zone(raw: Mapping[str, Any]) -> Zone:
 
 def _cluster(raw: Mapping[str, Any]) -> Cluster:
     storpool = (raw.get("resourcedetails") or {}).get(SP_CLUSTER_ID)
-    return Cluster(raw["id"], raw["name"], raw["zoneid"], storpool=None if storpool in _UNSET else storpool, **_switches(raw))
+    return Cluster(raw["id"], raw["name"], raw["zoneid"], storpool=None if storpool in _UNSET else str(storpool), **_switches(raw))
 
 
 def _pool(raw: Mapping[str, Any]) -> Pool:

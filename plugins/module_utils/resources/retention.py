@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime, tzinfo
 from typing import Any
 
-from .._errors import ChangeRefused, OptionError
+from .._errors import ChangeRefused, CollectionError, OptionError, brief
 
 # A period is told apart by this text of a moment in the calendar of the time zone. The hour has its offset with it, because one hour of the
 # day on which summer time ends comes twice.
@@ -64,7 +64,7 @@ def kept(series: Iterable[tuple[str, int]], rules: Rules, zone: tzinfo, declared
         most = getattr(rules, period)
         seen: set[str] = set()
         for name, moment in newest_first if most else ():
-            label = datetime.fromtimestamp(moment, zone).strftime(form)
+            label = _in_calendar(moment, zone, name).strftime(form)
             if label in seen:
                 continue
             if len(seen) == most:
@@ -74,6 +74,14 @@ def kept(series: Iterable[tuple[str, int]], rules: Rules, zone: tzinfo, declared
     for name in sorted({name for name, _moment in newest_first}.intersection(declared)):
         reasons.setdefault(name, ["declared"])
     return reasons
+
+
+def _in_calendar(moment: int, zone: tzinfo, name: str) -> datetime:
+    """:raises CollectionError: what the server tells is no time."""
+    try:
+        return datetime.fromtimestamp(moment, zone)
+    except (OverflowError, ValueError, OSError):
+        raise CollectionError(f"{name} was made, the server says, {brief(moment)} seconds after 1970, which no calendar has") from None
 
 
 def spared_names(declared: Sequence[tuple[Hashable, Iterable[str | None]]]) -> list[frozenset[str]]:

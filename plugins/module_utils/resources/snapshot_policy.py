@@ -9,6 +9,7 @@ Facts: reference sheet cloudstack-storpool, section 5.5. A volume has one policy
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -257,8 +258,13 @@ def _present(volume: Mapping[str, Any], world: World) -> dict[str, dict[str, Any
     found = {}
     for row in world.policies.get(volume["id"], ()):
         kind, text = row.get("intervaltype"), str(row.get("schedule"))
-        interval = INTERVALS[kind] if isinstance(kind, int) else str(kind).lower()
-        numbers = [int(part) for part in text.split(":") if part.isdigit()]
+        interval = INTERVALS[kind] if kind in range(len(INTERVALS)) else str(kind).lower()
+        if interval not in _PARTS:
+            raise CollectionError(
+                f"CloudStack tells of a snapshot policy of volume {volume['name']} with an interval {kind!r:.50} that is none",
+                hint=f"there are: {', '.join(INTERVALS)}",
+            )
+        numbers = [int(part) for part in text.split(":") if re.fullmatch("[0-9]{1,9}", part)]
         schedule = _written(numbers[: len(_PARTS[interval])]) if numbers else text
         found[interval] = {
             "id": row["id"], "interval": interval, "schedule": schedule, "timezone": row.get("timezone"), "keep": row.get("maxsnaps"),

@@ -185,11 +185,11 @@ class StoragePools:
         details = pool.get("details")
         if not details:
             rows = client.list("listResourceDetails", "resourcedetail", resourcetype="Storage", resourceid=pool["id"])
-            details = {row["key"]: row.get("value", "") for row in rows}
-        template = details.get("SP_TEMPLATE") or pool["id"].partition(";")[0]
+            details = {row["key"]: row.get("value") for row in rows}
+        api, template, token = (str(details.get(key) or "") for key in ("SP_API_HTTP_HOST", "SP_TEMPLATE", "SP_AUTH_TOKEN"))
         # The token of a pool that is only foreseen was not kept; it is the one that pools are made with.
-        token = client.storpool.connection.token if is_made_up(pool["id"]) else details.get("SP_AUTH_TOKEN", "")
-        world.addresses[pool["id"]] = Address(details.get("SP_API_HTTP_HOST", ""), template, token)
+        token = client.storpool.connection.token if is_made_up(pool["id"]) else token
+        world.addresses[pool["id"]] = Address(api, template or pool["id"].partition(";")[0], token)
 
     @staticmethod
     def _look_at(client: CloudStack, api: str, token: str) -> dict[str, dict[str, Any]] | CollectionError:
