@@ -125,9 +125,11 @@ def test_one_that_goes_on_is_waited_for(run_module, root, simulator, listed, cal
     assert len(listed()) == 1
 
 
-def test_one_that_takes_too_long(run_module, root, simulator):
-    simulator.fault("host_slow", "StorPoolBackupSnapshot", seconds=2.0)
+def test_one_that_takes_too_long(run_module, root, simulator, listed):
+    simulator.fault("host_slow", "StorPoolBackupSnapshot", seconds=30)
     assert simulator.cs("createSnapshot", volumeid=root["id"], name="slow")[0] == 200
+    while [one["state"] for one in listed()] != ["BackingUp"]:
+        time.sleep(0.02)
     result = run_module(MODULE, volume=root["name"], name="slow", wait_timeout="1")
     assert "the backup of snapshot" in result["msg"] and "has not ended: it is BackingUp (run the task again" in result["msg"]
 
@@ -283,7 +285,7 @@ def test_a_job_that_goes_down_with_its_server_is_not_begun_again(run_module, roo
     simulator.fault("host_slow", "StorPoolBackupSnapshot", seconds=30)
     calls()
     results = []
-    task = threading.Thread(target=lambda: results.append(run_module(MODULE, volume=root["name"], name="s", wait_timeout="1")))
+    task = threading.Thread(target=lambda: results.append(run_module(MODULE, volume=root["name"], name="s", wait_timeout="3")))
     task.start()
     while [one["state"] for one in listed()] != ["BackingUp"]:
         time.sleep(0.02)
