@@ -10,6 +10,7 @@ to the name of a device would take its place.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 from collections.abc import Iterator
@@ -88,33 +89,58 @@ def check_writable(path: str, option: str) -> None:
         raise OptionError(option, path, f"cannot be written: {exc}") from exc
 
 
+def new_name(path: str) -> str:
+    """Return what a file is called until it takes the place of the one at ``path``."""
+    return os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.new")
+
+
+@contextmanager
+def new_file(path: str) -> Iterator[int]:
+    """Yield a new file beside the one at ``path``, locked against others that would replace that at the same time.
+
+    Its name is always the same, so that what a killed run leaves behind is used by the next one. Renamed, it is not there any more.
+    """
+    name = new_name(path)
+    while True:
+        new = os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        fcntl.flock(new, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if os.fstat(new).st_nlink > 1:
+                os.unlink(name)  # it is another file as well, which is not to be written
+            # Another run may have renamed it while this one waited.
+            elif os.path.samestat(os.fstat(new), os.stat(name, follow_symlinks=False)):
+                break
+        os.close(new)
+    try:
+        yield new
+    finally:
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(new), os.stat(name, follow_symlinks=False)):
+                os.unlink(name)
+        os.close(new)
+
+
 def write_whole(path: str, option: str, text: str) -> None:
-    """Let a regular file have this text, at once: whoever reads it finds the old text or the new one.
+    """Let a regular file have this text, at once: whoever reads it finds the old text or the new one, however many write it.
 
     A new file is its owner's alone, one that is there keeps its mode and owner; of a link it is the target that is written.
 
     :raises OptionError: it cannot be written, or something else than a regular file is there; names option and path.
     """
     path = os.path.realpath(path)
-    new = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.new")
     try:
-        old = os.stat(path) if os.path.lexists(path) else None
-        if old:
-            _check_regular(old.st_mode, path, option)
-        with suppress(FileNotFoundError):
-            os.unlink(new)  # what a killed run left behind
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            with open(descriptor, "w", encoding="utf-8", closefd=False) as stream:
-                stream.write(text)
+        with new_file(path) as new:
+            old = os.stat(path) if os.path.lexists(path) else None
             if old:
-                if (old.st_uid, old.st_gid) != (os.geteuid(), os.getegid()):
-                    os.fchown(descriptor, old.st_uid, old.st_gid)
-                os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.rename(new, path)
+                _check_regular(old.st_mode, path, option)
+            os.ftruncate(new, 0)
+            with open(new, "w", encoding="utf-8", closefd=False) as stream:
+                stream.write(text)
+            if old and (old.st_uid, old.st_gid) != (os.geteuid(), os.getegid()):
+                os.fchown(new, old.st_uid, old.st_gid)
+            os.fchmod(new, stat.S_IMODE(old.st_mode) if old else 0o600)
+            os.fsync(new)
+            os.rename(new_name(path), path)
     except OSError as exc:
         raise OptionError(option, path, f"cannot be written: {exc.strerror}") from exc
     except ValueError as exc:  # characters that no path can have

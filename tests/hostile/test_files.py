@@ -12,7 +12,9 @@ from __future__ import annotations
 import os
 import stat
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +218,40 @@ def test_nothing_is_written_through_what_was_laid_in_the_way(option, tmp_path):
     except (OptionError, AssertionError):
         pass  # refused is as good
     assert victim.read_text() == "precious"
+
+
+@named
+def test_another_name_of_a_file_that_was_laid_in_the_way(option, tmp_path):
+    """A hard link to somebody's file has the name of the temporary one: that file is not emptied."""
+    victim, path = tmp_path / "victim", tmp_path / "file"
+    victim.write_text("precious")
+    path.write_text("a=old\n")
+    os.link(victim, tmp_path / ".file.new")
+    WAYS_TO_WRITE[option](str(path))
+    assert path.read_text() != "a=old\n"
+    assert victim.read_text() == "precious"
+
+
+def test_many_that_write_one_file(tmp_path):
+    """As the images of one task with one progress_file: each succeeds, and whoever reads finds a whole text."""
+    path = tmp_path / "progress"
+    texts = [f"{number} " * 2000 + "\n" for number in range(4)]
+    begun, read = threading.Event(), set()
+
+    def write(text: str) -> None:
+        for _unused in range(50):
+            _files.write_whole(str(path), "progress_file", text)
+            begun.set()
+
+    with ThreadPoolExecutor(len(texts)) as pool:
+        written = [pool.submit(write, text) for text in texts]
+        assert begun.wait(60)
+        while not all(one.done() for one in written):
+            read.add(path.read_text())
+        for one in written:
+            one.result()
+    assert read | {path.read_text()} <= set(texts)
+    assert os.listdir(tmp_path) == ["progress"]
 
 
 @named

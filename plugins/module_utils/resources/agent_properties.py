@@ -11,16 +11,15 @@ Whenever this process is killed, the file is whole: the old one or the new one, 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from .. import _properties as properties
 from .._errors import CollectionError, OptionError
-from .._files import absolute, read_bytes, write_whole
+from .._files import absolute, new_file, new_name, read_bytes, write_whole
 from .._properties import HIDDEN, Planned
 
 TRIES = 5  # how often the agent may write the file while it is being changed
@@ -49,7 +48,7 @@ def act(options: Mapping[str, Any], check: bool) -> dict[str, Any]:
     planned = properties.plan(_decoded(before), wanted, fallbacks)
     result: dict[str, Any] = {"file": path}
     if planned.changes and not check:
-        with _new_file(path) as new:
+        with new_file(path) as new:
             before, planned = _replace(path, new, wanted, fallbacks, options["backup"], pending, result)
     result.update(
         changed=bool(planned.changes),
@@ -109,34 +108,6 @@ def _diff(path: str, before: str, planned: Planned) -> dict[str, str]:
 # -- writing
 
 
-@contextlib.contextmanager
-def _new_file(path: str) -> Iterator[int]:
-    """Yield a new file beside the one at ``path``, locked against others that would change it at the same time.
-
-    Its name is always the same, so that what a killed run leaves behind is used by the next one. Renamed, it is not there any more.
-    """
-    name = _new_name(path)
-    while True:
-        new = os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        fcntl.flock(new, fcntl.LOCK_EX)
-        # Another run may have renamed it while this one waited.
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(new), os.stat(name, follow_symlinks=False)):
-                break
-        os.close(new)
-    try:
-        yield new
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(new), os.stat(name, follow_symlinks=False)):
-                os.unlink(name)
-        os.close(new)
-
-
-def _new_name(path: str) -> str:
-    return os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.new")
-
-
 def _replace(
     path: str,
     new: int,
@@ -160,7 +131,7 @@ def _replace(
         if pending:
             _mark(pending, path)
         if _read(path) == before:
-            os.rename(_new_name(path), path)
+            os.rename(new_name(path), path)
             _sync_directory(path)
             return before, planned
         result.pop("backup_file", None)
