@@ -541,7 +541,9 @@ class _Run:
     def _failed(self, outcomes: Sequence[_Outcome], counts: Mapping[str, int]) -> dict[str, Any]:
         first = next(outcome for outcome in outcomes if outcome.error)
         error = first.error
-        message = f"{first.plan.kind or self.resource.kind} {first.plan.name}: {error}"
+        message, about = str(error), f"{first.plan.kind or self.resource.kind} {first.plan.name}"
+        if not message.startswith((f"{about} ", f"{about}:")):  # many begin with it
+            message = f"{about}: {message}"
         if first.done or first.unknown:
             unknown = f" not known: {', '.join(first.unknown)};" if first.unknown else ""
             not_done = ", ".join(first.not_done) or "nothing more was left"

@@ -13,7 +13,13 @@ from unittest.mock import ANY
 
 import pytest
 from ansible_collections.storpool.cloudstack.plugins.module_utils import _http, _runner
-from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import AnswerLost, ApiError, OptionError, Unreachable
+from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import (
+    AnswerLost,
+    ApiError,
+    ChangeRefused,
+    OptionError,
+    Unreachable,
+)
 from ansible_collections.storpool.cloudstack.plugins.module_utils._foresight import Foresight
 from ansible_collections.storpool.cloudstack.plugins.module_utils._module import with_option
 from ansible_collections.storpool.cloudstack.plugins.module_utils._plan import Change, JointWait, Plan, Wait
@@ -227,6 +233,19 @@ def test_options_that_cannot_be_meant_come_before_the_first_read():
 
 
 # -- failures
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("no space", "thing a: no space"),
+        ("thing a is attached", "thing a is attached"),
+        ("thing a: no space", "thing a: no space"),
+        ("thing ab is attached", "thing a: thing ab is attached"),
+    ],
+)
+def test_a_failure_names_its_object_once(said, told):
+    assert run(Store({("Create", "a"): [ChangeRefused(said, hint="stop")]}), name="a", value=1)["msg"].startswith(f"{told} (stop)")
 
 
 def test_failure_of_one():
