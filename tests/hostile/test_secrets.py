@@ -63,12 +63,7 @@ def for_demo(cloud: Any, elsewhere: Path) -> Prepared:
 
 
 def for_host_ha(cloud: Any, elsewhere: Path) -> Prepared:
-    hosts = Hosts(elsewhere, cloud, NODES)
-    inventory = yaml.safe_load(hosts.inventory.read_text())
-    for number, host in enumerate(inventory["kvm"]["hosts"].values(), 1):
-        host["storpool_oobm_address"] = f"198.51.100.{number}"
-    inventory["kvm"]["vars"] = {"storpool_oobm_username": "ADMIN", "storpool_oobm_password": PASSWORD}
-    hosts.inventory.write_text(yaml.safe_dump(inventory))
+    hosts = Hosts(elsewhere, cloud, NODES).with_controllers(storpool_oobm_username="ADMIN", storpool_oobm_password=PASSWORD)
     for number in (1, 2, 3):
         cloud.bmc(f"198.51.100.{number}", password=PASSWORD)
     declared = {
@@ -469,6 +464,21 @@ def test_the_environment_of_a_task_stands_on_its_command_line(cloud, place):
     run = playbooks.run([task], "-vvv", env={**playbooks.connection(cloud), **everywhere(place)})
     assert secret in run.output
     assert secret not in json.dumps(run.records)
+
+
+def test_a_loop_shows_its_items_and_a_list_in_one_task_does_not(cloud, place):
+    """Whatever a module hides of its options: the item of a loop is Ansible's own."""
+    secret = "Marked-loop-7391"
+    file = place / "home" / "hosts.json"
+    file.write_text(json.dumps([{"host": "no-such-host", "oobm_password": secret}]))
+    hosts = "{{ lookup('file', '" + str(file) + "') | from_json }}"
+    module, given = "storpool.cloudstack.storpool_ha", connection(cloud, "storpool_ha")
+    one = {"name": "Shown", module: {**given, "host": "{{ item.host }}", "oobm_password": "{{ item.oobm_password }}"}, "loop": hosts}
+    every = {"name": "Not shown", module: {**given, "hosts": hosts}}
+    for task, told in ((one, True), (every, False)):
+        run = playbooks.run([{**task, "ignore_errors": True}], "-vvvv", env=everywhere(place))
+        assert "no-such-host" in run.output
+        assert (secret in run.output) is told
 
 
 def test_all_modules_with_a_fast_path_have_one():

@@ -143,6 +143,14 @@ class Hosts:
         self.inventory.write_text(yaml.safe_dump({"kvm": {"hosts": {name: self._variables(name) for name in names}}}))
         self.path = f"{directory / 'bin'}{os.pathsep}{os.environ['PATH']}"
 
+    def with_controllers(self, group: str = "kvm", **of_all: str) -> Hosts:
+        """Say each host's controller in the inventory, and variables of all hosts; `group` is what they are together."""
+        hosts = yaml.safe_load(self.inventory.read_text())["kvm"]["hosts"]
+        for number, host in enumerate(hosts.values(), 1):
+            host["storpool_oobm_address"] = f"198.51.100.{number}"
+        self.inventory.write_text(yaml.safe_dump({group: {"hosts": hosts, "vars": of_all}}))
+        return self
+
     @staticmethod
     def _program(path: Path, text: str) -> None:
         path.write_text(text)

@@ -9,7 +9,6 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 from conftest import CLOUDSTACKS
 from kvm_hosts import Hosts
 from prediction import differences
@@ -33,13 +32,7 @@ def simulator(cloud_of):
 @pytest.fixture
 def hosts(tmp_path, simulator):
     """Each host's controller is said in the inventory."""
-    made = Hosts(tmp_path, simulator, NAMES)
-    inventory = yaml.safe_load(made.inventory.read_text())
-    for number, host in enumerate(inventory["kvm"]["hosts"].values(), 1):
-        host["storpool_oobm_address"] = f"198.51.100.{number}"
-    inventory["kvm"]["vars"] = {"storpool_oobm_username": "ADMIN", "storpool_oobm_password": PASSWORD}
-    made.inventory.write_text(yaml.safe_dump(inventory))
-    return made
+    return Hosts(tmp_path, simulator, NAMES).with_controllers(storpool_oobm_username="ADMIN", storpool_oobm_password=PASSWORD)
 
 
 @pytest.fixture

@@ -71,12 +71,7 @@ def prepared(simulator, run_module, tmp_path) -> Callable[[str], Import]:
         return Import(given, writes={"createVMSnapshot", "stopVirtualMachine", "revertToVMSnapshot", "startVirtualMachine"})
 
     def configure_host_ha() -> Import:
-        hosts = Hosts(tmp_path, simulator, NODES)
-        inventory = yaml.safe_load(hosts.inventory.read_text())
-        for number, host in enumerate(inventory["kvm"]["hosts"].values(), 1):
-            host["storpool_oobm_address"] = f"198.51.100.{number}"
-        inventory["machines"] = inventory.pop("kvm")
-        hosts.inventory.write_text(yaml.safe_dump(inventory))
+        hosts = Hosts(tmp_path, simulator, NODES).with_controllers("machines")
         given = {
             "configure_host_ha_group": "machines", "storpool_heartbeat_self_reboot": False, "storpool_snapshots_of_running_vms": True,
             "storpool_oobm_username": "ADMIN", "storpool_oobm_password": "bmc-secret",
