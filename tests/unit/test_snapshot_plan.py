@@ -13,7 +13,7 @@ import things
 from ansible_collections.storpool.cloudstack.plugins.module_utils._errors import OptionError
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.retention import RULES
 from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.snapshot import SNAPSHOTS
-from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.snapshot_world import World, snapshot_object
+from ansible_collections.storpool.cloudstack.plugins.module_utils.resources.snapshot_world import World, index_exports, snapshot_object
 from ansible_collections.storpool.cloudstack.plugins.modules import storpool_snapshot
 from things import actions, sound
 
@@ -108,6 +108,22 @@ def test_the_names_that_two_entries_may_not_share():
 def test_names_that_storpool_does_not_take(name):
     with pytest.raises(OptionError):
         parsed(name=name, volume="db")
+
+
+@pytest.mark.parametrize("volumes", [[], ["db", "db"]])
+def test_a_group_has_volumes_each_once(volumes):
+    with pytest.raises(OptionError, match="must name at least one volume, and each once") as refused:
+        parsed(name="{volume}", volumes=volumes)
+    assert refused.value.parts["option"] == "volumes"
+
+
+def test_exports_are_known_by_snapshot_and_location():
+    found = [
+        {"globalId": "sf.a.1", "location": "plovdiv"},
+        {"globalId": "sf.a.1", "location": "varna", "backingUp": True},
+        {"globalId": "sf.a.2", "location": "varna", "backingUp": False},
+    ]
+    assert index_exports(found) == {"sf.a.1": {"plovdiv": False, "varna": True}, "sf.a.2": {"varna": False}}
 
 
 @pytest.mark.parametrize("rule", RULES)
