@@ -244,10 +244,22 @@ def test_copies_of_a_snapshot(call, after, left, there):
     assert len(client.list("listSnapshots", "snapshot")) == (0 if after is None else 1)
 
 
-def test_a_copy_has_the_name_of_its_zone():
-    client = clients(copies=IN_BOTH[:1], snapshot=[SNAPSHOT], zone=ZONES)
-    foresee(client, {"id": "s1"}, {"id": "s1"}, ("copySnapshot", {"id": "s1", "destzoneids": ["z2"]}))
-    assert client.list("listSnapshots", "snapshot", showunique=False)[1] == {**IN_BOTH[0], "zoneid": "z2", "zonename": "plovdiv"}
+AS_FILE = {"datastoretype": "Image", "physicalsize": 0}
+
+
+@pytest.mark.parametrize(
+    ("copy", "params", "kind"),
+    [
+        (IN_BOTH[0], {}, AS_FILE),
+        (IN_BOTH[0], {"usestoragereplication": True}, {}),
+        (SNAPSHOT, {}, {}),
+    ],
+)
+def test_a_copy_has_the_name_of_its_zone_and_is_where_it_was_made(copy, params, kind):
+    """On a pool when StorPool makes it, else a file; who is no root admin sees neither."""
+    client = clients(copies=[copy], snapshot=[SNAPSHOT], zone=ZONES)
+    foresee(client, {"id": "s1"}, {"id": "s1"}, ("copySnapshot", {"id": "s1", "destzoneids": ["z2"], **params}))
+    assert client.list("listSnapshots", "snapshot", showunique=False)[1] == {**copy, **kind, "zoneid": "z2", "zonename": "plovdiv"}
 
 
 def test_what_stood_on_a_deleted_snapshot_stands_on_its_parent():

@@ -231,7 +231,9 @@ def _snapshot(left: _Aftermath, plan: Plan) -> None:
     for copied in _params(plan, "copySnapshot"):
         copies = copies or left.client.list("listSnapshots", "snapshot", unlimited=True, listall=True, showunique=False, id=identity)
         zones = {one["id"]: one["name"] for one in left.rows("listZones", "zone").values()}
-        copies += [{**copies[0], "zoneid": zone, "zonename": zones.get(zone)} for zone in copied["destzoneids"]]
+        of_files = "datastoretype" in copies[0] and not copied.get("usestoragereplication")  # only root admins see the kind of a store
+        role = {"datastoretype": "Image", "physicalsize": 0} if of_files else {}
+        copies += [{**copies[0], **role, "zoneid": zone, "zonename": zones.get(zone)} for zone in copied["destzoneids"]]
     for gone in _params(plan, "deleteSnapshot"):
         if "zoneid" in gone and plan.after is not None:
             copies = left.client.list("listSnapshots", "snapshot", unlimited=True, listall=True, showunique=False, id=gone["id"])
