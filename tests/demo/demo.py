@@ -43,6 +43,7 @@ CLIENT, OTHER_CLIENT = 11, 12
 CLOUDSTACK = "4.22.0"
 ZONE = "sofia"
 VM, OTHER_VM, ISO_VM = "demo-db", "demo-web", "demo-iso"
+TEMPLATE = "debian-12"
 HOSTS = ("kvm11", "kvm12", "kvm13")
 BMC_USER, BMC_PASSWORD = "ADMIN", "bmc-secret"
 AN_HOUR, TWO_DAYS = 3600, 2 * 24 * 3600
@@ -270,12 +271,19 @@ def servers_restart(tour: Tour) -> list[str]:
     ]
 
 
-def an_upgrade_goes_wrong(tour: Tour) -> list[str]:
-    disks = tour.disks(VM) | {"demo-safe": tour.disks(OTHER_VM)["demo-safe"]}
+def damage(tour: Tour, what: str, disks: dict[str, str]) -> list[str]:
     for disk in disks.values():
         tour.sim.write(disk, b"damaged" * 1000, MEBIBYTE * 3)
     tour.damaged = tuple(disks)
-    return [f"an upgrade goes wrong: 7000 bytes of {', '.join(disks)} are damaged"]
+    return [f"{what}: 7000 bytes of {', '.join(disks)} are damaged"]
+
+
+def an_upgrade_goes_wrong(tour: Tour) -> list[str]:
+    return damage(tour, "an upgrade goes wrong", tour.disks(VM) | tour.disks(OTHER_VM))
+
+
+def a_second_try_goes_wrong(tour: Tour) -> list[str]:
+    return damage(tour, "a second try goes wrong", {"demo-safe": tour.disks(OTHER_VM)["demo-safe"]})
 
 
 def vms_run(tour: Tour) -> list[str]:
@@ -286,6 +294,7 @@ def vms_run(tour: Tour) -> list[str]:
 
 def a_host_dies(tour: Tour) -> list[str]:
     """Its power fails; CloudStack's own machinery does the rest, minutes of which pass here in a moment."""
+    tour.sim.restart_server()
     lost, passed, step = HOSTS[0], 0, 20
     tour.sim.bmc(tour.sim.hosts()[lost]["bmc"], power="off")
     while (now := tour.sim.hosts()[lost])["ha"]["state"] != "Fenced" or now["resourcestate"] != "Maintenance":
@@ -294,7 +303,8 @@ def a_host_dies(tour: Tour) -> list[str]:
         tour.sim.advance(step)
         passed += step
     runs_on = next(name for name, host in tour.sim.hosts().items() if "demo-app1" in host["vms"])
-    return [f"{lost} lost its power", f"CloudStack fenced it within {passed // 60 + 1} minutes; demo-app1 runs on {runs_on} now"]
+    restarted = "the management servers were restarted, so the setting is in force"
+    return [restarted, f"{lost} lost its power", f"CloudStack fenced it within {passed // 60 + 1} minutes; demo-app1 runs on {runs_on} now"]
 
 
 def it_is_repaired(tour: Tour) -> list[str]:
@@ -313,7 +323,8 @@ EVENTS: dict[str, Callable[[Tour], list[str]]] = {
     "cloud_change": a_vm_moves,
     "cloud_copies": servers_restart,
     "cloud_nfs": a_pool_on_nfs,
-    "cloud_revert": an_upgrade_goes_wrong,
+    "cloud_group_revert": an_upgrade_goes_wrong,
+    "cloud_revert": a_second_try_goes_wrong,
     "protect": vms_run,
     "host_dies": a_host_dies,
     "host_returns": it_is_repaired,
@@ -491,6 +502,9 @@ def seen_by_the_host(tour: Tour, chapter: Chapter) -> Iterator[None]:
         disk = tour.disks(OTHER_VM)["demo-safe"]
         return tour.sim.fingerprint(disk), tour.listing(f"Volume/{disk}")[0]["templateName"]
 
+    def tier() -> str | None:
+        return tour.listing(f"Volume/{tour.disks(VM)['demo-log']}")[0]["tags"].get("qc")
+
     before, (content, template) = seen(), safe()
     yield
     after, (moved, on_template) = seen(), safe()
@@ -498,7 +512,10 @@ def seen_by_the_host(tour: Tour, chapter: Chapter) -> Iterator[None]:
         raise chapter.fail(f"the host of {VM} sees {after} bytes of demo-data as before")
     if moved != content or on_template == template:
         raise chapter.fail(f"demo-safe did not move from {template} with all its bytes; it is on {on_template}")
+    if tier() != tour.variables["demo_qos_class"]:
+        raise chapter.fail(f"demo-log has the QoS class {tier()}")
     chapter.facts.append(f"the host of {VM} sees {screen.bytes_of(after)} of demo-data instead of {screen.bytes_of(before)}")
+    chapter.facts.append(f"on StorPool demo-log has the QoS class {tier()}")
     chapter.facts.append(f"demo-safe moved from StorPool template {template} to {on_template} with every byte")
 
 
@@ -533,6 +550,7 @@ WITNESSES: dict[str, Callable[[Tour, Chapter], Any]] = {
     "cloud_nfs": moved_whole,
     "cloud_nfs_back": moved_whole,
     "cloud_group": taken_while_written(data_disks, stand_on),
+    "cloud_group_revert": disks_are_as_before,
     "cloud_revert": disks_are_as_before,
     "group_snapshot": taken_while_written(
         lambda _tour: ("demo-vm03", "demo-vm04"), lambda _tour: ("demo-vm03-before-upgrade", "demo-vm04-before-upgrade")
@@ -547,18 +565,26 @@ WITNESSES: dict[str, Callable[[Tour, Chapter], Any]] = {
 # What the plugin does, by the headings of StorPool's document on it, and the chapters that show it.
 SECTIONS = {
     "Creating template from a snapshot": ("cloud_copies",),
-    "Creating ROOT volume from templates": ("cloud_ground", "cloud_roots"),
+    "Creating ROOT volume from templates": ("cloud_ground", "cloud_roots", "demo_clean_up"),
     "Creating a ROOT volume from an ISO image": ("cloud_roots",),
     "Creating a DATA volume": ("cloud_data",),
     "Creating volume from snapshot": ("cloud_copies",),
     "Resizing volumes": ("cloud_change",),
-    "Creating snapshots": ("cloud_snapshots", "cloud_copies"),
+    "Creating snapshots": ("cloud_snapshots", "cloud_copies", "demo_clean_up"),
     "Reverting volume to snapshot": ("cloud_revert",),
     "Migrating volumes to other storage pools": ("cloud_change", "cloud_nfs", "cloud_nfs_back"),
-    "Virtual machine snapshot and group snapshot": ("group_snapshot", "cloud_group", "cloud_revert"),
+    "Virtual machine snapshot and group snapshot": ("group_snapshot", "cloud_group", "cloud_group_revert"),
     "BW/IOPS limitations": ("cloud_ground", "cloud_roots", "cloud_change"),
     "Support for host HA": ("protect", "host_dies", "host_returns", "protected_again"),
-    "Supported operations for volume encryption": ("cloud_data", "cloud_change", "cloud_copies", "cloud_revert"),
+    "Supported operations for volume encryption": (
+        "cloud_data",
+        "cloud_change",
+        "cloud_copies",
+        "cloud_group",
+        "cloud_group_revert",
+        "cloud_revert",
+        "demo_clean_up",
+    ),
 }
 
 
@@ -585,7 +611,7 @@ def what_is_there(overview: playbooks.Run) -> None:
         screen.show()
 
 
-def clean_up(tour: Tour) -> None:
+def clean_up(tour: Tour) -> Chapter:
     """Take it all away with the collection's own means, and see that no byte stays behind."""
     chapter = Chapter(CLEAN_UP, "Clean up", "")
     screen.command(f"{chapter.command} --check --diff")
@@ -596,15 +622,27 @@ def clean_up(tour: Tour) -> None:
     wrong = differences(predicted, real) + [f"check mode wrote {call}" for call in writes]
     if wrong:
         raise chapter.fail("the real run was not what check mode predicted", *wrong)
+    again, writes = tour.play(chapter, diff=True)
+    wrong = not_silent(again, writes)
+    if wrong:
+        raise chapter.fail("run again, it was not silent", *wrong)
     for name in (VM, OTHER_VM, ISO_VM):
         tour.sim.cs_job("destroyVirtualMachine", id=tour.sim.vms()[name]["id"], expunge=True)
+    (template,) = tour.sim.cs("listTemplates", templatefilter="all", name=TEMPLATE)[1]["template"]
+    tour.sim.cs_job("deleteTemplate", id=template["id"])
+    screen.line("happened", f"the VMs were expunged, and the template {TEMPLATE} was deleted")
+    if not tour.names():
+        raise chapter.fail(f"the cache of {TEMPLATE} went with it, not by CloudStack's cleanup")
     tour.sim.advance(TWO_DAYS)
     tour.sim.settle()
-    screen.line("happened", "the VMs were expunged; in the next two days CloudStack collected the template that no volume needs any more")
+    screen.line("happened", "two days passed, in which CloudStack's cleanup collected what was cached of it")
     left = tour.sim.counters()
     if tour.names() or left["files"]:
         raise chapter.fail(f"{', '.join(tour.names())} and {left['bytes_stored']} bytes are left")
-    screen.line("proved", "no volume, no snapshot and no byte is left")
+    chapter.facts = [f"the cache of the deleted template {TEMPLATE} was collected", "no volume, no snapshot and no byte is left"]
+    for fact in chapter.facts:
+        screen.line("proved", fact)
+    return chapter
 
 
 def run_tour(image: Path, directory: Path, devices: str) -> None:
@@ -637,6 +675,7 @@ def run_tour(image: Path, directory: Path, devices: str) -> None:
                 "demo_oobm_password": BMC_PASSWORD,
                 "demo_sp_node_ids": {name: known[name]["storpool"]["client"] for name in HOSTS},
                 "demo_zone": ZONE,
+                "demo_cloud_template": TEMPLATE,
                 "demo_nfs_pool": "demo-nfs",
                 "demo_qos_class": "fast",
             },
@@ -650,18 +689,18 @@ def run_tour(image: Path, directory: Path, devices: str) -> None:
             overview = tour.chapter(chapter)
         screen.heading("What is there at the end")
         what_is_there(overview)
+        screen.heading("Nothing is to stay behind")
+        last = clean_up(tour)
         screen.heading("What was shown")
-        screen.table(
-            ["chapter", "what was done", "check = real", "again", "proof"],
-            [(one.short, one.actions, "yes" if one.actions else None, "silent", one.facts) for one in story],
-        )
+        rows = [(one.short, one.actions, "yes" if one.actions else None, "silent", one.facts) for one in story]
+        rows.append((last.short, None, "yes", "silent", last.facts))
+        screen.table(["chapter", "what was done", "check = real", "again", "proof"], rows)
         screen.show()
-        by_name = {one.name: one.short for one in story}
+        by_name = {one.name: one.short for one in (*story, last)}
         screen.table(
             ["what the plugin does", "shown in"],
             [(section, ", ".join(by_name[name] for name in names)) for section, names in SECTIONS.items()],
         )
-        clean_up(tour)
 
 
 def ended(number: int, _frame: Any) -> None:
