@@ -153,6 +153,7 @@ def test_hosts_are_asked_for_their_node_ids(assess, world, tmp_path):
         ({"allow_hyperconverged": "perhaps"}, "assess_host_ha_allow_hyperconverged"),
         ({"node_ids": 5}, "assess_host_ha_node_ids"),
         ({"zoen": "sofia"}, "Nobody knows the variables assess_host_ha_zoen"),
+        ({"ask_group": "kmv"}, "The inventory has no hosts in the group kmv"),
         ({"zone": "varna"}, "'varna' does not exist in CloudStack"),
         ({"node_ids": {"kvm11": 0}}, "is no StorPool node id"),
     ],

@@ -92,8 +92,42 @@ def test_move_volumes(thrice, simulator, run_module, db1):
 
 
 @pytest.mark.parametrize(
+    "name", ["assess_host_ha", "configure_host_ha", "move_volumes", "revert_vm", "snapshot_vms", "warm_template_cache"]
+)
+def test_a_host_to_run_on_that_there_is_not(play, calls, name):
+    """Ansible itself would say that no host matched, and end well."""
+    calls()
+    run = play(name, run_on="nohwere")
+    assert run.rc == 2 and f"has no host nohwere, which {name}_run_on names" in json.dumps(run.failures), run.output
+    assert calls().entries == []
+
+
+def test_a_host_to_run_on_that_there_is(play, db1):
+    run = play("snapshot_vms", vms="db1", run_on="localhost")
+    assert run.rc == 0 and run.changed == 1, run.output
+
+
+def test_move_volumes_of_a_project(thrice, simulator, run_module):
+    """Those of the same names outside of it stay where they are."""
+    project = simulator.cs_job("createProject", name="web", displaytext="web")["jobresult"]["project"]["id"]
+    assert run_module("cloudstack_storage_pool", name="storpool-hybrid", zone="sofia", template="hybrid")["changed"]
+    for vm, where in (("inside", {"projectid": project}), ("outside", {})):
+        simulator.deploy(vm, **where)
+        more = {"project": "web"} if where else {}
+        assert run_module("cloudstack_volume", name="data", zone="sofia", offering="Custom", size="1G", vm=vm, **more)["changed"]
+    real = thrice("move_volumes", names="data", storage_pool="storpool-hybrid", project="web")
+    assert real.result("Summary")["msg"] == ["data: migrate"]
+    (inside,) = simulator.cs("listVolumes", name="data", projectid=project)[1]["volume"]
+    (outside,) = simulator.cs("listVolumes", name="data", listall=True)[1]["volume"]
+    assert (inside["storage"], outside["storage"]) == ("storpool-hybrid", "storpool-nvme")
+
+
+@pytest.mark.parametrize(
     ("name", "given", "problem"),
     [
+        ("snapshot_vms", {"vms": []}, "There is nothing in snapshot_vms_vms"),
+        ("snapshot_vms", {"vms": ""}, "There is nothing in snapshot_vms_vms"),
+        ("move_volumes", {"names": [], "storage_pool": "p"}, "There is nothing in move_volumes_names"),
         ("snapshot_vms", {}, "missing required arguments: snapshot_vms_vms"),
         ("snapshot_vms", {"vms": ["a"], "keep_dayly": 1}, "Nobody knows the variables snapshot_vms_keep_dayly"),
         ("revert_vm", {"vm": "a"}, "missing required arguments: revert_vm_snapshot"),

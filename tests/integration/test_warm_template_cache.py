@@ -82,6 +82,8 @@ def test_all_are_tried(warm):
         ({"names": ["a"], "parallel": "many"}, "warm_template_cache_parallel"),
         ({"names": ["a"], "keep": "perhaps"}, "warm_template_cache_keep"),
         ({"filter": ["a"]}, "warm_template_cache_filter"),
+        ({"names": []}, "There is nothing in warm_template_cache_names"),
+        ({"names": ["a"], "pools": []}, "There is nothing in warm_template_cache_pools"),
     ],
 )
 def test_variables_that_cannot_be_meant(warm, calls, given, problem):
