@@ -36,6 +36,7 @@ options:
   cloudstack_ca_path:
     description:
       - File or directory with the certificate authorities to verify the server with, instead of the well-known ones.
+      - E(REQUESTS_CA_BUNDLE), proxies of the environment and C(.netrc) are not used.
     type: path
   cloudstack_timeout:
     description:

@@ -92,6 +92,13 @@ def test_the_users_authority_from_a_profile(ask, good, ca_path, tmp_path):
     assert not result.get("failed"), result
 
 
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
+def test_no_authority_comes_from_the_environment(ask, good, ca_path, monkeypatch, name):
+    """Whom a task trusts is said by its options and profile alone."""
+    monkeypatch.setenv(name, ca_path)
+    refused(ask(good), "unable to get local issuer certificate")
+
+
 def test_another_authority(ask, good, tmp_path):
     other = tmp_path / "other.pem"
     trustme.CA().cert_pem.write_to_path(str(other))
