@@ -286,10 +286,16 @@ class Templates:
         if after is None:
             return
         client.foresee("template", after["name"], {**world.templates.get((before or after)["name"], {}), **raw_template(after)})
+        if before and after["name"] != before["name"]:
+            for kind, found in (("volume", client.volumes()), ("snapshot", client.snapshots())):
+                for one in found:
+                    if one["templateName"] == before["name"]:
+                        client.foresee(kind, one["globalId"], {**client.as_foreseen(kind, one), "templateName": after["name"]})
         if wanted.propagate and before:
             carried = {option: after[option] for option in CARRIED if after[option] is not None}
             for one in self._reached(carried, world.used.get(before["name"], ())):
-                client.foresee(one.kind, one.raw["globalId"], {**one.raw, **_to_api(carried)})
+                becomes = {**_to_api(carried), "templateName": after["name"]}
+                client.foresee(one.kind, one.raw["globalId"], {**client.as_foreseen(one.kind, one.raw), **becomes})
 
     def show(self, document: dict[str, Any]) -> dict[str, Any]:
         """Return a template for the diff."""
