@@ -93,7 +93,8 @@ options:
           - V(present) - the templates are cached and verified, or the snapshot of O(image) is there.
           - V(absent) - of an O(image), its snapshot is gone.
           - V(absent) of a template changes nothing by itself, because CloudStack's API cannot evict a cache. The result says for each pool
-            when CloudStack's own cleanup will collect it, or why it will not (RV(templates[].collection)).
+            when CloudStack's own cleanup will collect it, or why it will not (RV(templates[].collection)). A name that CloudStack knows
+            nowhere is a warning, since its caches may be collected already; a O(filter) that fits nothing is none.
           - V(absent) without any template reports what lies on the pools that CloudStack does not need, and what only looks so.
         type: str
         choices: [present, absent]
@@ -334,7 +335,9 @@ templates:
       sample: {type: refused, message: storage pool slow is Disabled; CloudStack would skip it and say nothing}
     object:
       description:
-        - The template with its caches; of an O(image) the snapshot, null when it does not exist; of orphans the list C(found).
+        - The template with its caches, null when nobody knows one of that name; of orphans the list C(found).
+        - Of an O(image) the snapshot, null when it does not exist - C(name), C(global_id), C(size), C(template), C(tags), and of the image
+          C(source), C(checksum) and C(format).
         - Of a pool, C(cached) is whether CloudStack has a row, C(verified) whether StorPool confirms it, C(global_id) the snapshot,
           C(problem) what is wrong, C(extra) further snapshots of the template on the pool that are not its cache.
         - Of what was C(found), C(what) is V(orphan), V(leftover) (of a failed copy), V(waiting) (for the cleanup), V(surplus) (one of

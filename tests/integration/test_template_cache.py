@@ -398,6 +398,8 @@ def test_the_orphans_of_one_template(declare, leftovers, simulator):
     assert result["templates"][0]["object"]["pools"][0].get("extra") is None
     result = declare(id=f"{NOBODY}1", zone="sofia", state="absent", evict="storpool_orphans_only")
     assert len(result["templates"][0]["actions"]) == 1
+    result = declare(name="gone", zone="sofia", state="absent", evict="storpool_orphans_only")
+    assert result["templates"][0]["object"] is None and "has no template gone" in result["warnings"][0]
 
 
 @pytest.fixture

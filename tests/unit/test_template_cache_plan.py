@@ -515,6 +515,16 @@ def test_when_the_cleanup_comes():
         assert found["within"] is None and because in found["because"]
 
 
+def test_what_is_gone_already():
+    """A second run of a play that cleans up finds nothing, which is what it wants."""
+    given = world(rows={"fast": [template()]}, listed=[template()])
+    gone = plan(given, name="rocky", state="absent")
+    assert (gone.refused, gone.changes, gone.before, gone.after, gone.notes) == (None, (), None, None, {"collection": []})
+    assert "has no template rocky and no cache of one" in gone.warnings[0]
+    assert "is no template in zone sofia" in str(plan(given, name="rocky").refused)
+    assert CACHED_TEMPLATES.spread([wanted(filter={"name": ["rocky*"]}, state="absent")], given) == []
+
+
 def test_an_orphan_is_not_what_a_row_may_be_about():
     living = template("rocky", ROCKY)
     given = world(

@@ -220,7 +220,7 @@ class CachedTemplates:
                     world.users[key] = world.users.get(key, 0) + 1
 
     def spread(self, wanted: Sequence[WantedCache], world: World) -> list[WantedCache]:
-        """Return the templates that filters mean. :raises OptionError: one means none."""
+        """Return the templates that filters mean. :raises OptionError: one that is to be present means none."""
         found: list[WantedCache] = []
         for one in wanted:
             if not one.filter or world.missing:
@@ -232,7 +232,7 @@ class CachedTemplates:
                 known = {each["id"] for each in fits}
                 gone = {each["id"]: each for pool in pools for each in world.rows[pool["id"]].values() if each["id"] not in known}
                 fits += [each for each in gone.values() if _passes(each, one.filter)]
-            if not fits:
+            if not fits and one.state == "present":
                 raise OptionError("filter", one.filter, f"fits no template in zone {pools[0].get('zonename')}")
             fits.sort(key=lambda each: (each["name"], each["id"]))
             found += [replace(one, label=each["name"], name=each["name"], id=each["id"], filter=None) for each in fits]
@@ -250,6 +250,9 @@ class CachedTemplates:
             if wanted.about_orphans:
                 return self._plan_orphans(wanted, pools, world)
             template = _template(wanted, pools, world)
+            if template is None:
+                unknown = f"zone {pools[0].get('zonename')} has no template {wanted.label} and no cache of one; is it misspelt?"
+                return Plan(wanted.label, None, None, notes={"collection": []}, warnings=[unknown])
             places = [(pool, find_place(template, pool, world)) for pool in pools]
             before = cache_object(template, places)
             if wanted.state == "absent":
@@ -430,8 +433,8 @@ def _fitting(wanted: WantedCache, templates: Any) -> list[dict[str, Any]]:
     return [one for one in templates if (one["id"] == wanted.id if wanted.id else one["name"] == wanted.name)]
 
 
-def _template(wanted: WantedCache, pools: Sequence[Mapping[str, Any]], world: World) -> dict[str, Any]:
-    """Return the template that is meant. :raises OptionError: none is, or several are."""
+def _template(wanted: WantedCache, pools: Sequence[Mapping[str, Any]], world: World) -> dict[str, Any] | None:
+    """Return the template that is meant, or ``None``: what is to go is known nowhere. :raises OptionError: none is, or several are."""
     rows = {one["id"]: one for pool in pools for one in world.rows[pool["id"]].values()}
     listed = world.templates.get(pools[0]["zoneid"])
     # What was removed from CloudStack has only its rows, and they count when it is to go.
@@ -445,8 +448,8 @@ def _template(wanted: WantedCache, pools: Sequence[Mapping[str, Any]], world: Wo
     if fits:
         several = ", ".join(f"{one['id']} (account {one.get('account')})" for one in fits.values())
         raise OptionError("name", wanted.name, f"is the name of {len(fits)} templates: {several}; give the id")
-    if wanted.id and wanted.state == "absent":
-        return {"id": wanted.id, "name": wanted.name or wanted.id}
+    if wanted.state == "absent":
+        return {"id": wanted.id, "name": wanted.name or wanted.id} if wanted.id else None
     option = "id" if wanted.id else "name"
     names = ", ".join(sorted({str(one["name"]) for one in known.values()})[:20]) or "none"
     raise OptionError(option, wanted.id or wanted.name, f"is no template in zone {pools[0].get('zonename')}; there are: {names}")
