@@ -57,8 +57,8 @@ def unlike(said: Any, done: Any, where: str = "") -> list[str]:
         return found
     if isinstance(said, list) and isinstance(done, list) and len(said) == len(done):
         return [line for number, pair in enumerate(zip(said, done, strict=True)) for line in unlike(*pair, f"{where}[{number}]")]
-    if said is None and where.endswith(".parent") and str(done).startswith("*"):
-        return []  # the transient snapshot under a copy of a volume, which the server names
+    if said is None and where.endswith(".parent") and str(done).startswith(("*", "~")):
+        return []  # the snapshot under a copy of a volume, or under what comes from a backup, which the server names
     if said is None and where.endswith(".name") and str(done).startswith("~"):
         return []  # what has no name is called by its global id
     if said is None and where.rpartition(".")[2] in SERVER_CHOOSES | {"snapshot_id"}:

@@ -33,6 +33,9 @@ class Cluster:
     def clients_config(self) -> list[dict[str, Any]]:
         return [{"id": number} for number in CLIENTS]
 
+    def services(self) -> dict[str, Any]:
+        return {"clients": {str(number): {} for number in CLIENTS}}
+
     def placement_groups(self) -> dict[str, Any]:
         return dict.fromkeys(GROUPS)
 

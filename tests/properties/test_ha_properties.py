@@ -35,6 +35,7 @@ from hypothesis import strategies as st
 HOSTS = ["kvm1", "kvm2", "kvm3"]
 POOL = Pool("nvme;1", "fast", "StorPool", "StorPool", "Up", "z1", None)
 PASSWORD = "bmc-secret-1"
+STATES = ["Available", "Ineligible", "Suspect", "Degraded", "Checking", "Recovering", "Recovered", "Fencing", "Fenced"]
 
 
 class Model:
@@ -122,7 +123,7 @@ def models(draw):
         power = draw(st.sampled_from(["On", "Off", "Unknown", "Disabled"])) if on else "Disabled"
         provider = draw(st.sampled_from([None, "kvmhaprovider", "other"]))
         enabled = provider is not None and draw(flags)
-        ha_state = draw(st.sampled_from(["Available", "Ineligible", "Suspect", "Degraded", "Fenced"])) if enabled else "Disabled"
+        ha_state = draw(st.sampled_from(STATES)) if enabled else "Disabled"
         hosts.append(
             Host(
                 id=f"h{number}",

@@ -22,12 +22,17 @@ from ansible_collections.storpool.cloudstack.plugins.modules.storpool_snapshot i
 from hypothesis import given
 from hypothesis import strategies as st
 from planning import CLIENTS, Cluster, carried_out, ends, maybe
-from things import raw_snapshot, raw_volume
+from things import raw_snapshot, raw_template, raw_volume
 
 NOW = 1_795_356_000  # 2026-11-22 14:00:00 UTC
 VOLUMES = ["db", "log", "web"]
 NAMES = ["s", "t", "db-s", "log-s"]
 PLACES = ["plovdiv", "varna"]
+TEMPLATES = {"hybrid": raw_template(), "nvme": raw_template("nvme", placeAll="nvme", placeHead="nvme", placeTail="nvme", iops=1000)}
+POLICY = {
+    "iops": "iops", "bw": "bw", "replication": "replication",
+    "place_all": "placeAll", "place_head": "placeHead", "place_tail": "placeTail",
+}  # fmt: skip
 
 
 class Model(Cluster):
@@ -39,6 +44,7 @@ class Model(Cluster):
         self.snaps = {one["name"]: one for one in copy.deepcopy(snapshots)}
         self.attached: dict[str, dict[int, str]] = {}
         self.exported: dict[str, set[str]] = {}
+        self.known = TEMPLATES
 
     # -- reads
 
@@ -71,7 +77,7 @@ class Model(Cluster):
         return [{"name": place} for place in PLACES]
 
     def templates(self):
-        return []
+        return copy.deepcopy(list(self.known.values()))
 
     # -- writes
 
@@ -81,6 +87,7 @@ class Model(Cluster):
     def _take(self, volume, name, tags, **fields):
         self.number += 1
         assert volume in self.theirs and name and name not in self.snaps and name not in self.theirs
+        fields.update({key: self.theirs[volume][key] for key in ("templateName", *POLICY.values())})
         made = raw_snapshot(name, self.number, tags=tags, creationTimestamp=self.now, onVolume=volume, recoveringFromRemote=False, **fields)
         self.snaps[name] = made
 
@@ -99,6 +106,11 @@ class Model(Cluster):
             one["tags"] = {key: value for key, value in tags.items() if value}
         if "bind" in body:
             one["bound"] = body.pop("bind")
+        if "template" in body:
+            one["templateName"] = body.pop("template")
+            given = self.known[one["templateName"]]
+            one.update({key: given[key] for key in POLICY.values() if given[key] != "-" or key != "replication"})
+        one.update({key: body.pop(key) for key in POLICY.values() if key in body})
         if "deleteAfter" in body:
             after = body.pop("deleteAfter")
             one["targetDeleteDate"] = self.now + after if after else 0
@@ -140,6 +152,8 @@ class Model(Cluster):
             "name": name,
             "tags": one["tags"],
             "bound": one["bound"],
+            "template": one["templateName"],
+            **{option: "unlimited" if one[key] == "-" else one[key] for option, key in POLICY.items()},
             "delete_at": one.get("targetDeleteDate") or None,
             "exported_to": sorted(self.exported.get(name, ())),
             "attachments": [{"client": client, "rights": rights} for client, rights in sorted(self.attached.get(name, {}).items())],
@@ -188,6 +202,9 @@ def wishes(draw, name=None):
     else:
         options.update(name=name or draw(st.sampled_from([*NAMES, "db"])), volume=draw(maybe(st.sampled_from([*VOLUMES, "no-such"]))))
         options["renamed_from"] = draw(maybe(st.sampled_from(NAMES))) if name is None else None
+    options["template"] = draw(st.sampled_from([None, None, "nvme", "hybrid", "no-such"]))
+    options["iops"] = draw(maybe(st.sampled_from([5, "unlimited"])))
+    options["place_tail"] = draw(maybe(st.sampled_from(["hdd", "nvme"])))
     expiry = draw(st.sampled_from([None, None, "delete_after", "delete_at"]))
     if expiry == "delete_after":
         options.update(delete_after=draw(st.sampled_from(["1h", "1d", "never"])))
@@ -199,7 +216,11 @@ def wishes(draw, name=None):
         options["unexport"] = draw(st.booleans())
     else:
         options["attach_to"] = draw(maybe(st.lists(st.sampled_from(CLIENTS), unique=True, max_size=2)))
-        options["export_to"] = draw(maybe(st.lists(st.sampled_from([*PLACES, "mars"]), unique=True, max_size=2)))
+        options["export_to"] = draw(maybe(st.lists(st.sampled_from([*PLACES, *PLACES, "mars"]), unique=True, max_size=2)))
+        if options["attach_to"] is not None:
+            options["exclusive"] = draw(st.booleans())
+        if options["export_to"] is not None:
+            options["export_mode"] = draw(st.sampled_from(["merge", "exact"]))
     return {key: value for key, value in options.items() if value is not None}
 
 

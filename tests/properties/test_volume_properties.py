@@ -219,6 +219,7 @@ def wishes(draw, name=None):
         "bw": draw(maybe(st.sampled_from([9, "1M", "unlimited"]))),
         "replication": draw(maybe(st.integers(1, 3))),
         "place_all": draw(maybe(places)),
+        "place_head": draw(maybe(places)),
         "place_tail": draw(maybe(places)),
         "tags": draw(maybe(st.dictionaries(st.sampled_from(["x", "y"]), st.sampled_from(["1", "2", ""]), max_size=2))),
         "attach_to": draw(maybe(rights.map(lambda clients: [f"{client}:{right}" for client, right in clients.items()]))),
