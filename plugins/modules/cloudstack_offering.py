@@ -276,7 +276,10 @@ offerings:
       returned: when it failed
       sample: {type: refused, message: "offering gold cannot become that: max_iops is 10000, declared is 20000; ..."}
     object:
-      description: The offering afterwards; null when it does not exist. Zones and domains are ids, an empty list stands for all of them.
+      description:
+        - The offering afterwards; null when it does not exist. Zones and domains are ids, an empty list stands for all of them.
+        - Of a compute offering C(cpu_number), C(cpu_speed) (MHz), C(memory) (MiB), C(root_size) (bytes), C(offer_ha) and C(host_tags), in
+          place of C(size) (bytes), C(custom_size) and C(strict_size).
       type: dict
       returned: always
       sample:

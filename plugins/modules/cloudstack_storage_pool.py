@@ -199,7 +199,7 @@ pools:
       returned: when it failed
       sample: {type: refused, message: template nvme at 10.0.0.1:81 is that of storage pool storpool-nvme already, pool: storpool-nvme}
     storpool:
-      description: Whether StorPool confirms the address, token and template of a pool that existed before, and the reason if not.
+      description: Whether StorPool confirms the address, token and template of a pool that existed before, and the C(reason) if not.
       type: dict
       returned: for a pool that existed before, but with O(state=absent)
       sample: {verified: true}

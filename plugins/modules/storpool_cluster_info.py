@@ -112,13 +112,13 @@ services:
       type: list
       elements: dict
       returned: always
-      sample: []
+      sample: [{id: 1, node: 1, status: running, version: "20.0", started: 1772353800}]
     iscsi_targets:
-      description: iSCSI targets.
+      description: iSCSI targets, with the same members as bridges.
       type: list
       elements: dict
       returned: always
-      sample: []
+      sample: [{id: 1, node: 1, status: running, version: "20.0", started: 1772353800}]
 clients:
   description: Clients, which are the hosts that volumes are attached to, by id (C(SP_OURID)).
   returned: when gathered
@@ -200,10 +200,55 @@ templates:
   elements: dict
   contains:
     name:
-      description: Name of the template. The other members that M(storpool.cloudstack.storpool_template) returns are there as well.
+      description: Name of the template.
       type: str
       returned: always
       sample: nvme
+    size:
+      description: Size in bytes of volumes that are created without one; null when it says none.
+      type: int
+      returned: always
+      sample: null
+    parent:
+      description: Snapshot that volumes are created from when they name no other; null when it names none.
+      type: str
+      returned: always
+      sample: null
+    iops:
+      description: Limit of operations per second, or V(unlimited).
+      type: raw
+      returned: always
+      sample: 5000
+    bw:
+      description: Limit of bandwidth in KB/s, or V(unlimited).
+      type: raw
+      returned: always
+      sample: unlimited
+    replication:
+      description: Number of copies.
+      type: int
+      returned: always
+      sample: 3
+    place_all:
+      description: Placement group for all copies but the last.
+      type: str
+      returned: always
+      sample: nvme
+    place_head:
+      description: Placement group for the first copy.
+      type: str
+      returned: always
+      sample: nvme
+    place_tail:
+      description: Placement group for the last copy.
+      type: str
+      returned: always
+      sample: nvme
+    reuse_server:
+      description: Whether several copies may be on one server.
+      type: bool
+      returned: always
+      sample: false
     space:
       description:
         - Bytes that volumes of the template can hold in all (C(capacity)) and still (C(free)), before replication; bytes stored in them

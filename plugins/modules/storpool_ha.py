@@ -268,7 +268,9 @@ hosts:
         oobm: {enabled: true, driver: ipmitool, address: 198.51.100.1, port: "623", username: ADMIN, power: "On"}
         ha: {enabled: true, provider: kvmhaprovider, state: Available}
 clusters:
-  description: The clusters of the hosts that are to be protected, with the switches of out-of-band management and HA.
+  description:
+    - The clusters of the hosts that are to be protected, with the switches of out-of-band management and HA. One that failed has C(failed),
+      C(error), C(unknown) and C(not_done) as a host has them.
   returned: with O(state=enabled)
   type: list
   elements: dict
@@ -278,11 +280,16 @@ clusters:
       actions: [enable HA]
       object: {name: kvm1, id: 1c3f2a4e-6f0d-4f0e-9f6e-0f1f7f6f2d11, oobm: true, ha: true}
 zones:
-  description: The same for their zones.
+  description:
+    - The same for their zones. One that failed has C(failed), C(error), C(unknown) and C(not_done) as a host has them.
   returned: with O(state=enabled)
   type: list
   elements: dict
-  sample: []
+  sample:
+    - name: sofia
+      changed: false
+      actions: []
+      object: {name: sofia, id: 2c3f2a4e-6f0d-4f0e-9f6e-0f1f7f6f2d11, oobm: true, ha: true}
 summary:
   description: How many hosts were declared, changed, right already, failed, not attempted.
   returned: always, unless the task failed before it read anything

@@ -22,6 +22,7 @@ import playbooks
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.storpool.cloudstack.plugins.module_utils import _runner
+from documented import undocumented
 from prediction import differences, not_silent, unlike
 from storpool_simulator.testing import Simulator
 
@@ -166,7 +167,10 @@ def run_module(simulator: Simulator) -> Callable[..., dict[str, Any]]:
     def run(name: str, /, check: bool = False, diff: bool = True, in_process: bool = True, **options: Any) -> dict[str, Any]:
         options = {**connection(simulator, name), **options}
         if in_process:
-            return _runner.execute(declared(name), validated(name, options), check, diff, clients)
+            result = _runner.execute(declared(name), validated(name, options), check, diff, clients)
+            wrong = undocumented(name, result)
+            assert not wrong, "; ".join(wrong)
+            return result
         task = {"name": "Module", f"storpool.cloudstack.{name}": options, "ignore_errors": True}
         return playbooks.run([task], check=check, diff=diff, variables={"storpool_in_process": False}).result("Module")
 

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import CLOUDSTACKS, needs_cloudstack, on_host
+from documented import undocumented
 from prediction import unlike
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -140,3 +141,16 @@ def test_each_example_is_predicted_and_then_silent(module, ground, run_module, c
         calls()
         again = run_module(name, **options)
         assert again["changed"] is False and (calls().writes == [] or renews(options)), task["name"]
+
+
+def test_results_that_are_not_as_documented_are_noticed():
+    """The fixture `run_module` holds every result to it."""
+    summary = {"declared": 0, "changed": 0, "unchanged": 0, "failed": 0, "not_attempted": 0}
+    whole = {"changed": False, "volumes": [], "summary": summary, "api": {"reads": 1, "writes": 0, "attempts": 1, "waited": 0.0}}
+    assert undocumented("storpool_volume", whole) == []
+    assert undocumented("storpool_volume", {**whole, "more": 1}) == ["more is not documented"]
+    entry = {"name": "v", "changed": False, "actions": [], "object": {"name": "v", "colour": "red"}}
+    found = undocumented("storpool_volume", {**whole, "volumes": [entry]})
+    assert "volumes[].object.colour is neither in the sample nor in the description" in found
+    del entry["actions"]
+    assert "volumes[].actions is documented to be there: always" in undocumented("storpool_volume", {**whole, "volumes": [entry]})
