@@ -80,6 +80,7 @@ class Lab:
         self.simulator = simulator
         self.clients = Clients(TIMEOUT)
         self.facts: dict[str, Any] = {}
+        self.before: dict[tuple[str, str], list[str]] = {}  # the identities before the task
 
     @property
     def release(self) -> str:
@@ -175,6 +176,51 @@ def storpool_state(lab: Lab) -> dict[str, Any]:
         )
         state[f"templates of {cluster}"] = _sorted({**one, "id": None} for one in lab.get("VolumeTemplatesList", cluster))
     return state
+
+
+# What differs in CloudStack's tables between two runs of the same story; ids, names with a time in them and ids of StorPool do as well.
+_MOMENTS = {"created", "dbid", "updated", "removed", "started", "loaded", "last", "seen", "next", "since", "at"}
+_OTHERWISE = (
+    (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "an id"),
+    (re.compile(r"_VS_\d+"), "_VS_then"),
+    (re.compile(r"~?\b[a-z]+\.[a-z]\.\w+"), "an id of StorPool"),
+)
+_OF_THE_RUN = {"jobs", "servers"}  # tables
+
+
+def tables(lab: Lab) -> dict[str, Any]:
+    """All that the simulated CloudStack keeps, whether or not a listing tells it."""
+    return {
+        f"table {name}": _sorted(_alike(row) for row in rows if not row.get("removed"))
+        for name, rows in lab.simulator.db().items()
+        if name not in _OF_THE_RUN
+    }
+
+
+def _alike(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_alike(key): _alike(one) for key, one in value.items() if key not in _MOMENTS}
+    if isinstance(value, list):
+        return _sorted(_alike(one) for one in value)
+    if isinstance(value, str):
+        for form, word in _OTHERWISE:
+            value = form.sub(word, value)
+    return "a number" if isinstance(value, float) else value
+
+
+def identities(lab: Lab) -> dict[tuple[str, str], list[str]]:
+    """The ids of all objects that have a name, by kind and name: made anew, an object has another one, however much it is like the old."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for name, rows in lab.simulator.db().items() if lab.release else ():
+        for row in rows if name not in _OF_THE_RUN else ():
+            if row.get("id") and row.get("name") and not row.get("removed"):
+                found.setdefault((name, row["name"]), []).append(row["id"])
+    for cluster in lab.simulator.clusters:
+        for kind in ("Volumes", "Snapshots"):
+            for raw in lab.get(f"{kind}List", cluster):
+                if raw["name"][0] not in "~*":
+                    found.setdefault((f"{kind} of {cluster}", raw["name"]), []).append(raw["globalId"])
+    return {key: sorted(ids) for key, ids in found.items()}
 
 
 def _let_expire(lab: Lab) -> None:

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import pytest
 from gate import Gate
 from integration.conftest import declared
-from lab import SEED, TIMEOUT, Clients, Lab, counted, differences
+from lab import SEED, TIMEOUT, Clients, Lab, counted, differences, identities, tables
 from places import Place, noting_changes
 from registry import SCENARIOS, Scenario
 
@@ -82,13 +82,14 @@ KINDS = [
 
 @dataclass
 class Clean:
-    """What an undisturbed run did, and how it left the world."""
+    """What an undisturbed run did, and how it left the world; `kept` are the objects that it left as they were made."""
 
     result: dict[str, Any]
     calls: list[dict[str, Any]]
     state: Any
     options: dict[str, Any]
     changes: set[Place]
+    kept: set[tuple[str, str]]
 
 
 def plural(scenario: Scenario) -> str:
@@ -110,6 +111,7 @@ def entries(scenario: Scenario, result: dict[str, Any]) -> dict[str, dict[str, A
 def prepared(scenario: Scenario, lab: Lab) -> dict[str, Any]:
     lab.clear()
     options = scenario.declare(lab)
+    lab.before = identities(lab)
     lab.simulator.reset_calls()
     return options if scenario.reads_only else {"return_objects": "all", **options}
 
@@ -127,8 +129,27 @@ def clean_run(scenario: Scenario, lab: Lab) -> Clean:
         assert not result.get("failed"), result["msg"]
         calls = lab.log()
         assert any(call["write"] for call in calls) != scenario.reads_only
-        CLEAN[key] = Clean(result, calls, scenario.state(lab), options, made)
+        state, now = whole_state(scenario, lab), identities(lab)
+        kept = {one for one, ids in lab.before.items() if now.get(one) == ids}
+        assert kept, "bystanders are not kept"
+        CLEAN[key] = Clean(result, calls, state, options, made, kept)
     return CLEAN[key]
+
+
+def whole_state(scenario: Scenario, lab: Lab) -> Any:
+    """What the scenario compares, and all that CloudStack has where there is one."""
+    state = scenario.state(lab)
+    return {**(state if isinstance(state, dict) else {"listed": state}), **tables(lab)} if scenario.on_cloud else state
+
+
+def made_anew(clean: Clean, lab: Lab) -> list[str]:
+    """What an undisturbed run leaves alone and this one has put another thing in the place of."""
+    now = identities(lab)
+    return [
+        f"{kind} {name} has another id: {lab.before[kind, name]} before, {now.get((kind, name))} now"
+        for kind, name in sorted(clean.kept & lab.before.keys())
+        if now.get((kind, name)) != lab.before[kind, name]
+    ]
 
 
 def untrue(scenario: Scenario, clean: Clean, result: dict[str, Any], log: list[dict[str, Any]]) -> list[str]:
@@ -185,7 +206,8 @@ def after_the_fault(
     again = lab.run(scenario.module, options)
     if again.get("failed"):
         return [*wrong, f"the next run failed: {again['msg']}"]
-    wrong += [f"the end is another: {line}" for line in differences(clean.state, scenario.state(lab))]
+    wrong += [f"the end is another: {line}" for line in differences(clean.state, whole_state(scenario, lab))]
+    wrong += made_anew(clean, lab)
     lab.simulator.reset_calls()
     third = lab.run(scenario.module, options)
     if third.get("failed") or third["changed"] or lab.writes():
