@@ -365,9 +365,9 @@ FAR = pool("far", zone="plovdiv", number=3)
 HOMES = {SOFIA: {"sp.cluster.id": "SF.a"}, PLOVDIV: {"sp.cluster.id": "pd.a"}}
 
 
-def in_two_zones(*snapshots, pools=(FAST, FAR), clusters=HOMES):
+def in_two_zones(*snapshots, pools=(FAST, FAR), clusters=None):
     server = Server(pools=pools, rows=[template()], templates=[template(zoneid=None)], snapshots=snapshots)
-    server.clusters = clusters
+    server.clusters = HOMES if clusters is None else clusters
     return server
 
 
