@@ -241,6 +241,10 @@ def test_a_tier_of_the_offering_is_sent_again(declare, run_module, volumes, on_s
         assert words in refused["msg"] and "repair: true" in refused["error"]["hint"]
         mended = declare(name=offering, repair=True)
         assert entry(mended)["differences"] == [] and entry(mended)["actions"][0].startswith("repair t")
+        do(f"VolumeUpdate/{address(volumes()[offering])}", change)
+        grown = declare(name=offering, size="2G", repair=True)
+        assert entry(grown)["differences"] == [] and entry(grown)["actions"][0].startswith("resize and repair t")
+        assert (on_storpool(volumes()[offering])["size"], volumes()[offering]["size"]) == (2 * GIB, 2 * GIB)
 
 
 def test_a_tier_that_would_stay_behind_is_told_before(declare, run_module, simulator, calls, db1):
