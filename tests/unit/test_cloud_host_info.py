@@ -108,3 +108,8 @@ def test_other_errors_end_the_wait(clock):
         query(Server(ApiError("431", "no")), ["a"], "Up")
     with pytest.raises(OptionError, match="is no number of seconds"):
         query(Server([]), None, "Up", -1)
+
+
+def test_a_wait_that_no_clock_can_hold_is_refused():
+    with pytest.raises(OptionError, match="option wait_timeout: 1000"):
+        query(Server(), wait_for="Up", wait_timeout=10**400)

@@ -16,6 +16,7 @@ from typing import Any
 
 from .._cloudstack import CloudStack
 from .._errors import CollectionError, DeadlineExceeded, OptionError, Unreachable
+from .._units import parse_duration
 
 LOOK_EVERY = 2.0  # seconds
 
@@ -29,7 +30,7 @@ def query(client: CloudStack, options: Mapping[str, Any]) -> dict[str, Any]:
     state, limit = options["wait_for"], options["wait_timeout"]
     if limit < 0:
         raise OptionError("wait_timeout", limit, "is no number of seconds")
-    deadline = time.monotonic() + limit
+    deadline = time.monotonic() + parse_duration(limit, "wait_timeout")
     while True:
         error: CollectionError
         try:
