@@ -16,13 +16,28 @@ from ._shown import without_secrets
 
 
 def with_option(message: str, spec: Mapping[str, dict[str, Any]], options: Mapping[str, Any]) -> str:
-    """Return Ansible's word on a wrong argument; of an entry that is no map it does not say in which option it stands."""
+    """Return Ansible's word on a wrong argument; of what is no map where one belongs it does not say in which option it stands."""
     if not message.startswith("dictionary requested"):
         return message
+    name = _no_map(spec, options)
+    return f"option {name}: {message}" if name else message
+
+
+def _no_map(spec: Mapping[str, dict[str, Any]], options: Mapping[str, Any]) -> str | None:
+    """Return the name of the option, of these or of one of their maps, that should be a map or a list of them and is not."""
     for name, one in spec.items():
-        if one.get("options") and options.get(name) == []:  # what is left of a list with such an entry
-            return f"option {name}: {message}"
-    return message
+        value = options.get(name)
+        if not one.get("options") or value is None:
+            continue
+        if value == []:  # what Ansible leaves of a list with such an entry
+            return name
+        for entry in value if isinstance(value, list) and one.get("type") == "list" else [value]:
+            if not isinstance(entry, Mapping):
+                return name
+            inner = _no_map(one["options"], entry)
+            if inner:
+                return f"{name}.{inner}"
+    return None
 
 
 def be_module(

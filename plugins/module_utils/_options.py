@@ -208,6 +208,8 @@ def read_node_ids(path: str | None = None) -> dict[str, int]:
 
     :raises OptionError: the file that was named cannot be read, or is no ``storpool.conf``.
     """
+    if path is not None and "\0" in path:
+        raise OptionError("storpool_conf", path, "cannot be read: no path has a null character in it")
     found: dict[str, int] = {}
     for _name, parser in _conf_files(STORPOOL_CONF if path is None else os.path.expanduser(path), named=path is not None):
         for section in parser.sections():

@@ -219,9 +219,11 @@ def test_sections_of_storpool_conf(tmp_path):
 def test_a_file_that_was_named_has_to_be_there(tmp_path):
     (tmp_path / "bytes").write_bytes(b"\xff\xfe")
     (tmp_path / "words").write_text("= no name\n", encoding="utf-8")
-    for name in ("missing", "bytes", "words", "."):
+    for name in ("missing", "bytes", "words", ".", "nu\0ll"):
         with pytest.raises(OptionError, match="option storpool_conf"):
             read_node_ids(str(tmp_path / name))
+    with pytest.raises(OptionError, match="option storpool_conf.* null character"):
+        read_node_ids("~nobody\0here")
 
 
 def test_where_a_node_id_is_from(tmp_path):

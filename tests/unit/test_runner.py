@@ -1021,3 +1021,22 @@ def test_a_system_that_is_optional_may_be_missing(monkeypatch):
 )
 def test_of_an_entry_that_is_no_map_the_option_is_told(message, options, told):
     assert with_option(message, THINGS.argument_spec(), options).startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("options", "option"),
+    [
+        ({"remote": ""}, "remote"),
+        ({"keep": ["a"]}, "keep"),
+        ({"keep": {"where": "here"}}, "keep.where"),
+        ({"keep": {"name": "a"}, "many": [{"remote": {"id": "1"}}, {"remote": "b"}]}, "many.remote"),
+        ({"many": [{"remote": {}}]}, None),
+        ({}, None),
+    ],
+)
+def test_of_what_is_no_map_the_option_is_told(options, option):
+    remote = dict(type="dict", options=dict(id=dict(type="str")))
+    keep = dict(type="dict", options=dict(name=dict(type="str"), where=remote))
+    spec = dict(name=dict(type="str"), remote=remote, keep=keep, many=dict(type="list", elements="dict", options=dict(remote=remote)))
+    message = "dictionary requested, could not parse JSON or key=value"
+    assert with_option(message, spec, options) == (f"option {option}: {message}" if option else message)
