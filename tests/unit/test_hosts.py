@@ -222,7 +222,7 @@ def test_a_file_that_was_named_has_to_be_there(tmp_path):
     for name in ("missing", "bytes", "words", ".", "nu\0ll"):
         with pytest.raises(OptionError, match="option storpool_conf"):
             read_node_ids(str(tmp_path / name))
-    with pytest.raises(OptionError, match="option storpool_conf.* null character"):
+    with pytest.raises(OptionError, match=r"option storpool_conf.* null character"):
         read_node_ids("~nobody\0here")
 
 
