@@ -124,16 +124,14 @@ _TEMPLATE_COUNTS = (
     "availablePlaceTail",
 )  # fmt: skip
 _DISK = {"generationLeft": WHOLE, "serverId": WHOLE, "ssd": FLAG, "model": TEXT, "serial": TEXT, "description": TEXT, "softEject": TEXT}
-_SERVICES = Form(
-    {"status": TEXT, "version": TEXT},
-    {"startTime": WHOLE, "nodeId": WHOLE, "active": FLAG, "missingDisks": NUMBERS, "pendingDisks": NUMBERS},
-    dict,
-    numbered=True,
-)
+_SERVICE = {"status": TEXT, "version": TEXT}
+_SERVICE_MAY = {"startTime": WHOLE, "nodeId": WHOLE, "missingDisks": NUMBERS, "pendingDisks": NUMBERS}
+_SERVICES = Form(_SERVICE, _SERVICE_MAY, dict, numbered=True)
+_MGMT = Form({**_SERVICE, "active": FLAG}, _SERVICE_MAY, dict, numbered=True)
 _REMOTE_SNAPSHOT = {"remoteId": TEXT, "location": TEXT, "name": TEXT, "size": WHOLE, "creationTimestamp": WHOLE}
 _MAINTENANCE = {"nodeId": WHOLE, "description": TEXT, "started": WHOLE, "duration": WHOLE, "overrun": FLAG}
 
-_CLUSTER = Form({"clusterStatus": TEXT}, dict.fromkeys(("servers", "clients", "mgmt", "bridges", "iscsiTargets"), _SERVICES))
+_CLUSTER = Form({"clusterStatus": TEXT}, {**dict.fromkeys(("servers", "clients", "bridges", "iscsiTargets"), _SERVICES), "mgmt": _MGMT})
 
 STORPOOL = {
     "AllClusters/ServicesList": Form({"clusters": Form({}, {"response": Form({}, {"data": _CLUSTER})}, list)}),

@@ -73,3 +73,11 @@ def test_a_row(key, row, wrong):
 
 def test_an_endless_one_is_told_in_short():
     assert len(Form({"a": _forms.TEXT}, {}, dict).misfit({"k" * 10_000: {"a": 1}})) < 200
+
+
+def test_a_management_node_tells_whether_it_is_active():
+    node = {"status": "running", "version": "20", "startTime": 1, "nodeId": 1}
+    services = {"clusterStatus": "running", "mgmt": {"1": {**node, "active": True}, "2": node}}
+    assert _forms.STORPOOL["ServicesList"].misfit(services) == "mgmt: entry 2: active is missing"
+    services["mgmt"]["2"]["active"] = False
+    assert _forms.STORPOOL["ServicesList"].misfit(services) is None

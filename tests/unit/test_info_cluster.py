@@ -210,6 +210,14 @@ def test_disks_that_are_down_are_told_and_many_are_counted():
     assert (told[0], told[-1], len(told)) == (("warning", "disk 101", "of server 1 is down"), ("warning", "disks", "5 more are down"), 21)
 
 
+def test_a_disk_whose_size_is_not_told():
+    untold = disk(102)
+    del untold["sectorsCount"], untold["objectsOnDiskSize"]
+    result = ask(["disks"], disks={"101": disk(101), "102": untold})
+    assert [(one["size"], one["stored"]) for one in result["disks"]] == [(1 << 20, 512), (None, None)]
+    assert (result["disks_summary"]["up"], result["disks_summary"]["size"], result["disks_summary"]["stored"]) == (2, 1 << 20, 512)
+
+
 @pytest.mark.parametrize(("free", "told"), [(99, 1), (100, 0), (0, 1)])
 def test_a_template_that_is_nearly_full_is_a_warning(free, told):
     figures = answers()["templates_status"]

@@ -96,6 +96,8 @@ def _disks(reads: _Reads) -> dict[str, Any]:
     disks = []
     for number, raw in _in_order(reads("disks")):
         up = raw["generationLeft"] == -1  # sheet 3.10
+        # One that is down tells neither.
+        sectors, stored = (raw.get("sectorsCount"), raw.get("objectsOnDiskSize")) if up else (None, None)
         disks.append({
             "id": number,
             "server": raw["serverId"],
@@ -106,8 +108,8 @@ def _disks(reads: _Reads) -> dict[str, Any]:
             "description": raw["description"],
             "soft_eject": raw["softEject"],
             "device": raw.get("device"),
-            "size": raw["sectorsCount"] * SECTOR if up else None,
-            "stored": raw["objectsOnDiskSize"] if up else None,
+            "size": None if sectors is None else sectors * SECTOR,
+            "stored": stored,
         })
     up_ones = [one for one in disks if one["up"]]
     return {
@@ -117,8 +119,8 @@ def _disks(reads: _Reads) -> dict[str, Any]:
             "up": len(up_ones),
             "down": len(disks) - len(up_ones),
             "soft_ejecting": sum(one["soft_eject"] != "off" for one in disks),
-            "size": sum(one["size"] for one in up_ones),
-            "stored": sum(one["stored"] for one in up_ones),
+            "size": sum(one["size"] or 0 for one in up_ones),
+            "stored": sum(one["stored"] or 0 for one in up_ones),
         },
     }
 
