@@ -15,6 +15,7 @@ import json
 import re
 import reprlib
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -62,6 +63,7 @@ def redacted(text: str, secrets: Iterable[str], word: str) -> str:
     return text
 
 
+@lru_cache(maxsize=64)  # a task that fails for thousands of objects looks for the same few in each message
 def _forms(secret: str) -> list[str]:
     """Return how a text may have a secret in it, the longest form first: one may be a part of another."""
     octets = secret.encode("utf-8", "surrogatepass")

@@ -126,7 +126,7 @@ class CloudVolumes:
         if snapshot:
             params["snapshotid"] = snapshot["id"]
         if snapshot and wanted.offering and offering["encrypt"]:
-            # It would be a child of the snapshot on StorPool (sheet 5.2), and no host encrypts that
+            # It would be a child of the snapshot on StorPool (sheet 5.2), and no host encrypts that.
             raise ChangeRefused(
                 f"volume {wanted.label} cannot be made from snapshot {wanted.snapshot} with offering {offering['name']}, which encrypts: "
                 "a volume from a snapshot has the snapshot's bytes as they are",

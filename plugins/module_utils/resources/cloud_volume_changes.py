@@ -142,7 +142,7 @@ def repair(
 ) -> Change | None:
     """Return the call that has CloudStack send to StorPool once more what it has of the volume, or will have after ``resize``."""
     different = left_different(row, after, offering, [resize] if resize else [], world)
-    fields = " and ".join(sorted(one["field"] for one in different if one["mend"]))
+    fields = sorted(one["field"] for one in different if one["mend"])
     if not fields:
         return resize
     call = resize or Change("", Command("resizeVolume", {"id": row["id"]}, wanted.label, hints=_RESIZE_HINTS))
@@ -154,7 +154,8 @@ def repair(
             params["size"] = -(-after["size"] // GIB)
         if offering["custom_iops"]:
             params.update(miniops=after["min_iops"], maxiops=after["max_iops"])
-    action = f"{call.action} and repair {fields}" if resize else f"repair {fields}"
+    mended = f"repair {' and '.join(fields)}"
+    action = f"{call.action} and {mended}" if resize else mended
     return replace(call, action=action, write=replace(call.write, call=name, params=params))
 
 
