@@ -454,15 +454,14 @@ class _Run:
         somebody else (a conflict). With ``sent`` an answer to the first change was lost, perhaps earlier: a refusal may come of its late
         effect.
         """
+        planned = {change.action for change in changes}
         # What the server may still be at is given a moment: it cannot be sent again.
         for pause in (0.0, *LATE_EFFECTS) if sent and exc.parts.get("under_way") else (0.0,):
             time.sleep(pause)
-            try:
-                world = self.resource.observe(self.client, [wanted])
-            except CollectionError as unread:
-                exc.message += f"; then it could not be read back: {unread.message}"
-                raise exc from unread
-            plan = self.resource.plan(wanted, world)
+            plan = self._seen_anew(wanted, exc)
+            if sent and (plan.refused or not planned.issuperset(change.action for change in plan.changes)):
+                # A look is several readings: when the effect comes between two of them it is of no one moment, and the next one is.
+                plan = self._seen_anew(wanted, exc)
             if plan.refused:
                 raise plan.refused
             left = [change.action for change in plan.changes]
@@ -483,6 +482,15 @@ class _Run:
             self.warnings.append(f"{self.resource.kind} {plan.name} was changed by somebody else meanwhile ({exc.message})")
         outcome.learn(plan.after)
         return _with_what_follows(plan.changes, changes[1:])
+
+    def _seen_anew(self, wanted: Any, exc: CollectionError) -> Plan:
+        """Return the plan for one object as it is now. :raises CollectionError: ``exc``, when it cannot be read."""
+        try:
+            world = self.resource.observe(self.client, [wanted])
+        except CollectionError as unread:
+            exc.message += f"; then it could not be read back: {unread.message}"
+            raise exc from unread
+        return self.resource.plan(wanted, world)
 
     def _make_way(self, wanted: Any, outcome: _Outcome, looks: int) -> list[Change]:
         """Return what is left to do for one object after the one made here was taken back, because there were two.

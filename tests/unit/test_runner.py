@@ -451,6 +451,41 @@ def test_only_the_change_that_was_sent_is_taken_for_done():
     assert entry(run(store, name="a", value=5), "a")["actions"] == ["create"]
 
 
+class InTwoReadings(Things):
+    """What is set shows in two readings; a plan of the two can be one that nobody would make of the thing as it is."""
+
+    def __init__(self, refuses):
+        self.refuses = refuses
+
+    def observe(self, client, wanted):
+        return {"first": client.list(), "second": client.list()}
+
+    def plan(self, wanted, world):
+        of_both = super().plan(wanted, world["first"])
+        if world["first"] != world["second"]:
+            if self.refuses:
+                return replace(of_both, changes=[], refused=ChangeRefused("the readings contradict each other"))
+            of_both.changes = [Change("half set", change.write) for change in of_both.changes]
+        return of_both
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+def test_an_effect_between_two_readings_of_a_look_is_looked_at_again(refuses):
+    store = Store({("Set", "a"): ["lost before"]}, a=1)
+    original = store.list
+
+    def late():
+        seen = original()
+        if store.reads == 3:  # the first of the look after the write
+            store.state["a"] = 5
+        return seen
+
+    store.list = late
+    result = replace(THINGS, resource=InTwoReadings(refuses)).run(store, checked(THINGS, name="a", value=5), Mode(False, True))
+    assert result["things"][0]["actions"] == ["set"] and not result.get("failed")
+    assert (store.writes, store.reads) == ([("Set", "a")], 6)
+
+
 # -- somebody else
 
 
