@@ -43,8 +43,9 @@ CGROUP = f"/storpool-cloudstack-hosts-{hashlib.sha256(str(HERE).encode()).hexdig
 CLUSTER = "sofia-a"
 VERSION = "4.22.0"
 LOOK = 0.2
-SILENCE = 5.0
-BOOT_SECONDS = 60.0
+# A service that ends, or is killed with its host, closes its connection at once. Silence alone is mostly a machine that is busy with other things.
+SILENCE = 60.0
+BOOT_SECONDS = 300.0
 # How often the simulated CloudStack looks at host HA, and how long of its time a state may take.
 POLL, PATIENCE = 4, 4000
 AGENT, CLIENT, SERVER = "cloudstack-agent", "storpool_block", "cloudstack-management"
@@ -167,7 +168,7 @@ class Laboratory:
         host.pid = int(await command("podman", "inspect", "--format", "{{.State.Pid}}", host.name))
 
     async def booted(self, host: Host) -> None:
-        """Its services run and one can log in; raises LaboratoryError after a minute."""
+        """Its services run and one can log in; raises LaboratoryError after BOOT_SECONDS."""
         deadline = time.monotonic() + BOOT_SECONDS
         while not (set(host.services) <= set(host.running) and await self.answers(host)):
             if time.monotonic() > deadline:

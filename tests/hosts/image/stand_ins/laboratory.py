@@ -4,7 +4,7 @@
 """What a host tells the laboratory around it: that a service of it runs, for as long as it does, and that it wants to be reset.
 
 A service is a connection that is held, so a service that is killed, frozen or loses its host is known to be gone. It says something
-every second; who is not heard for a few is taken for gone.
+every second; who is not heard for a minute is taken for gone.
 """
 
 import json
@@ -14,12 +14,13 @@ import time
 
 SECOND = 1.0
 AGAIN = 1.0
+PATIENCE = 60.0
 ADDRESS = "/mnt/host/laboratory"
 
 
 def connect(address, message):
     """Say what this is; raises OSError when that is not heard or not accepted."""
-    connection = socket.create_connection(address, timeout=5)
+    connection = socket.create_connection(address, timeout=PATIENCE)
     try:
         connection.sendall(json.dumps({"from": socket.gethostname(), **message}).encode() + b"\n")
         answer = connection.makefile("rb").readline()
