@@ -14,6 +14,7 @@ from storpool_simulator.testing import Simulator
 
 from .cloudstack_support import call, job, named, ok, one, refused, setting
 from .conftest import restore
+from .plugin_support import deploy, root
 from .test_cloudstack_ha import Host, pass_time
 from .test_cloudstack_pools import details_of, wanted
 
@@ -34,6 +35,7 @@ FLIPS: dict[str, object] = {
     "pool_details_update": "ignored",
     "unsupported_command_status": 432,
     "test_volumes": "true",
+    "policies_run": "false",
 }
 
 
@@ -131,6 +133,13 @@ def test_volumes_of_connecting_hosts(flipped: Simulator) -> None:
     pass_time(flipped, 86400 + 10)
     told = [line for line in flipped.log() if line["source"] == "StorPoolAbandonObjectsCollector"]
     assert len(told) == 1 and TEST_VOLUME in told[0]["text"], "that of nobody alone"
+
+
+def test_policies_that_do_not_run(flipped: Simulator) -> None:
+    disk = root(flipped, deploy(flipped))
+    ok(flipped, "createSnapshotPolicy", volumeid=disk["id"], intervaltype="hourly", schedule="10", timezone="UTC", maxsnaps=2)
+    pass_time(flipped, 2 * 3600)
+    assert ok(flipped, "listSnapshots") == {} and not [line for line in flipped.log() if "Scheduled" in line["text"]]
 
 
 # Other roles

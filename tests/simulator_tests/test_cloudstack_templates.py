@@ -225,6 +225,25 @@ def test_a_preparation_that_takes_too_long_fails(cloud: Simulator) -> None:
     assert ref(cloud)["download_state"] == "DOWNLOAD_ERROR" and "no answer within 1 s" in cloud.log()[-1]["text"]
 
 
+def test_a_preparation_that_is_held_goes_on_when_it_is_let_go(cloud: Simulator) -> None:
+    held = cloud.fault("host_held", "StorPoolDownloadTemplate")
+    id = plugin.template_id(cloud)
+    ok(cloud, "prepareTemplate", templateid=id, zoneid=plugin.zone_id(cloud))
+    wait_until(lambda: cloud.faults()[0]["hits"])
+    cloud.advance(3600)
+    assert ref(cloud)["download_state"] == "DOWNLOAD_IN_PROGRESS" and plugin.tagged(cloud, id) == []
+    cloud.lift(held)
+    cloud.settle()
+    assert ref(cloud)["download_state"] == "DOWNLOADED" and plugin.tagged(cloud, id)
+
+
+def test_who_is_held_longer_than_the_server_waits_has_failed(cloud: Simulator) -> None:
+    plugin.configure(cloud, "primary.storage.download.wait", "1")
+    cloud.fault("host_held", "StorPoolDownloadTemplate")
+    prepare(cloud)
+    assert ref(cloud)["download_state"] == "DOWNLOAD_ERROR" and "no answer within 1 s" in cloud.log()[-1]["text"]
+
+
 def test_two_at_once_make_one_cache(cloud: Simulator) -> None:
     cloud.fault("host_slow", "StorPoolDownloadTemplate", seconds=0.2)
     id, zone = plugin.template_id(cloud), plugin.zone_id(cloud)

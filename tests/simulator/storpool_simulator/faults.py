@@ -26,6 +26,7 @@ KINDS: dict[str, dict[str, Any]] = {
     # Of commands to CloudStack's hosts; `call` is the name of the command to the host
     "host_fails": {"text": "a fault on demand"},
     "host_slow": {"seconds": ...},
+    "host_held": {},
 }
 JOB_KINDS = frozenset(kind for kind in KINDS if kind.startswith("job_"))
 HOST_KINDS = frozenset(kind for kind in KINDS if kind.startswith("host_"))
@@ -104,6 +105,10 @@ class Faults:
                 fault.hits += 1
                 acting = fault
         return acting
+
+    def is_there(self, number: int) -> bool:
+        """Whether nobody has removed it; one that has acted as often as it should is still there."""
+        return number in self._faults
 
     def remove(self, number: int) -> bool:
         return self._faults.pop(number, None) is not None

@@ -216,6 +216,10 @@ class Simulator:
     def fault(self, kind: str, call: str = "*", **more: Any) -> int:
         return self.control("POST", "/faults", {"kind": kind, "call": call, **more})["id"]
 
+    def lift(self, fault: int) -> None:
+        """Remove one fault; what it held goes on."""
+        self.control("DELETE", f"/faults/{fault}")
+
     def faults(self) -> list[dict]:
         return self.control("GET", "/faults")["faults"]
 

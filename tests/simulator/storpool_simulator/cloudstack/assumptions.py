@@ -31,6 +31,11 @@ class CloudAssumptions(Switches):
     job_seconds: float = switch(1.0, "seconds until a job that nobody looks at is finished, for each such look")
     lost_job_text: str = switch("job cancelled because of management server restart", "text of a job that its management server lost")
 
+    # Snapshots
+    policies_run: bool = switch(
+        True, "snapshot policies run by the clock; without, a test that declares some does not depend on the minute of the hour"
+    )
+
     # Hosts, in seconds of the simulator's clock
     poll_seconds: float = switch(
         4.0, "how often background work looks at hosts, power states and host HA (plugin sheet 3.3: about every 4 s)"

@@ -2,22 +2,25 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the agents of KVM hosts do for the plugin (``StorPoolStorageAdaptor``, ``StorPool*CommandWrapper``; plugin sheet 2.5).
 
-A command to a host may be made to fail or to be slow by a fault of kind host_fails or host_slow whose `call` is its name here.
+A command to a host may be made to fail, to be slow or to be held by a fault of kind host_fails, host_slow or host_held whose `call` is its
+name here.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ... import lifecycle
 from .. import errors, hosts
-from ..work import Chore, Steps
+from ..work import Chore, Pause, Steps
 from .client import Client, StorPoolError, address_of
 
 if TYPE_CHECKING:
     from ...cluster import Cluster
+    from ...faults import Fault
     from ...store import Document
     from ..cloud import Cloud
 
@@ -75,23 +78,29 @@ def endpoint(cloud: Cloud, zone: str, storpool: str | None = None, *, encryption
 # Faults
 
 
-def fault(cloud: Cloud, command: str, *objects: str) -> float:
-    """Seconds that the host takes longer. Raises HostError."""
+def fault(cloud: Cloud, command: str, *objects: str) -> Fault | None:
+    """What makes the host take longer, where a command may. Raises HostError."""
     wanted = cloud.world.faults.take("cloudstack", command, True, set(objects), host=True) if cloud.world.faults else None
-    if wanted is None:
-        return 0.0
-    if wanted.kind == "host_fails":
+    if wanted is not None and wanted.kind == "host_fails":
         raise HostError(str(wanted.more["text"]))
-    return float(wanted.more["seconds"])
+    return wanted
 
 
 def delayed(cloud: Cloud, command: str, *objects: str) -> Steps:
     """The same for a command that may take time: as long as the server waits for it, then it has failed."""
-    seconds = fault(cloud, command, *objects)
-    most = cloud.settings.number(WAITS[command]) if command in WAITS else seconds
-    if seconds:
+    wanted = fault(cloud, command, *objects)
+    if wanted is None:
+        return
+    most = cloud.settings.number(WAITS[command]) if command in WAITS else math.inf
+    if wanted.kind == "host_held":
+        end = time.monotonic() + most
+        while (in_time := time.monotonic() < end) and cloud.world.faults.is_there(wanted.id):
+            yield Pause()
+    else:
+        seconds = float(wanted.more["seconds"])
+        in_time = seconds <= most
         yield Chore(lambda: time.sleep(min(seconds, most)))
-    if seconds > most:
+    if not in_time:
         raise HostError(f"Command {command} timed out: no answer within {most:g} s")
 
 
