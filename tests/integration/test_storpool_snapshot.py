@@ -55,7 +55,7 @@ def snap(run_module, calls):
 
 @pytest.fixture
 def clock(monkeypatch, simulator):
-    """`clock(seconds)` moves the clocks of the task and of the simulator on together; it begins a minute after noon (UTC), whatever time it is."""
+    """`clock(seconds)` moves the clocks of the task and of the simulator on together; whatever time it is, it begins after noon (UTC)."""
     start = (
         simulator.post("VolumeCreate", {"name": "clock-probe", "size": 512})[1]
         and one(simulator, "Volume/clock-probe")["creationTimestamp"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 
 import prediction
 import pytest
@@ -735,7 +736,7 @@ def test_a_server_that_never_comes_back(world):
 def test_two_tasks_create_the_same_at_once(world):
     """One of them wins; the other finds it and agrees, or makes it so."""
     results = []
-    world.simulator.fault("delay", "VolumeCreate", count=2, seconds=0.3)
+    held = world.simulator.fault("held", "VolumeCreate", count=2)
 
     def work():
         results.append(world.run(name="v", size="1G", template="nvme", tags={"a": "b"}))
@@ -743,6 +744,10 @@ def test_two_tasks_create_the_same_at_once(world):
     threads = [threading.Thread(target=work) for _unused in range(2)]
     for one in threads:
         one.start()
+    # Neither creates it before the other has seen that it is not there.
+    while world.simulator.faults()[0]["hits"] < len(threads) and all(one.is_alive() for one in threads):
+        time.sleep(0.01)
+    world.simulator.lift(held)
     for one in threads:
         one.join()
     assert all("failed" not in result for result in results), results

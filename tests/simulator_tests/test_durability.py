@@ -316,6 +316,21 @@ def test_a_delay_comes_before_the_effect(sim: Simulator, api: Client) -> None:
     assert set(api.volumes()) == {"vol"}
 
 
+def test_calls_are_held_until_the_fault_is_lifted(sim: Simulator, api: Client) -> None:
+    fault = sim.fault("held", "VolumeCreate", count=2)
+    names = ("one", "other")
+    threads = [threading.Thread(target=once(sim).create, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: sim.faults()[0]["hits"] == 2, 60)
+    api.create("third")
+    assert set(api.volumes()) == {"third"}
+    sim.lift(fault)
+    for thread in threads:
+        thread.join()
+    assert set(api.volumes()) == {"third", *names}
+
+
 def test_a_cut_before_has_no_effect(sim: Simulator, api: Client) -> None:
     sim.fault("cut_before", "VolumeCreate")
     with pytest.raises(LOST):

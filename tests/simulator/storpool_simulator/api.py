@@ -207,6 +207,8 @@ class Api:
     async def _before(self, fault: Fault, cluster: Cluster, scope: Scope) -> None:
         if fault.kind == "delay":
             await asyncio.sleep(fault.more["seconds"])
+        elif fault.kind == "held":
+            await self.world.faults.hold(fault)
         elif fault.kind == "client_down":
             cluster.set_client(int(fault.more["client"]), "down")
             self.world.commit()

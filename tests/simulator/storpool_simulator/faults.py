@@ -4,14 +4,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any
+
+HELD_LOOK = 0.005  # seconds between two looks whether a fault that holds a call is still there
 
 # kind -> the fields it takes besides those of every fault; a default of ... has to be given
 KINDS: dict[str, dict[str, Any]] = {
     "transient": {"name": "transientError", "descr": "a fault on demand", "status": None},
     "error": {"name": ..., "descr": "a fault on demand", "status": None},
     "delay": {"seconds": ...},
+    "held": {},
     "cut_before": {},
     "cut_after": {},
     "bad_json": {},
@@ -109,6 +113,11 @@ class Faults:
     def is_there(self, number: int) -> bool:
         """Whether nobody has removed it; one that has acted as often as it should is still there."""
         return number in self._faults
+
+    async def hold(self, fault: Fault) -> None:
+        """Until somebody has removed it."""
+        while self.is_there(fault.id):
+            await asyncio.sleep(HELD_LOOK)
 
     def remove(self, number: int) -> bool:
         return self._faults.pop(number, None) is not None

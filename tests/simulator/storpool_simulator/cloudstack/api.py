@@ -150,6 +150,8 @@ class Api:
         """True: the connection is gone already."""
         if fault.kind == "delay":
             await asyncio.sleep(fault.more["seconds"])
+        elif fault.kind == "held":
+            await self.world.faults.hold(fault)
         elif fault.kind == "client_down":
             next(iter(self.world.clusters.values())).set_client(int(fault.more["client"]), "down")
             self.world.commit()
