@@ -12,7 +12,10 @@ def test_it(simulator, run_module, playbook, calls):
 from __future__ import annotations
 
 import importlib
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,13 +25,14 @@ import playbooks
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.storpool.cloudstack.plugins.module_utils import _runner
+from ansible_collections.storpool.cloudstack.plugins.module_utils._cloudstack import CloudStack
 from documented import undocumented
 from prediction import differences, not_silent, unlike
 from storpool_simulator.testing import Simulator
 
 CLOUDSTACKS = ("4.19.3", "4.20.2", "4.21.0", "4.22.0")
-# What goes on by itself does so soon, for the tests that wait for it.
-SOON = {"poll_seconds": 0.2, "job_seconds": 0.2, "maintenance_seconds": 0.2}
+# What goes on by itself does so soon, for the tests that wait for it; but policies that a test declares take no snapshots at some minute.
+SOON = {"poll_seconds": 0.2, "job_seconds": 0.2, "maintenance_seconds": 0.2, "policies_run": False}
 
 
 @pytest.fixture(scope="session")
@@ -117,6 +121,52 @@ def calls(simulator: Simulator) -> Callable[..., Calls]:
         )
 
     return since
+
+
+@pytest.fixture
+def held(simulator: Simulator) -> Callable[..., AbstractContextManager[None]]:
+    """`with held("StorPoolDownloadTemplate", until, count=-1):` has hosts keep that command from going on until `until()` is true.
+
+    A thread of its own looks, so the body may only run modules and playbooks. `until` takes the fault as the simulator shows it.
+    """
+
+    @contextmanager
+    def hold(command: str, until: Callable[[dict[str, Any]], Any], **more: Any) -> Iterator[None]:
+        number = simulator.fault("host_held", command, **more)
+        over = threading.Event()
+
+        def look() -> None:
+            while not until(next(one for one in simulator.faults() if one["id"] == number)) and not over.wait(0.02):
+                pass
+            simulator.lift(number)
+
+        with ThreadPoolExecutor(1) as pool:
+            looking = pool.submit(look)
+            try:
+                yield
+            finally:
+                over.set()
+                looking.result()
+
+    return hold
+
+
+@pytest.fixture
+def after_the(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[], Any]], None]:
+    """`after_the("resizeVolume", act)` lets somebody else act as soon as that call of a task is done."""
+
+    def arrange(call: str, act: Callable[[], Any]) -> None:
+        send = CloudStack.send
+
+        def sent(client: CloudStack, write: Any) -> Any:
+            answer = send(client, write)
+            if getattr(write, "call", None) == call:
+                act()
+            return answer
+
+        monkeypatch.setattr(CloudStack, "send", sent)
+
+    return arrange
 
 
 def declared(name: str) -> Any:

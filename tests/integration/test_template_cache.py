@@ -232,10 +232,10 @@ def test_a_filter(declare):
 
 @BOTH_WAYS
 @pytest.mark.parametrize("limit", [1, 2, 3])
-def test_a_limit_of_its_own(run_module, simulator, limit):
+def test_a_limit_of_its_own(run_module, simulator, held, limit):
     """So many templates are asked for and not there yet, never more; the next one is asked for when one is there."""
-    simulator.fault("host_slow", "StorPoolDownloadTemplate", seconds=1, count=-1)
-    result = run_module(MODULE, zone="sofia", names=["debian-12", "rocky-9", "small-raw"], parallel=limit)
+    with held("StorPoolDownloadTemplate", lambda fault: fault["hits"] >= limit, count=-1):
+        result = run_module(MODULE, zone="sofia", names=["debian-12", "rocky-9", "small-raw"], parallel=limit)
     assert result["summary"]["changed"] == 3, result.get("msg")
     made = "VolumeFreeze" if simulator.cloudstack["version"].startswith(("4.19", "4.20.0")) else "VolumeDelete"
     order = [one["call"] for one in simulator.calls()["calls"] if one["call"] in ("prepareTemplate", made)]
@@ -530,14 +530,12 @@ def test_a_direct_download(declare, ask, listed, simulator, tmp_path):
 # -- what goes wrong
 
 
-def test_a_copy_that_fails_is_told_at_the_deadline(ask, simulator):
+def test_a_copy_that_fails_is_told_at_the_deadline(ask, simulator, after_the):
     simulator.fault("host_fails", "StorPoolDownloadTemplate", text="no space left on device")
+    after_the("prepareTemplate", simulator.settle)
     result = ask(name="debian-12", zone="sofia", wait_timeout="1")
     assert result["failed"] and result["error"]["type"] == "deadline", result
-    assert (
-        "storpool-nvme: CloudStack has a row and nothing is being written" in result["msg"]
-        or "has not begun or has failed" in result["msg"]
-    )
+    assert "is there and no host has it, so the copy has not begun or has failed" in result["msg"]
     assert "management server's log" in result["msg"] and "wait_timeout" in result["error"]["hint"]
     assert result["templates"][0]["actions"] == ["prepare on storpool-nvme"]
     place = pools_of(result)["storpool-nvme"]
@@ -547,19 +545,24 @@ def test_a_copy_that_fails_is_told_at_the_deadline(ask, simulator):
 
 
 def test_a_copy_that_takes_long(ask, simulator):
-    simulator.fault("host_slow", "StorPoolDownloadTemplate", seconds=3)
+    held = simulator.fault("host_held", "StorPoolDownloadTemplate")
     result = ask(name="debian-12", zone="sofia", wait_timeout="1")
     assert result["failed"] and "waited 1 s, but the copy of template debian-12 to StorPool has not ended" in result["msg"]
+    simulator.lift(held)
     simulator.settle()
     assert ask(name="debian-12", zone="sofia")["changed"] is False
 
 
 @ANY_RELEASE
-def test_who_waits_does_not_ask_cloudstack_all_the_time(ask, simulator, calls):
+def test_who_waits_does_not_ask_cloudstack_all_the_time(ask, simulator, held, calls):
     """StorPool tells when there is something to see: then rows are read, and once more for the result."""
-    simulator.fault("host_slow", "StorPoolDownloadTemplate", seconds=1.5)
+
+    def is_looked_at(_fault):
+        return sum(one["call"] == "SnapshotsList" for one in simulator.calls()["calls"]) > 4
+
     calls()
-    assert ask(name="debian-12", zone="sofia")["changed"] is True
+    with held("StorPoolDownloadTemplate", is_looked_at):
+        assert ask(name="debian-12", zone="sofia")["changed"] is True
     order = [one for one in calls().entries if not one["plugin"]]
     asked = [one["call"] for one in order[[one["call"] for one in order].index("prepareTemplate") + 1 :]]
     assert asked.count("SnapshotsList") > 3 and asked.count("listTemplates") == 2, asked
@@ -573,14 +576,33 @@ def test_lost_answers(ask, simulator, kind):
     assert pools_of(result)["storpool-nvme"]["verified"] and simulator.faults()[0]["hits"] == 1
 
 
+class Looks:
+    """A clock that goes on by a second with each look at the copies, however long that takes; `made` counts them."""
+
+    def __init__(self, monkeypatch):
+        self.made = 0
+        look = cache_watch.Watch.done
+
+        def done(watch, client):
+            self.made += 1
+            return look(watch, client)
+
+        monkeypatch.setattr(cache_watch.Watch, "done", done)
+        monkeypatch.setattr(cache_watch, "time", self)
+
+    def monotonic(self):
+        return float(self.made)
+
+
 @pytest.fixture
-def soon(monkeypatch):
-    """Whether anything is copied is looked at often, and what is not for a moment counts as never."""
-    monkeypatch.setattr(cache_watch, "LOOK", 0.1)
-    monkeypatch.setattr(cache_watch, "IDLE", 0.4)
+def looks(monkeypatch):
+    """Whether anything is copied is seen at each look; when nothing is for three looks, that counts as never."""
+    monkeypatch.setattr(cache_watch, "LOOK", 1.0)
+    monkeypatch.setattr(cache_watch, "IDLE", 2.0)
+    return Looks(monkeypatch)
 
 
-@pytest.mark.usefixtures("soon")
+@pytest.mark.usefixtures("looks")
 def test_a_cache_deleted_by_hand(ask, caches, do, simulator, listed, declare, cleanup):
     """CloudStack takes its row for a finished cache for ever. That is told long before the deadline, and what is told to do helps."""
     ask(name="small-raw")
@@ -610,29 +632,29 @@ def test_a_cache_deleted_by_hand(ask, caches, do, simulator, listed, declare, cl
 
 
 @ANY_RELEASE
-@pytest.mark.usefixtures("soon")
-def test_who_waits_for_others_is_not_dead(ask, simulator, do):
+def test_who_waits_for_others_is_not_dead(ask, simulator, do, held, looks):
     """A copy that failed is asked for again, and CloudStack copies one at a time: nothing is done about it until the other one ends."""
     simulator.fault("host_fails", "StorPoolDownloadTemplate", text="no space left on device")
-    assert ask(name="small-raw", wait_timeout="1")["failed"]
+    assert ask(name="small-raw", wait_timeout="0")["failed"]
+    simulator.settle()
     for one in simulator.get("VolumesList")[1]["data"]:
         do(f"VolumeDelete/{one['name']}")
     simulator.cs("updateConfiguration", name="template.preloader.pool.size", value="1")
     simulator.restart_server()
-    simulator.fault("host_slow", "StorPoolDownloadTemplate", seconds=1.5)
     identity = simulator.cs("listTemplates", templatefilter="all", name="debian-12")[1]["template"][0]
     pool = simulator.cs("listStoragePools")[1]["storagepool"][0]["id"]
-    simulator.cs("prepareTemplate", templateid=identity["id"], zoneid=identity["zoneid"], storageid=pool)
-    result = ask(name="small-raw")
+    looks.made = 0
+    with held("StorPoolDownloadTemplate", lambda _fault: looks.made > 4, object=identity["id"]):
+        simulator.cs("prepareTemplate", templateid=identity["id"], zoneid=identity["zoneid"], storageid=pool)
+        result = ask(name="small-raw")
     assert result["changed"] is True and pools_of(result)["storpool-nvme"]["verified"], result
 
 
 @BOTH_WAYS
-@pytest.mark.usefixtures("soon")
-def test_a_copy_that_goes_on_is_not_dead(ask, simulator):
-    simulator.fault("host_slow", "StorPoolDownloadTemplate", seconds=1.5)
-    assert ask(name="debian-12", wait_timeout="0")["error"]["type"] == "deadline"
-    result = ask(name="debian-12")
+def test_a_copy_that_goes_on_is_not_dead(ask, held, looks):
+    with held("StorPoolDownloadTemplate", lambda _fault: looks.made > 5):
+        assert ask(name="debian-12", wait_timeout="0")["error"]["type"] == "deadline"
+        result = ask(name="debian-12")
     assert result["changed"] is True and pools_of(result)["storpool-nvme"]["verified"], result
 
 
