@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import calendar
 import dataclasses
 import hashlib
 import hmac
@@ -91,7 +92,7 @@ class Api(Server):
         fixed = {name: params.pop(name, None) for name in ("response", "apiKey", "signatureVersion", "expires")}
         if (fixed["response"], fixed["apiKey"], fixed["signatureVersion"]) != ("json", KEY, "3"):
             self.complaints.append(f"{fixed}")
-        ends = time.mktime(time.strptime(fixed["expires"], "%Y-%m-%dT%H:%M:%S+0000")) - time.timezone
+        ends = calendar.timegm(time.strptime(fixed["expires"], "%Y-%m-%dT%H:%M:%S+0000"))
         if not 500 < ends - time.time() <= 900:
             self.complaints.append(f"expires {fixed['expires']}")
         if not self.script:

@@ -143,12 +143,14 @@ def test_what_is_needed_goes_first(parallel):
 def test_writes_go_out_in_parallel_and_no_more_than_told():
     class Slow(Store):
         now = most = 0
+        together = threading.Barrier(4)
 
         def send(self, write):
             with self.lock:
                 self.now += 1
                 self.most = max(self.most, self.now)
-            time.sleep(0.02)
+            self.together.wait(60)  # so that all that may be at it at once are
+            time.sleep(0.005)
             try:
                 return super().send(write)
             finally:
@@ -326,18 +328,27 @@ def test_what_needs_a_failed_one_fails_too_when_told_to_continue():
     assert result["summary"]["failed"] == 1
 
 
-def test_a_defect_in_a_thread_is_reported_and_stops_the_rest():
+def test_a_defect_in_a_thread_is_reported_and_stops_the_rest(monkeypatch):
+    over, carry_out = threading.Event(), _runner._Run._carry_out
+
+    def noted(self, wanted, outcome):
+        carry_out(self, wanted, outcome)
+        if outcome.plan.name == "t1":
+            over.set()
+
+    monkeypatch.setattr(_runner._Run, "_carry_out", noted)
+
     class Slow(Store):
         def send(self, write):
             if write.name != "t1":
-                time.sleep(0.005)
+                assert over.wait(60)
             return super().send(write)
 
     store = Slow({("Create", "t1"): [ValueError("oops")]})
     result = run(store, things=many(50), on_error="continue", parallel=2)
     assert "defect of this collection: ValueError: oops" in result["msg"]
     assert "Traceback" in result["error"]["traceback"]
-    assert result["summary"]["not_attempted"] > 0
+    assert result["summary"]["not_attempted"] >= 48
 
 
 # -- lost answers

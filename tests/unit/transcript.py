@@ -16,6 +16,7 @@ import json
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +71,7 @@ class Server:
         self.seen: list[Request] = []
         self.complaints: list[str] = []
         self.connections = 0
+        self.ended = 0  # connections that were closed here
         self._lock = threading.Lock()
         self._open: list[socket.socket] = []
         self._stop = threading.Event()
@@ -82,6 +84,9 @@ class Server:
         return self
 
     def __exit__(self, kind: Any, *_rest: Any) -> None:
+        if kind is None:
+            # Who gave up may have done so before his request was read here.
+            until(lambda: not self.script or bool(self.complaints))
         self._stop.set()
         # Closing a listening socket does not wake its accept() everywhere; a connection does.
         with socket.socket() as waker:
@@ -117,6 +122,7 @@ class Server:
             pass
         finally:
             _close(connection)
+            self.ended += 1
 
     def _expected(self, request: Request) -> Exchange:
         if not self.script:
@@ -176,8 +182,19 @@ def _close(connection: socket.socket) -> None:
     connection.close()
 
 
+def until(holds: Callable[[], bool]) -> None:
+    """Wait until that is so, a minute at most."""
+    deadline = time.monotonic() + 60
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.002)
+
+
+_TAKEN: list[socket.socket] = []
+
+
 def closed_port() -> int:
-    """A port of the loopback on which nobody listens."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    """A port of the loopback on which nobody listens, nor anybody will: it is taken."""
+    one = socket.socket()
+    one.bind(("127.0.0.1", 0))
+    _TAKEN.append(one)
+    return one.getsockname()[1]
