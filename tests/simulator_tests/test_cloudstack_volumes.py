@@ -14,6 +14,7 @@ from storpool_simulator.testing import Simulator
 
 from . import plugin_support as plugin
 from .cloudstack_support import VERSIONS, call, failed_job, job, named, ok, one, refused
+from .support import wait_until
 
 GIB = 1 << 30
 DAY = 86400
@@ -324,6 +325,18 @@ def test_extract(cloud: Simulator) -> None:
     found = job(cloud, "extractVolume", id=root["id"], zoneid=plugin.zone_id(cloud), mode="HTTP_DOWNLOAD")["volume"]
     assert plugin.raw_digest(Path(found["url"].removeprefix("file://"))) == plugin.digest(cloud, root)
     assert [row["tags"]["cs"] for row in cloud.get("SnapshotsList")[1]["data"] if not row["deleted"]] == ["template"]
+
+
+def test_a_reset_while_a_host_works(cloud: Simulator) -> None:
+    """What it would have cleaned up at the end is no more, and nothing of it comes afterwards."""
+    vm = plugin.deploy(cloud)
+    plugin.stop(cloud, vm)
+    cloud.fault("host_held", "StorPoolCopyVolumeToSecondary")
+    begun = ok(cloud, "extractVolume", id=plugin.root(cloud, vm)["id"], zoneid=plugin.zone_id(cloud), mode="HTTP_DOWNLOAD")
+    wait_until(lambda: ok(cloud, "queryAsyncJobResult", jobid=begun["jobid"]) and cloud.faults()[0]["hits"])
+    cloud.reset()
+    assert cloud.faults() == [] and cloud.control("GET", "/cloudstack/work")["under_way"] == []
+    assert cloud.get("SnapshotsList")[1]["data"] == cloud.get("VolumesList")[1]["data"] == []
 
 
 def test_an_uploaded_volume_comes_to_storpool_at_its_first_attach(cloud: Simulator, tmp_path: Path) -> None:

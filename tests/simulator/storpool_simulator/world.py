@@ -110,6 +110,9 @@ class World:
     def reset(self) -> None:
         """Back to the first start; token, ports and topology stay."""
         self.faults.clear()
+        if self.cloud is not None:
+            # What is cut short cleans up after itself, and needs what is there for that.
+            self.cloud.start_anew()
         self.log.clear()
         self.clock.offset = 0.0
         self.contents.bytes_copied = self.contents.bytes_converted = 0
@@ -118,8 +121,6 @@ class World:
         for key, document in kept.items():
             self.settings.put(key, document)
         self.background.auto = True
-        if self.cloud is not None:
-            self.cloud.start_anew()
         self._first_start()
 
     # One change
