@@ -169,6 +169,25 @@ def after_the(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[], An
     return arrange
 
 
+@pytest.fixture
+def when_listed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[dict[str, Any]], Any], Callable[[], Any]], None]:
+    """`when_listed("listVolumes", is_so, act)` lets somebody else act as soon as a task has read a row for which `is_so(row)` is true."""
+
+    def arrange(call: str, is_so: Callable[[dict[str, Any]], Any], act: Callable[[], Any]) -> None:
+        listing, acted = CloudStack.list, []
+
+        def listed(client: CloudStack, of: str, key: str, *args: Any, **params: Any) -> Any:
+            rows = listing(client, of, key, *args, **params)
+            if of == call and not acted and any(map(is_so, rows)):
+                acted.append(True)
+                act()
+            return rows
+
+        monkeypatch.setattr(CloudStack, "list", listed)
+
+    return arrange
+
+
 def declared(name: str) -> Any:
     """What the module declares: its spec and its resource or query."""
     return importlib.import_module(f"ansible_collections.storpool.cloudstack.plugins.modules.{name}").DECLARED

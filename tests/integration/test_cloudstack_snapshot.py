@@ -8,8 +8,11 @@ from __future__ import annotations
 import json
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
+from ansible_collections.storpool.cloudstack.plugins.module_utils import _cloudstack
+from ansible_collections.storpool.cloudstack.plugins.module_utils._cloudstack import CloudStack
 from conftest import CLOUDSTACKS, as_at_first_start
 from storpool_simulator.testing import Simulator, address
 from storpool_simulator.topology import BUILT_IN
@@ -113,11 +116,12 @@ def test_two_volumes_of_one_vm(declare, run_module, simulator, db1, root, listed
     assert sorted(one["volumename"] for one in listed()) == sorted([root["name"], "data"])
 
 
-def test_one_that_goes_on_is_waited_for(run_module, root, simulator, listed, calls):
+def test_one_that_goes_on_is_waited_for(run_module, root, simulator, listed, calls, when_listed):
     """As after a task that was interrupted, or a CloudStack that was asked by somebody else."""
-    simulator.fault("host_slow", "StorPoolBackupSnapshot", seconds=1.0)
+    held = simulator.fault("host_held", "StorPoolBackupSnapshot")
     status, _answer = simulator.cs("createSnapshot", volumeid=root["id"], name="slow")
     assert status == 200
+    when_listed("listSnapshots", lambda row: row["state"] == "BackingUp", lambda: simulator.lift(held))
     calls()
     result = run_module(MODULE, volume=root["name"], name="slow")
     assert not result.get("failed"), result
@@ -126,7 +130,7 @@ def test_one_that_goes_on_is_waited_for(run_module, root, simulator, listed, cal
 
 
 def test_one_that_takes_too_long(run_module, root, simulator, listed):
-    simulator.fault("host_slow", "StorPoolBackupSnapshot", seconds=30)
+    simulator.fault("host_held", "StorPoolBackupSnapshot")
     assert simulator.cs("createSnapshot", volumeid=root["id"], name="slow")[0] == 200
     while [one["state"] for one in listed()] != ["BackingUp"]:
         time.sleep(0.02)
@@ -259,15 +263,15 @@ def test_what_storpool_lost_is_deleted_in_one_run(declare, run_module, root, do,
 
 def test_retention(declare, run_module, root, listed, simulator):
     volume = root["name"]
-    for day in ("20261101", "20261102", "20261103"):
-        assert run_module(MODULE, volume=volume, name=f"nightly-{day}")["changed"]
+    for year in (2021, 2022, 2023):  # not days: what the next one is called has to stay the same for three runs
+        assert run_module(MODULE, volume=volume, name=f"yearly-{year}")["changed"]
         simulator.advance(2)
     run_module(MODULE, volume=volume, name="by-hand")
-    result = declare(volume=volume, name="nightly-%Y%m%d", state="pruned", keep_last=2)
-    assert entry(result)["retention"]["deleted"] == ["nightly-20261101"]
-    result = declare(volume=volume, name="nightly-%Y%m%d", keep_last=1)
-    assert entry(result)["actions"] == ["create", "delete (nightly-20261102)", "delete (nightly-20261103)"]
-    assert sum(one["name"].startswith("nightly-") for one in listed()) == 1 and len(listed()) == 2
+    result = declare(volume=volume, name="yearly-%Y", state="pruned", keep_last=2)
+    assert entry(result)["retention"]["deleted"] == ["yearly-2021"]
+    result = declare(volume=volume, name="yearly-%Y", keep_last=1)
+    assert entry(result)["actions"] == ["create", "delete (yearly-2022)", "delete (yearly-2023)"]
+    assert sum(one["name"].startswith("yearly-") for one in listed()) == 1 and len(listed()) == 2
 
 
 # -- a server that goes down
@@ -280,18 +284,21 @@ def test_a_job_that_is_lost_is_found_by_its_effect(run_module, root, simulator, 
     assert entry(result)["actions"] == ["create"] and len(listed()) == 1
 
 
-def test_a_job_that_goes_down_with_its_server_is_not_begun_again(run_module, root, simulator, listed, calls):
+def test_a_job_that_goes_down_with_its_server_is_not_begun_again(run_module, root, simulator, listed, calls, monkeypatch):
     """The job ends as failed; the snapshot, which is on StorPool already, is no reason to take another."""
-    simulator.fault("host_slow", "StorPoolBackupSnapshot", seconds=30)
+    simulator.fault("host_held", "StorPoolBackupSnapshot")
+    read = CloudStack.read
+
+    def down_with_it(client, call, **params):
+        if call == "queryAsyncJobResult" and [one["state"] for one in listed()] == ["BackingUp"]:
+            simulator.restart_server(lose_jobs=True)
+        return read(client, call, **params)
+
+    monkeypatch.setattr(CloudStack, "read", down_with_it)
+    # However long it takes until then, it is not this that is waited for too long.
+    monkeypatch.setattr(_cloudstack, "time", SimpleNamespace(**{**vars(time), "monotonic": lambda: 0.0}))
     calls()
-    results = []
-    task = threading.Thread(target=lambda: results.append(run_module(MODULE, volume=root["name"], name="s", wait_timeout="3")))
-    task.start()
-    while [one["state"] for one in listed()] != ["BackingUp"]:
-        time.sleep(0.02)
-    simulator.restart_server(lose_jobs=True)
-    task.join()
-    (result,) = results
+    result = run_module(MODULE, volume=root["name"], name="s", wait_timeout="1")
     assert "has not ended: it is BackingUp; no job is at it" in result["msg"] and result["error"]["type"] == "deadline", result
     assert entry(result)["actions"] == ["create"] and entry(result)["object"]["state"] == "BackingUp"
     assert calls().writes.count("createSnapshot") == 1 and len(listed()) == 1

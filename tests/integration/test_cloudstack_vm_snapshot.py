@@ -76,17 +76,17 @@ def test_an_unchanged_vm_needs_no_revert(declare, run_module, db1, calls):
 
 
 def test_retention(declare, run_module, db1, listed, simulator):
-    for day in ("20261101", "20261102", "20261103"):
-        assert run_module(MODULE, vm="db1", name=f"nightly-{day}")["changed"]
+    for year in (2021, 2022, 2023):  # not days: what the next one is called has to stay the same for three runs
+        assert run_module(MODULE, vm="db1", name=f"yearly-{year}")["changed"]
         simulator.advance(2)
     run_module(MODULE, vm="db1", name="by-hand")
-    result = declare(vm="db1", name="nightly-%Y%m%d", state="pruned", keep_last=2)
-    assert entry(result)["retention"]["deleted"] == ["nightly-20261101"]
-    assert sorted(listed()) == ["by-hand", "nightly-20261102", "nightly-20261103"]
-    result = declare(vm="db1", name="nightly-%Y%m%d", keep_last=1)
-    assert entry(result)["actions"] == ["create", "delete (nightly-20261102)", "delete (nightly-20261103)"]
+    result = declare(vm="db1", name="yearly-%Y", state="pruned", keep_last=2)
+    assert entry(result)["retention"]["deleted"] == ["yearly-2021"]
+    assert sorted(listed()) == ["by-hand", "yearly-2022", "yearly-2023"]
+    result = declare(vm="db1", name="yearly-%Y", keep_last=1)
+    assert entry(result)["actions"] == ["create", "delete (yearly-2022)", "delete (yearly-2023)"]
     assert len(listed()) == 2
-    refused = run_module(MODULE, vm="db1", name="nightly-%Y%m%d%H%M%S", keep_last=1, max_deletes=0)
+    refused = run_module(MODULE, vm="db1", name="yearly-%Y%m%d%H%M%S", keep_last=1, max_deletes=0)
     assert not refused.get("failed"), "another pattern is another series"
 
 
@@ -114,14 +114,14 @@ def test_a_part_that_is_gone_on_storpool_is_seen(declare, run_module, db1, do):
 def test_no_more_than_cloudstack_lets_a_vm_have(declare, run_module, simulator, db1, listed, calls):
     simulator.cs("updateConfiguration", name="vmsnapshot.max", value="2")
     simulator.restart_server()
-    for day in ("20261101", "20261102"):
-        assert run_module(MODULE, vm="db1", name=f"nightly-{day}")["changed"]
+    for year in (2021, 2022):
+        assert run_module(MODULE, vm="db1", name=f"yearly-{year}")["changed"]
         simulator.advance(2)
     calls()
     refused = run_module(MODULE, vm="db1", name="third")
     assert "has 2 VM snapshots, and CloudStack lets it have 2" in refused["msg"] and calls().writes == []
-    result = declare(vm="db1", name="nightly-%Y%m%d", keep_last=2)
-    assert entry(result)["actions"] == ["delete (nightly-20261101)", "create"] and len(listed()) == 2
+    result = declare(vm="db1", name="yearly-%Y", keep_last=2)
+    assert entry(result)["actions"] == ["delete (yearly-2021)", "create"] and len(listed()) == 2
 
 
 def test_a_deletion_that_failed_is_done_by_the_next_run(declare, run_module, simulator, db1, listed):

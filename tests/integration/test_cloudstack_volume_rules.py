@@ -82,22 +82,14 @@ def test_a_volume_that_another_vm_gets_first(declare, run_module, volumes, simul
     assert entry(result)["object"]["vm"] == volumes()["data"]["vmname"] and "create" in entry(result)["actions"]
 
 
-def test_a_job_that_has_not_ended_is_waited_for(declare, run_module, volumes, simulator, calls, monkeypatch, db1):
+def test_a_job_that_has_not_ended_is_waited_for(declare, run_module, volumes, simulator, calls, when_listed, db1):
     """Somebody's job resizes the volume while the task looks: what it makes is what counts, and it is not sent once more."""
     declare(name="data", zone="sofia", offering="Custom", size="1G", vm="db1")
     identity = volumes()["data"]["id"]
     simulator.background(False)  # nor does the job end, as long as nobody asks for it
     status, begun = simulator.cs("resizeVolume", id=identity, size=5)
     assert status == 200 and volumes()["data"]["jobid"] == begun["jobid"] and volumes()["data"]["size"] == GIB
-    listing = CloudStack.list
-
-    def seen_busy(client, call, key, **params):
-        rows = listing(client, call, key, **params)
-        if call == "listVolumes" and any(one.get("jobid") for one in rows):
-            simulator.background(True)
-        return rows
-
-    monkeypatch.setattr(CloudStack, "list", seen_busy)
+    when_listed("listVolumes", lambda row: row.get("jobid"), lambda: simulator.background(True))
     calls()
     result = run_module(MODULE, name="data", size="5G")
     assert not result.get("failed") and not result["changed"] and entry(result)["object"]["size"] == 5 * GIB, result
