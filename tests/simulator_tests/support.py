@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import json
+import random
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -241,7 +244,17 @@ def files_of(sim: Simulator) -> dict[str, int]:
     return {str(path): path.stat().st_blocks * 512 for path in paths if ".sqlite" not in path.name and ".db" not in path.name}
 
 
-def wait_until(what: Callable[[], Any], seconds: float = 10.0, pause: float = 0.02) -> Any:
+def free_ports(count: int = 1) -> int:
+    """The first of so many ports in a row that nobody has, below those that Linux hands out: nobody else takes them meanwhile."""
+    while True:
+        first = random.randrange(20000, 32000)
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            for number in range(first, first + count):
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", number))
+            return first
+
+
+def wait_until(what: Callable[[], Any], seconds: float = 60.0, pause: float = 0.02) -> Any:
     """Wait until something is true; gives its value."""
     deadline = time.monotonic() + seconds
     while True:

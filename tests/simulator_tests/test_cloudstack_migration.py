@@ -331,10 +331,10 @@ def test_a_killed_server_goes_on(start: Callable[..., Simulator], call: str) -> 
     disk = root(sim, vm)
     if call == "migrateVolume":
         stop(sim, vm)
-        sim.fault("host_slow", "StorPoolDownloadVolume", seconds=30)
+        sim.fault("host_held", "StorPoolDownloadVolume")
         started = ok(sim, call, volumeid=disk["id"], storageid=pool_id(sim))
     else:
-        sim.fault("host_slow", "Migrate", seconds=30)
+        sim.fault("host_held", "Migrate")
         target = next(id for name, id in hosts(sim).items() if name.startswith("kvm") and name != vm["hostname"])
         params = {"migrateto[0].volume": disk["id"], "migrateto[0].pool": pool_id(sim)}
         started = ok(sim, call, virtualmachineid=vm["id"], hostid=target, **params)

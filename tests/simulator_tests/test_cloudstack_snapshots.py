@@ -240,12 +240,13 @@ def test_an_asynchronous_backup_goes_on_after_the_job(stopped: tuple) -> None:
 def test_a_slow_backup_shows_its_state(stopped: tuple) -> None:
     """In the background: a deletion would wait for the end of a job on the snapshot."""
     sim, vm, disk = stopped
-    sim.fault("host_slow", "StorPoolBackupSnapshot", seconds=2)
+    held = sim.fault("host_held", "StorPoolBackupSnapshot")
     made = snapshot(sim, disk["id"], asyncbackup=True)
     wait_until(lambda: listed(sim, made["id"])[0]["state"] == "BackingUp")
     assert "There is other active snapshot tasks" in refused(sim, "createSnapshot", volumeid=disk["id"])["errortext"]
     assert "There is other active volume snapshot tasks" in refused(sim, "createVMSnapshot", virtualmachineid=vm["id"])["errortext"]
     assert "due to it is in BackingUp Status" in failed_job(sim, "deleteSnapshot", id=made["id"])["errortext"]
+    sim.lift(held)
     wait_until(lambda: listed(sim, made["id"])[0]["state"] == "BackedUp")
 
 
@@ -277,6 +278,7 @@ def test_an_asynchronous_backup_is_tried_again_in_vain(stopped: tuple) -> None:
         tries = row_of(sim, "snapshots", made["id"])["backup_tries"]
         sim.advance(301)
         wait_until(lambda tries=tries: row_of(sim, "snapshots", made["id"])["backup_tries"] < tries or state() == "Error")
+        idle(sim)
     wait_until(lambda: state() == "Error")
 
 
@@ -287,7 +289,7 @@ def test_a_killed_server_goes_on_with_its_jobs(start: Callable[..., Simulator], 
     stop(sim, vm)
     disk = root(sim, vm)
     if call == "createSnapshot":
-        sim.fault("host_slow", "StorPoolBackupSnapshot", seconds=30)
+        sim.fault("host_held", "StorPoolBackupSnapshot")
         started = ok(sim, "createSnapshot", volumeid=disk["id"])
         wait_until(lambda: ok(sim, "queryAsyncJobResult", jobid=started["jobid"]) and listed(sim, started["id"])[0]["state"] == "BackingUp")
     else:

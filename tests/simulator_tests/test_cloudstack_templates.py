@@ -207,12 +207,13 @@ def test_a_failure_of_storpool_is_logged_too(cloud: Simulator) -> None:
 
 
 def test_a_slow_preparation_keeps_nobody_waiting(cloud: Simulator) -> None:
-    cloud.fault("host_slow", "StorPoolDownloadTemplate", seconds=0.4)
+    held = cloud.fault("host_held", "StorPoolDownloadTemplate")
     id = plugin.template_id(cloud)
     ok(cloud, "prepareTemplate", templateid=id, zoneid=plugin.zone_id(cloud))
-    wait_until(lambda: cloud.control("GET", "/cloudstack/work")["under_way"])
+    wait_until(lambda: cloud.faults()[0]["hits"])
     assert is_cached(cloud, id) and ref(cloud)["download_state"] == "DOWNLOAD_IN_PROGRESS"
     assert plugin.tagged(cloud, id) == []
+    cloud.lift(held)
     cloud.settle()
     assert ref(cloud)["download_state"] == "DOWNLOADED"
 
@@ -245,10 +246,12 @@ def test_who_is_held_longer_than_the_server_waits_has_failed(cloud: Simulator) -
 
 
 def test_two_at_once_make_one_cache(cloud: Simulator) -> None:
-    cloud.fault("host_slow", "StorPoolDownloadTemplate", seconds=0.2)
+    held = cloud.fault("host_held", "StorPoolDownloadTemplate")
     id, zone = plugin.template_id(cloud), plugin.zone_id(cloud)
     wanted = {"zoneid": zone, "serviceofferingid": plugin.service_id(cloud), "templateid": id}
     started = [ok(cloud, "deployVirtualMachine", name=name, **wanted)["jobid"] for name in ("one", "two")]
+    wait_until(lambda: len(cloud.control("GET", "/cloudstack/work")["under_way"]) == 2)
+    cloud.lift(held)
 
     def done() -> bool:
         found = [ok(cloud, "queryAsyncJobResult", jobid=one)["jobstatus"] for one in started]
@@ -262,10 +265,10 @@ def test_two_at_once_make_one_cache(cloud: Simulator) -> None:
 def test_the_preloader_has_so_many_threads(clouds: Callable[[str], Simulator]) -> None:
     sim = clouds("4.21.0")
     plugin.configure(sim, "template.preloader.pool.size", "1")
-    sim.fault("host_slow", "StorPoolDownloadTemplate", seconds=0.3, count=-1)
+    sim.fault("host_held", "StorPoolDownloadTemplate", count=-1)
     for name in ("debian-12", "rocky-9"):
         ok(sim, "prepareTemplate", templateid=plugin.template_id(sim, name), zoneid=plugin.zone_id(sim))
-    wait_until(lambda: sim.control("GET", "/cloudstack/work")["under_way"])
+    wait_until(lambda: sim.faults()[0]["hits"])
     work = sim.control("GET", "/cloudstack/work")
     assert (len(work["under_way"]), len(work["preloads"])) == (1, 2)
     sim.clear_faults()
@@ -274,10 +277,11 @@ def test_the_preloader_has_so_many_threads(clouds: Callable[[str], Simulator]) -
 
 
 def test_a_restart_of_the_server_loses_the_queue(cloud: Simulator) -> None:
-    cloud.fault("host_slow", "StorPoolDownloadTemplate", seconds=0.2)
+    cloud.fault("host_held", "StorPoolDownloadTemplate")
     ok(cloud, "prepareTemplate", templateid=plugin.template_id(cloud), zoneid=plugin.zone_id(cloud))
-    wait_until(lambda: cloud.control("GET", "/cloudstack/work")["under_way"])
+    wait_until(lambda: cloud.faults()[0]["hits"])
     cloud.restart_server(lose_jobs=True)
+    cloud.clear_faults()
     cloud.settle()
     assert cloud.control("GET", "/cloudstack/work") == {"under_way": [], "preloads": []}
     assert ref(cloud)["state"] == "Creating"
@@ -559,10 +563,10 @@ def test_extract_tells_where_the_file_is(cloud: Simulator, image: Path) -> None:
 
 def test_kill_in_the_midst_of_a_preparation(start: Callable[..., Simulator]) -> None:
     sim = start(cloudstack="4.21.0")
-    sim.fault("host_slow", "StorPoolDownloadTemplate", seconds=5)
+    sim.fault("host_held", "StorPoolDownloadTemplate")
     id = plugin.template_id(sim)
     ok(sim, "prepareTemplate", templateid=id, zoneid=plugin.zone_id(sim))
-    wait_until(lambda: sim.control("GET", "/cloudstack/work")["under_way"])
+    wait_until(lambda: sim.faults()[0]["hits"])
     sim.kill()
     sim.restart()
     sim.settle()

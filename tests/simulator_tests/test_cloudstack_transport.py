@@ -7,9 +7,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
-import socket
 import stat
-import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
@@ -19,7 +17,8 @@ from storpool_simulator.cloudstack.facts import Facts
 from storpool_simulator.cloudstack.signing import signature
 from storpool_simulator.testing import Simulator, SimulatorError
 
-from .cloudstack_support import VERSIONS, call, in_seconds, java_encoded, named, ok, one, refused, send, sign
+from .cloudstack_support import VERSIONS, Reply, call, in_seconds, java_encoded, named, ok, one, refused, send, sign
+from .support import free_ports, wait_until
 
 CREDENTIALS = "unable to verify user credentials and/or request signature"
 
@@ -145,22 +144,19 @@ def test_older_releases_have_no_enforcement(cloud: Simulator) -> None:
 
 def test_the_unsigned_port_opens_with_the_setting_and_a_restart(start: Callable[..., Simulator]) -> None:
     sim = start(cloudstack="4.20.2")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_ports()
     ok(sim, "updateConfiguration", name="integration.api.port", value=port)
     url = f"http://127.0.0.1:{port}/client/api"
-    with pytest.raises(OSError):
-        send(url, {"command": "listZones", "response": "json"})
-    sim.restart_server()
-    deadline = time.monotonic() + 5
-    while True:
+
+    def reached() -> Reply | None:
         try:
-            reply = send(url, {"command": "listZones", "response": "json"})
-            break
+            return send(url, {"command": "listZones", "response": "json"})
         except OSError:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+            return None
+
+    assert reached() is None
+    sim.restart_server()
+    reply = wait_until(reached)
     assert reply.content["zone"][0]["name"] == "sofia"
     unknown = send(url, {"command": "listNothing", "response": "json"})
     assert (unknown.status, unknown.envelope, unknown.content["cserrorcode"]) == (432, "errorresponse", 9999)

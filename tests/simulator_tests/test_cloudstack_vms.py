@@ -433,7 +433,7 @@ def test_bare_instances_of_host_ha_go_on(cloud: Simulator) -> None:
 
 def test_a_job_goes_on_after_a_kill(start: Callable[..., Simulator]) -> None:
     sim = start(cloudstack="4.21.0")
-    sim.fault("host_slow", "StorPoolDownloadTemplate", seconds=5)
+    sim.fault("host_held", "StorPoolDownloadTemplate")
     started = ok(sim, "deployVirtualMachine", **wanted(sim))
     for _unused in range(3):
         assert ok(sim, "queryAsyncJobResult", jobid=started["jobid"])["jobstatus"] == 0

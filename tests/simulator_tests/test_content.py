@@ -63,7 +63,8 @@ def test_a_group_is_of_one_moment(api: Client) -> None:
     for name in names:
         api.create(name, size=MIB)
     across = 0
-    for turn in range(400):
+    for turn in range(100):
+        time.sleep(max(0.0, 0.995 - time.time() % 1))  # just before the next second
         before = int(time.time())
         made = api.do("VolumesGroupSnapshot", {"volumes": [{"volume": name, "name": f"g{turn}-{name}"} for name in names]})["snapshots"]
         if int(time.time()) != before:

@@ -10,20 +10,23 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from storpool_simulator.testing import Simulator
 
 from .conftest import client_of
-from .support import MIB, Client, files_of, sha256, state, wait_until
+from .support import MIB, Client, files_of, free_ports, sha256, state, wait_until
 
 LOST = (http.client.HTTPException, OSError)
 
@@ -151,6 +154,11 @@ class Writer(threading.Thread):
         return None
 
 
+def are_at_it(writers: list[Writer], goals: dict[str, int]) -> bool:
+    """Each has done so many changes; or one has ended, which is told elsewhere."""
+    return all(writer.model.done >= goals[writer.label] for writer in writers) or not all(writer.is_alive() for writer in writers)
+
+
 def pictures(api: Client, labels: Iterable[str]) -> dict[str, dict]:
     """The present state in the form of `Model.picture`, by writer."""
     attached: dict[str, dict] = {}
@@ -176,12 +184,14 @@ def test_kill_under_a_stream_of_changes_loses_nothing_acknowledged(start: Callab
     for turn in range(8):
         dice = random.Random(turn)
         writers = [Writer(sim, label, 100 * turn + index, model) for index, (label, model) in enumerate(models.items())]
+        goals = {label: model.done + 15 for label, model in models.items()}
         for writer in writers:
             writer.start()
-        time.sleep(0.3 + dice.random() * 0.5)
+        wait_until(partial(are_at_it, writers, goals))
+        time.sleep(dice.random() * 0.5)
         sim.kill()
         for writer in writers:
-            writer.join(10)
+            writer.join(60)
             assert writer.broken is None, writer.broken
         sim.restart()
         assert sim.url == url
@@ -305,14 +315,17 @@ def test_a_named_error(sim: Simulator, api: Client) -> None:
 
 
 def test_a_delay_comes_before_the_effect(sim: Simulator, api: Client) -> None:
-    sim.fault("delay", "VolumeCreate", seconds=0.6)
+    fault = sim.fault("delay", "VolumeCreate", seconds=2)
     replies = []
     thread = threading.Thread(target=lambda: replies.append(once(sim).post("VolumeCreate", {"name": "vol", "size": MIB})))
+    started = time.monotonic()
     thread.start()
-    time.sleep(0.25)
-    assert api.volumes() == {}
+    wait_until(lambda: any(one["id"] == fault and one["hits"] for one in sim.faults()))
+    present = api.volumes()
+    # Whoever looks later than that may see what comes of it.
+    assert present == {} or time.monotonic() - started >= 2
     thread.join()
-    assert replies[0].data["ok"] is True and 0.55 < replies[0].seconds < 3
+    assert replies[0].data["ok"] is True and replies[0].seconds > 1.9
     assert set(api.volumes()) == {"vol"}
 
 
@@ -329,6 +342,58 @@ def test_calls_are_held_until_the_fault_is_lifted(sim: Simulator, api: Client) -
     for thread in threads:
         thread.join()
     assert set(api.volumes()) == {"third", *names}
+
+
+@pytest.mark.parametrize("kind", [{"kind": "held"}, {"kind": "delay", "seconds": 0.3}], ids=lambda kind: kind["kind"])
+def test_a_call_that_a_reset_overtakes_comes_to_nothing(sim: Simulator, api: Client, kind: dict[str, Any]) -> None:
+    """What one test has left under way is not done in the next one."""
+    sim.fault(**kind, call="VolumeCreate")
+    ends: list[Exception] = []
+
+    def create() -> None:
+        try:
+            once(sim).create("vol")
+        except LOST as exc:
+            ends.append(exc)
+
+    thread = threading.Thread(target=create)
+    thread.start()
+    wait_until(lambda: sim.faults()[0]["hits"])
+    sim.reset()
+    thread.join()
+    # A delay that was over before the reset, on a machine that has much else to do, was answered.
+    assert (len(ends) == 1 or kind["kind"] == "delay") and api.volumes() == {}
+
+
+def test_what_was_sent_before_is_heard(sim: Simulator, api: Client) -> None:
+    """Also of somebody who does not wait for an answer, on a connection that the server has not seen yet."""
+    body = b'{"name": "vol", "size": 512}'
+    request = b"POST /ctrl/1.0/VolumeCreate HTTP/1.1\r\nHost: x\r\nAuthorization: Storpool v1:%b\r\nContent-Length: %d\r\n\r\n%b"
+    for turn in range(20):
+        sim.reset()
+        os.kill(sim.pid, signal.SIGSTOP)
+        try:
+            with socket.create_connection((sim.host, sim.port)) as connection:
+                connection.sendall(request % (sim.token.encode(), len(body), body))
+            threading.Timer(0.01, os.kill, (sim.pid, signal.SIGCONT)).start()
+            sim.heard()
+        finally:
+            os.kill(sim.pid, signal.SIGCONT)
+        assert [one["call"] for one in sim.calls()["calls"]] == ["VolumeCreate"], turn
+        assert set(api.volumes()) == {"vol"}
+
+
+def test_nobody_gets_the_ports_of_one_that_was_killed(start: Callable[..., Simulator]) -> None:
+    sim = start(cloudstack="4.20.2")
+    addresses = [urlsplit(url) for url in (sim.url, sim.clusters["plovdiv-a"]["url"], sim.cloudstack["url"])]
+    sim.kill()
+    for address in addresses:
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind((address.hostname, address.port))
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((address.hostname, address.port))
+    sim.restart()
+    assert [urlsplit(url) for url in (sim.url, sim.clusters["plovdiv-a"]["url"], sim.cloudstack["url"])] == addresses
 
 
 def test_a_cut_before_has_no_effect(sim: Simulator, api: Client) -> None:
@@ -375,14 +440,15 @@ def test_a_truncated_body_comes_after_the_effect(sim: Simulator, api: Client) ->
 
 
 def test_a_slow_body_comes_after_the_effect(sim: Simulator, api: Client) -> None:
-    sim.fault("slow_body", "VolumeCreate", seconds=0.8)
+    sim.fault("slow_body", "VolumeCreate", seconds=2)
     replies = []
     thread = threading.Thread(target=lambda: replies.append(once(sim).post("VolumeCreate", {"name": "vol", "size": MIB})))
+    started = time.monotonic()
     thread.start()
-    wait_until(lambda: "vol" in api.volumes(), 0.6)
-    assert not replies
+    wait_until(lambda: "vol" in api.volumes())
+    assert not replies or time.monotonic() - started >= 2
     thread.join()
-    assert replies[0].data["ok"] is True and replies[0].seconds > 0.7
+    assert replies[0].data["ok"] is True and replies[0].seconds > 1.8
 
 
 def test_a_status_comes_with_html_and_without_effect(sim: Simulator, api: Client) -> None:
@@ -469,14 +535,13 @@ def test_faults_are_listed_with_their_hits_and_removed(sim: Simulator, api: Clie
 
 def test_faults_act_on_one_connection_only(sim: Simulator, api: Client) -> None:
     """A slow answer to one does not hold up the others."""
-    sim.fault("delay", "VolumeCreate", seconds=1)
+    fault = sim.fault("held", "VolumeCreate")
     thread = threading.Thread(target=lambda: once(sim).create("slow"))
     thread.start()
-    time.sleep(0.1)
-    started = time.monotonic()
+    wait_until(lambda: sim.faults()[0]["hits"])
     for _unused in range(20):
-        assert api.get("VolumesList").status == 200
-    assert time.monotonic() - started < 0.7
+        assert api.get("VolumesList").data == []
+    sim.lift(fault)
     thread.join()
     assert set(api.volumes()) == {"slow"}
 
@@ -575,7 +640,7 @@ def command(tmp_path: Path, *flags: str) -> tuple[subprocess.Popen, dict]:
 
 def end(process: subprocess.Popen) -> int:
     process.send_signal(signal.SIGTERM)
-    code = process.wait(10)
+    code = process.wait(60)
     if process.stdout is not None:
         process.stdout.close()
     return code
@@ -583,11 +648,9 @@ def end(process: subprocess.Popen) -> int:
 
 def test_the_command_says_where_it_listens_and_ends_cleanly(tmp_path: Path) -> None:
     env = tmp_path / "env"
-    started = time.monotonic()
     process, ready = command(tmp_path, "--token", "42", "--env-file", str(env))
-    took = time.monotonic() - started
     try:
-        assert ready["ready"] is True and ready["token"] == "42" and took < 3
+        assert ready["ready"] is True and ready["token"] == "42"
         assert {name: (item["id"], item["location"]) for name, item in ready["clusters"].items()} == {
             "sofia-a": ("sf.a", "sofia"),
             "sofia-b": ("sf.b", "sofia"),
@@ -613,7 +676,7 @@ def test_the_command_says_where_it_listens_and_ends_cleanly(tmp_path: Path) -> N
 
 
 def test_ports_follow_each_other(tmp_path: Path) -> None:
-    base = 21000 + os.getpid() % 20000
+    base = free_ports(3)
     process, ready = command(tmp_path, "--port", str(base))
     try:
         assert [item["url"] for item in ready["clusters"].values()] == [f"http://127.0.0.1:{base + index}" for index in range(3)]
@@ -632,7 +695,7 @@ def test_a_wrong_flag_is_refused(tmp_path: Path) -> None:
             [sys.executable, "-m", "storpool_simulator", "--state", str(tmp_path / "state"), *flags],
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=120,
             check=False,
         )
         assert result.returncode != 0 and result.stderr.strip() and "Traceback" not in result.stderr, flags

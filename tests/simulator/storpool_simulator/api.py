@@ -73,7 +73,11 @@ class Api:
             fault = self._fault(entry, cluster, call, target, parsed)
             if fault is not None:
                 entry.fault = fault.kind
+                resets = self.world.resets
                 await self._before(fault, cluster, scope)
+                if self.world.resets != resets:
+                    await cut(scope)  # it belongs to a story that is over
+                    return
                 if fault.kind in WITHOUT_EFFECT:
                     instead = self._instead(fault, entry)
                     if instead is not None:

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,8 +20,8 @@ from urllib.parse import quote, urlsplit
 
 from .cloudstack import client
 
-START_SECONDS = 20.0
-STOP_SECONDS = 10.0
+START_SECONDS = 120.0  # a machine that has much else to do may take a while
+STOP_SECONDS = 60.0
 POLL = 0.005
 IDLE = 60.0  # seconds after which a kept connection is not trusted any more
 
@@ -46,6 +48,7 @@ class Simulator:
         self._control: http.client.HTTPConnection | None = None
         self._api: dict[str, http.client.HTTPConnection] = {}
         self._used: dict[int, float] = {}
+        self._reserved: list[socket.socket] = []
 
     # Life
 
@@ -77,6 +80,7 @@ class Simulator:
         with open(self.log_path, "ab") as log:
             self._process = subprocess.Popen(self._command(), stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL)
         line = self._first_line()
+        self._release()
         if not line:
             self._end(signal.SIGKILL)
             raise SimulatorError(f"the simulator did not start:\n{self.log_path.read_text()[-4000:]}")
@@ -115,15 +119,36 @@ class Simulator:
     def stop(self) -> None:
         """SIGTERM: devices are detached."""
         self._end(signal.SIGTERM)
+        self._release()
 
     def kill(self) -> None:
-        """kill -9."""
+        """kill -9. Nobody else gets its ports before the next start."""
         self._end(signal.SIGKILL)
+        self._reserve()
 
     def restart(self) -> None:
         """Same state, same ports; after `kill` a plain start."""
         self.stop()
+        self._reserve()
         self.start()
+
+    def _reserve(self) -> None:
+        """Take the ports without listening: the system gives them to nobody, and the simulator can have them all the same."""
+        if self._reserved:
+            return
+        urls = [cluster["url"] for cluster in self.ready.get("clusters", {}).values()]
+        if "cloudstack" in self.ready:
+            urls.append(self.cloudstack["url"])
+        for parts in map(urlsplit, urls):
+            one = socket.socket(socket.AF_INET6 if ":" in (parts.hostname or "") else socket.AF_INET)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._reserved.append(one)
+            with contextlib.suppress(OSError):
+                one.bind((parts.hostname, parts.port))
+
+    def _release(self) -> None:
+        while self._reserved:
+            self._reserved.pop().close()
 
     @property
     def pid(self) -> int:
@@ -209,6 +234,17 @@ class Simulator:
 
     def calls(self, summary: bool = False) -> dict:
         return self.control("GET", "/calls?summary=1" if summary else "/calls")
+
+    def heard(self) -> None:
+        """Return once the server has begun with all that was sent to it before, also by those who do not wait for an answer any more.
+
+        It takes connections in their order; those that it has are read in turns, and with the second one everybody had a turn.
+        """
+        for _unused in range(2):
+            connection = self._connect(self.url)
+            connection.request("GET", "/_sim/health")
+            connection.getresponse().read()
+            connection.close()
 
     def reset_calls(self) -> None:
         self.control("DELETE", "/calls")

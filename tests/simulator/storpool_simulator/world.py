@@ -58,6 +58,7 @@ class World:
         self.background = Background(self)
         self.devices = Devices(self, state / "dev", devices)
         self.clusters: dict[str, Cluster] = {}
+        self.resets = 0
         self._after_commit: list[Callable[[], None]] = []
         self.settings = self.store.table("", "settings")
 
@@ -108,7 +109,8 @@ class World:
         self.commit()
 
     def reset(self) -> None:
-        """Back to the first start; token, ports and topology stay."""
+        """Back to the first start; token, ports and topology stay. What is on the way by then comes to nothing."""
+        self.resets += 1
         self.faults.clear()
         if self.cloud is not None:
             # What is cut short cleans up after itself, and needs what is there for that.

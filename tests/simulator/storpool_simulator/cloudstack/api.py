@@ -148,6 +148,7 @@ class Api:
 
     async def _acts_before(self, fault: Fault, scope: Scope) -> bool:
         """True: the connection is gone already."""
+        resets = self.world.resets
         if fault.kind == "delay":
             await asyncio.sleep(fault.more["seconds"])
         elif fault.kind == "held":
@@ -155,8 +156,8 @@ class Api:
         elif fault.kind == "client_down":
             next(iter(self.world.clusters.values())).set_client(int(fault.more["client"]), "down")
             self.world.commit()
-        elif fault.kind == "cut_before":
-            await cut(scope)
+        if fault.kind == "cut_before" or self.world.resets != resets:
+            await cut(scope)  # after a reset it belongs to a story that is over
             return True
         return False
 
