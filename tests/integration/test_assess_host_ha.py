@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import CLOUDSTACKS
-from test_storpool_ha_info import KVM, NODES, World
+from test_storpool_ha_info import KVM, NODES, World, stand_still
 
 PLAYBOOK = "storpool.cloudstack.assess_host_ha"
 
@@ -20,7 +20,7 @@ PLAYBOOK = "storpool.cloudstack.assess_host_ha"
 @pytest.fixture
 def simulator(cloud_of):
     process = cloud_of(CLOUDSTACKS[-1])
-    process.background(False)
+    stand_still(process)
     yield process
     process.background(True)
 

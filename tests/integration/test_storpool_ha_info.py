@@ -3,7 +3,7 @@
 
 """storpool_ha_info against each version of the simulated CloudStack: the same verdicts, reasons and warnings on all of them.
 
-Nothing happens by itself here but when a test lets time pass.
+Nothing happens by itself here but when a test lets time pass: the simulator's clock is stopped, whatever a test takes.
 """
 
 from __future__ import annotations
@@ -19,15 +19,21 @@ KVM = ("kvm11", "kvm12", "kvm13")
 NODES = {"kvm11": 11, "kvm12": 12, "kvm13": 13, "hc1": 1, "hc2": 2, "hc3": 3}
 FENCE = "kvm.ha.fence.on.storage.heartbeat.failure"
 LOOK = SOON["poll_seconds"]  # of the simulator's clock, from one look at the hosts to the next
+LESS = LOOK / 2  # in which there is one look at most: some states last from one to the next
 A_WHILE = 20 * LOOK
 PASSWORD = "bmc-secret"
 
 
 @pytest.fixture
 def simulator(cloud):
-    cloud.background(False)
+    stand_still(cloud)
     yield cloud
     cloud.background(True)
+
+
+def stand_still(simulator):
+    simulator.background(False)
+    simulator.stop_clock()
 
 
 class World:
@@ -71,8 +77,8 @@ class World:
         passed = 0.0
         while self.state(name) != state:
             assert passed < limit, f"{name} is {self.state(name)}"
-            self.pass_time(LOOK)
-            passed += LOOK
+            self.pass_time(LESS)
+            passed += LESS
 
     def faster(self):
         """Two checks instead of ten, and no long waits."""

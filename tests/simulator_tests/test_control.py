@@ -7,12 +7,13 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from pathlib import Path
 
 import pytest
 from starlette.requests import Request
 from storpool_simulator.control import is_local
-from storpool_simulator.testing import Simulator
+from storpool_simulator.testing import Simulator, SimulatorError
 
 from .conftest import client_of
 from .support import MIB, Client, sha256
@@ -89,6 +90,29 @@ def test_the_background_can_be_stopped(sim: Simulator, api: Client) -> None:
         sim.settle()
         assert api.snapshots() == {}
         api.do("VolumeDelete/vol")
+
+
+def test_the_clock_can_be_stopped(sim: Simulator) -> None:
+    def now() -> float:
+        return sim.control("POST", "/clock", {"advance": 0})["now"]
+
+    sim.advance(1000)
+    sim.stop_clock()
+    stopped = now()
+    sim.stop_clock()
+    time.sleep(0.01)
+    assert now() == stopped
+    sim.advance(20)
+    assert now() == stopped + 20
+    sim.stop_clock(False)
+    time.sleep(0.01)
+    assert stopped + 20 < now() < stopped + 1000, "it goes on from there"
+    sim.stop_clock()
+    sim.reset()
+    assert now() < stopped
+    for wrong in ({"stopped": 1}, {"stopped": None}, {}):
+        with pytest.raises(SimulatorError, match="400"):
+            sim.control("POST", "/clock", wrong)
 
 
 def test_many_at_once_make_each_name_once(sim: Simulator, api: Client) -> None:

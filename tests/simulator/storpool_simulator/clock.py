@@ -1,6 +1,6 @@
 # Copyright (c) 2026, the storpool.cloudstack authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The simulator's clock: the machine's, moved forward on demand."""
+"""The simulator's clock: the machine's, moved forward on demand, or stopped, so that only what is asked for passes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,27 @@ from collections.abc import Iterator
 class Clock:
     def __init__(self) -> None:
         self.offset = 0.0
+        self._stopped: float | None = None
         self._shown: float | None = None
 
     def now(self) -> float:
-        return time.time() + self.offset if self._shown is None else self._shown
+        if self._shown is not None:
+            return self._shown
+        return (time.time() if self._stopped is None else self._stopped) + self.offset
+
+    def stop(self) -> None:
+        """From now on only `advance` moves it."""
+        if self._stopped is None:
+            self._stopped = time.time()
+
+    def go_on(self) -> None:
+        """From the moment that it shows."""
+        if self._stopped is not None:
+            self.offset, self._stopped = self.now() - time.time(), None
+
+    def start_anew(self) -> None:
+        """As the machine's clock."""
+        self.offset, self._stopped = 0.0, None
 
     def seconds(self) -> int:
         """UNIX seconds, as the API tells times."""

@@ -127,9 +127,14 @@ class Control:
         return JSONResponse({"ok": True}) if self.world.faults.remove(number) else _bad(404, f"there is no fault {number}")
 
     async def clock(self, request: Request) -> Response:
-        body = await self._json(request)
-        self.world.clock.advance(float(body["advance"]))
-        self.world.remember("clock", self.world.clock.offset)
+        body, clock = await self._json(request), self.world.clock
+        if "stopped" in body:
+            if not isinstance(body["stopped"], bool):
+                raise ValueError("stopped is true or false")
+            (clock.stop if body["stopped"] else clock.go_on)()
+        else:
+            clock.advance(float(body["advance"]))
+        self.world.remember("clock", clock.offset)
         if self.world.background.auto:
             self.world.background.run()
         return JSONResponse({"now": self.world.clock.now()})

@@ -265,6 +265,10 @@ class Simulator:
     def advance(self, seconds: float) -> None:
         self.control("POST", "/clock", {"advance": seconds})
 
+    def stop_clock(self, stopped: bool = True) -> None:
+        """Let no time pass but what `advance` says, however long the test takes; False lets it go on from there."""
+        self.control("POST", "/clock", {"stopped": stopped})
+
     def settle(self) -> None:
         self.control("POST", "/settle")
 

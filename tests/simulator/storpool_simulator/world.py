@@ -116,7 +116,7 @@ class World:
             # What is cut short cleans up after itself, and needs what is there for that.
             self.cloud.start_anew()
         self.log.clear()
-        self.clock.offset = 0.0
+        self.clock.start_anew()
         self.contents.bytes_copied = self.contents.bytes_converted = 0
         kept = {key: document for key, document in self.settings.items() if key in KEPT}
         self.store.clear()
