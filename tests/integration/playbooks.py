@@ -18,6 +18,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ class Run:
     rc: int
     output: str
     records: list[dict[str, Any]]
+    began: float = 0.0  # both by time.monotonic
+    ended: float = 0.0
 
     @property
     def tasks(self) -> list[dict[str, Any]]:
@@ -134,6 +137,7 @@ def run(
             command.append("--diff")
         if variables:
             command += ["--extra-vars", json.dumps(variables)]
+        began = time.monotonic()
         done = subprocess.run(
             command,
             cwd=directory,
@@ -147,4 +151,4 @@ def run(
         )
         recorded = directory / "records.jsonl"
         lines = recorded.read_text(encoding="utf-8").splitlines() if recorded.exists() else []
-    return Run(done.returncode, done.stdout, [json.loads(line) for line in lines])
+    return Run(done.returncode, done.stdout, [json.loads(line) for line in lines], began, time.monotonic())

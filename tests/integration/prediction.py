@@ -33,17 +33,22 @@ def differences(predicted: Run, real: Run) -> list[str]:
     said, done = ours(predicted), ours(real)
     if [record["task"] for record in said] != [record["task"] for record in done]:
         return [f"check mode ran the tasks {[record['task'] for record in said]}, the real run {[record['task'] for record in done]}"]
+    # A moment within the check run, and the one within the real run that it stands for.
+    apart = max(A_MINUTE, real.ended - predicted.began)
     found = []
     for before, after in zip(said, done, strict=True):
         for what in ("status", "changed"):
             if before[what] != after[what]:
                 found.append(f"{before['task']}: {what}: check mode said {before[what]!r}, the real run {after[what]!r}")
-        found += [f"{before['task']}: {line}" for line in unlike(before["result"], after["result"])]
+        found += [f"{before['task']}: {line}" for line in unlike(before["result"], after["result"], apart=apart)]
     return found
 
 
-def unlike(said: Any, done: Any, where: str = "") -> list[str]:
-    """Return the paths at which two results of one task differ, without what check mode cannot know."""
+def unlike(said: Any, done: Any, where: str = "", apart: float = A_MINUTE) -> list[str]:
+    """Return the paths at which two results of one task differ, without what check mode cannot know.
+
+    `apart` is how many seconds lie at most between a moment that depends on when the task ran, and the predicted one.
+    """
     if where.endswith(".storpool") and any(isinstance(one, dict) and {"global_id", "snapshots"} & one.keys() for one in (said, done)):
         return []  # what StorPool holds of an object of CloudStack's, read after the writes
     if isinstance(said, dict) and isinstance(done, dict):
@@ -53,10 +58,10 @@ def unlike(said: Any, done: Any, where: str = "") -> list[str]:
             if key not in said or key not in done:
                 found.append(f"{path}: only {'the real run' if key in done else 'check mode'} has it")
             else:
-                found += unlike(said[key], done[key], path)
+                found += unlike(said[key], done[key], path, apart)
         return found
     if isinstance(said, list) and isinstance(done, list) and len(said) == len(done):
-        return [line for number, pair in enumerate(zip(said, done, strict=True)) for line in unlike(*pair, f"{where}[{number}]")]
+        return [line for number, pair in enumerate(zip(said, done, strict=True)) for line in unlike(*pair, f"{where}[{number}]", apart)]
     if said is None and where.endswith(".parent") and str(done).startswith(("*", "~")):
         return []  # the snapshot under a copy of a volume, or under what comes from a backup, which the server names
     if said is None and where.endswith(".name") and str(done).startswith("~"):
@@ -65,7 +70,7 @@ def unlike(said: Any, done: Any, where: str = "") -> list[str]:
         return []
     if isinstance(said, str) and ANY_ID in said and re.fullmatch(re.escape(said).replace(re.escape(ANY_ID), r"\S+"), str(done)):
         return []
-    if where.endswith((".delete_at", ".created")) and said and done and abs(seconds(said) - seconds(done)) < A_MINUTE:
+    if where.endswith((".delete_at", ".created")) and said and done and abs(seconds(said) - seconds(done)) < apart:
         return []  # a time after the run began, or of a snapshot that the run has made
     return [] if said == done else [f"{where}: check mode said {said!r}, the real run {done!r}"]
 
