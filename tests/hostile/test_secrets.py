@@ -328,7 +328,7 @@ def through_runner(place: Path, play: list[dict[str, Any]], cmdline: str, env: d
     with Watch(secrets) as watch:
         done = subprocess.run(
             [str(runner), "run", str(place / "runner"), "-p", "all.yml", f"--cmdline=-vvvv --diff {cmdline}", "--ident", "all"],
-            env=env, text=True, capture_output=True, timeout=280, check=False,
+            env=env, text=True, capture_output=True, timeout=800, check=False,
         )  # fmt: skip
     # ansible-runner itself keeps the environment that it was started with, in the file `command` of its artifacts, for its owner alone.
     kept = place / "runner" / "artifacts" / "all" / "command"
@@ -364,7 +364,7 @@ def played(name: str, cloud: Any, place: Path, elsewhere: Path, in_process: bool
     # As modules, tasks are files for a moment, which only their owner may read; see the end of this file.
     with Watch(secrets, place / "tmp" if in_process else None) as watch:
         run = playbooks.run(
-            Path(f"storpool.cloudstack.{name}"), *prepared.arguments, "-vvvv", diff=True, env=env, variables=variables, timeout=280, **more
+            Path(f"storpool.cloudstack.{name}"), *prepared.arguments, "-vvvv", diff=True, env=env, variables=variables, timeout=800, **more
         )
     assert "PLAY" in run.output
     wrong = [*hits("output", run.output, secrets), *hits("results", json.dumps(run.records), secrets), *hits_in_files(place, secrets)]

@@ -117,7 +117,7 @@ def run(
     diff: bool = False,
     variables: dict[str, Any] | None = None,
     collections: Path = COLLECTIONS,
-    timeout: float = 240,
+    timeout: float = 800,
 ) -> Run:
     """Run tasks, plays, YAML text or a playbook file (or its FQCN as a `Path`) and return what every task said."""
     with tempfile.TemporaryDirectory(prefix="playbook-") as name:

@@ -32,7 +32,7 @@ from common import CACHE, CORES, DEFAULT_CORE, OLDEST_CORE, ROOT, VENVS, ToolErr
 from virtualenvs import ensure
 
 # One test may take this many seconds before it counts as hung.
-TEST_TIMEOUT = 300
+TEST_TIMEOUT = 900
 
 # What `make test` does a little of, and `make long-test` much more; whoever sets one of these has it as it is set. Two hours for one test.
 LONG_TIMEOUT = 7200
