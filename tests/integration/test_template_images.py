@@ -494,6 +494,14 @@ def test_options(make, image, options, problem):
 # -- cut short
 
 
+def alive(pid):
+    """Whether a process runs still; it may vanish between any two looks at it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def test_a_run_that_was_killed(simulator, make, image, where, tmp_path, fake_qemu_img):
     """kill -9 in the middle of the copy: the copying ends with it, and the next run finishes over what is half written."""
     path = image()
@@ -524,7 +532,7 @@ def test_a_run_that_was_killed(simulator, make, image, where, tmp_path, fake_qem
     child = int((tmp_path / "pid").read_text())
     process.send_signal(signal.SIGKILL)
     process.wait()
-    while Path(f"/proc/{child}").exists() and "Z" not in Path(f"/proc/{child}/stat").read_text().split()[2]:
+    while alive(child):
         assert time.monotonic() < deadline, "qemu-img outlives the task"
         time.sleep(0.05)
     assert [one["name"] for one in simulator.get("VolumesList")[1]["data"]] == [WORK]
