@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import importlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import playbooks
@@ -186,6 +188,17 @@ def when_listed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Callable[[dic
         monkeypatch.setattr(CloudStack, "list", listed)
 
     return arrange
+
+
+@pytest.fixture
+def task_time(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Tasks of this test go by the clock `task_time.seconds` (UNIX seconds), which stands still: no hour and no day ends between two.
+
+    It is that of tasks alone: the simulator, waits and signatures go by their own.
+    """
+    clock = SimpleNamespace(seconds=int(time.time()))
+    monkeypatch.setattr(_runner, "time", SimpleNamespace(time=lambda: clock.seconds, monotonic=time.monotonic, sleep=time.sleep))
+    return clock
 
 
 def declared(name: str) -> Any:

@@ -5,10 +5,7 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
-from ansible_collections.storpool.cloudstack.plugins.module_utils import _runner
 from prediction import unlike
 
 MIB = 1 << 20
@@ -54,20 +51,17 @@ def snap(run_module, calls):
 
 
 @pytest.fixture
-def clock(monkeypatch, simulator):
+def clock(task_time, simulator):
     """`clock(seconds)` moves the clocks of the task and of the simulator on together; whatever time it is, it begins after noon (UTC)."""
     start = (
         simulator.post("VolumeCreate", {"name": "clock-probe", "size": 512})[1]
         and one(simulator, "Volume/clock-probe")["creationTimestamp"]
     )
     simulator.post("VolumeDelete/clock-probe", {})
-    now = SimpleNamespace(seconds=start)
-    monkeypatch.setattr(
-        _runner, "time", SimpleNamespace(time=lambda: now.seconds, monotonic=_runner.time.monotonic, sleep=_runner.time.sleep)
-    )
+    task_time.seconds = start
 
     def advance(seconds):
-        now.seconds += seconds
+        task_time.seconds += seconds
         simulator.advance(seconds)
 
     advance(A_DAY - start % A_DAY + A_DAY // 2 + 60)
