@@ -242,13 +242,13 @@ def templates(lab: Lab) -> dict[str, Any]:
 @cloud("cloudstack_template", state=templates)
 def make_a_template(lab: Lab) -> dict[str, Any]:
     root = a_stopped_vm(lab)
-    return {"name": "golden", "zone": "sofia", "volume": root["name"], "os_type": "Rocky Linux 9", "wait_timeout": "3"}
+    return {"name": "golden", "zone": "sofia", "volume": root["name"], "os_type": "Rocky Linux 9", "wait_timeout": "30"}
 
 
 @cloud("cloudstack_template", state=templates, sample=6)
 def make_a_template_in_a_project(lab: Lab) -> dict[str, Any]:
     """Another project has one of that name, and so has the account."""
-    declared = {"name": "golden", "zone": "sofia", "os_type": "Rocky Linux 9", "wait_timeout": "3"}
+    declared = {"name": "golden", "zone": "sofia", "os_type": "Rocky Linux 9", "wait_timeout": "30"}
     given = {}
     for name in ("web", "mail"):
         machine = lab.simulator.deploy("db1", projectid=a_project(lab, name))

@@ -14,7 +14,7 @@ from lab import Lab, storpool_state
 from of_cloudstack import CONTROLLER, NODES, both_states, host_states, with_templates, without_ids
 from registry import scenario
 
-PATIENCE = 20.0  # seconds
+PATIENCE = 60.0  # seconds
 
 
 def ready(result: dict[str, Any]) -> None:

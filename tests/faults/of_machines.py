@@ -150,7 +150,7 @@ def keep_more(lab: Lab) -> dict[str, Any]:
 def make_a_template_from_a_snapshot(lab: Lab) -> dict[str, Any]:
     root = a_stopped_vm(lab)
     ready(lab.run("cloudstack_snapshot", {"volume": root["name"], "name": "before"}))
-    told = {"display_text": "Golden", "public": True, "featured": True, "wait_timeout": "3"}
+    told = {"display_text": "Golden", "public": True, "featured": True, "wait_timeout": "30"}
     return {"name": "golden", "zone": "sofia", "snapshot": "before", "volume": root["name"], "os_type": ROCKY, **told}
 
 

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import pytest
 from gate import Gate
 from integration.conftest import declared
-from lab import SEED, TIMEOUT, Clients, Lab, counted, differences, identities, tables
+from lab import PATIENCE, SEED, Clients, Lab, counted, differences, identities, tables
 from places import Place, noting_changes
 from registry import SCENARIOS, Scenario
 
@@ -226,7 +226,7 @@ def faulted(scenario: Scenario, lab: Lab, kind: Kind, number: int, call: dict[st
         return after_the_fault(scenario, clean, lab, options, result, kind.recovers)
     before = sum(through_the_gate(scenario, earlier) for earlier in clean.calls[:number])
     if kind.late:
-        clients = Clients(TIMEOUT, in_time=before)
+        clients = Clients(PATIENCE, in_time=before)
         result = lab.run(scenario.module, options, clients)
         wrong = after_the_fault(scenario, clean, lab, options, result, kind.recovers)
         if clients.late and (not result.get("failed") or "the clocks differ by" not in result["msg"]):
@@ -241,7 +241,7 @@ def faulted(scenario: Scenario, lab: Lab, kind: Kind, number: int, call: dict[st
         else:
             hosts = (gate.port, *([port] if kind.gate == "endpoint" else []))
             there = {"sp_api_http_host": [f"{lab.simulator.host}:{one}" for one in hosts]}
-        clients = Clients(TIMEOUT, gate.open if kind.gate == "opens" else None)
+        clients = Clients(PATIENCE, gate.open if kind.gate == "opens" else None)
         result = lab.run(scenario.module, {**options, **there}, clients)
         return after_the_fault(scenario, clean, lab, options, result, kind.recovers)
 

@@ -9,6 +9,7 @@ FAULT_RACES how many races of each kind.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -25,6 +26,7 @@ from typing import Any
 
 import playbooks
 import pytest
+from ansible_collections.storpool.cloudstack.plugins.module_utils import _http, _runner
 from integration.conftest import declared
 from lab import PATIENCE, SEED, Clients, Lab, counted, differences, is_honest, raced, settles, silent, storpool_state
 from of_cloudstack import both_states, machines, policies
@@ -50,13 +52,36 @@ def attached(lab: Lab) -> dict[str, list[int]]:
 
 # -- one of a thousand
 
+NAMES = [f"v{number:04}" for number in range(1, 1001)]
+THE_500TH = NAMES[499]
+
+
+@pytest.fixture
+def ahead(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """`ahead(3)` lets no more than three objects behind the one that fails be begun before that one has ended, however late it is."""
+
+    def let(most: int) -> None:
+        ended, carry_out = threading.Event(), _runner._Run._carry_out
+
+        def in_turn(self: Any, wanted: Any, outcome: Any) -> None:
+            if outcome.plan.name > NAMES[499 + most]:
+                assert ended.wait(120)
+            carry_out(self, wanted, outcome)
+            if outcome.plan.name == THE_500TH:
+                ended.set()
+
+        monkeypatch.setattr(_runner._Run, "_carry_out", in_turn)
+
+    return let
+
 
 @pytest.mark.parametrize("parallel", [1, 8])
 @pytest.mark.parametrize("on_error", ["stop", "continue"])
-def test_item_500_of_1000_fails(lab, on_error, parallel):
+def test_item_500_of_1000_fails(lab, ahead, on_error, parallel):
     """The result and the cluster agree item by item, and the next run does the rest."""
     lab.clear()
-    names = [f"v{number:04}" for number in range(1, 1001)]
+    ahead(parallel - 1)
+    names = NAMES
     options = {"names": names, "size": MIB, "parallel": parallel, "return_objects": "all"}
     lab.simulator.fault("error", "VolumeCreate", object="v0500", name="insufficientResources", descr="no space left")
     result = lab.run(VOLUME, {**options, "on_error": on_error})
@@ -74,7 +99,8 @@ def test_item_500_of_1000_fails(lab, on_error, parallel):
     if on_error == "continue":
         assert len(there) == 999
     else:
-        assert 499 <= len(there) <= 499 + parallel if parallel == 1 else 490 < len(there) < 520
+        # Those that others were at were finished, and none was begun any more.
+        assert 499 - parallel < len(there) < 499 + parallel
     again = lab.run(VOLUME, options)
     assert (again["summary"]["changed"], sorted(volumes(lab))) == (1000 - len(there), names)
     silent(lab, VOLUME, options)
@@ -120,10 +146,12 @@ MANY = [
         if one.world == "storpool" or how != "stop"
     ],
 )
-def test_item_500_of_1000_of_other_modules_fails(lab_of, many, on_error):
+def test_item_500_of_1000_of_other_modules_fails(lab_of, ahead, many, on_error):
     lab = lab_of(many.world)
     lab.clear()
-    names = [f"v{number:04}" for number in range(1, 1001)]
+    parallel = declared(many.module).argument_spec()["parallel"]["default"]
+    ahead(parallel - 1)
+    names = NAMES
     options = {"names": names, **many.options, "return_objects": "all"}
     lab.simulator.fault("error", many.call, object="v0500", **many.fault)
     result = lab.run(many.module, {**options, "on_error": on_error})
@@ -134,7 +162,7 @@ def test_item_500_of_1000_of_other_modules_fails(lab_of, many, on_error):
     assert {name for name, entry in told.items() if entry["changed"]} == there
     assert {name for name, entry in told.items() if entry.get("not_done")} == set(names) - there
     assert [name for name, entry in told.items() if entry.get("failed")] == ["v0500"] and "no space left" in result["msg"]
-    assert len(there) == 999 if on_error == "continue" else 490 < len(there) < 520
+    assert len(there) == 999 if on_error == "continue" else 499 - parallel < len(there) < 499 + parallel
     again = lab.run(many.module, options)
     assert again["summary"]["changed"] == 1000 - len(there) and set(names) <= set(many.there(lab))
     silent(lab, many.module, options)
@@ -144,8 +172,10 @@ def test_item_500_of_1000_of_other_modules_fails(lab_of, many, on_error):
 
 
 @pytest.mark.parametrize("number", range(4))
-def test_a_server_killed_under_load(lab, patient, number):
+def test_a_server_killed_under_load(lab, patient, number, monkeypatch):
     """The task goes on where it was; what was acknowledged before the kill is there once, after it too."""
+    # How long a server takes to come back depends on the machine; however long that is, somebody is still there.
+    monkeypatch.setattr(_http, "CONNECT_ATTEMPTS", 1000)
     lab.clear()
     seed = SEED + number
     print(f"seed {seed}")
@@ -154,7 +184,7 @@ def test_a_server_killed_under_load(lab, patient, number):
     options = {"names": names, "size": MIB, "attach_to": [11], "tags": {"run": str(seed)}, "return_objects": "all"}
     results: list[dict[str, Any]] = []
     lab.simulator.fault("delay", "VolumeCreate", count=-1, seconds=0.005)
-    work = threading.Thread(target=lambda: results.append(lab.run(VOLUME, options, Clients(PATIENCE))))
+    work = threading.Thread(target=lambda: results.append(lab.run(VOLUME, options, Clients(5 * PATIENCE))))
     work.start()
     after = lot.randrange(1, 400)
     while lab.simulator.calls(summary=True)["writes"] < after and work.is_alive():
@@ -255,9 +285,28 @@ def killed(lab: Lab, directory: Path, playbook: Path, lot: random.Random, writes
     time.sleep(pause)
     running = process.poll() is None
     if running:
-        os.killpg(process.pid, signal.SIGKILL)
+        kill_whole(process.pid)
     process.wait()
     return running
+
+
+def kill_whole(process: int) -> None:
+    """Kill a process and all that it has begun: since ansible-core 2.19 a worker leads a group of its own, and would go on alone."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, signal.SIGSTOP)  # so that it begins no more of them
+        for one in children(process):
+            kill_whole(one)
+        os.kill(process, signal.SIGKILL)
+
+
+def children(process: int) -> list[int]:
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            # Behind the name, which is in brackets and may have any in it, come the state and the parent.
+            if int(status.read_text().rpartition(")")[2].split()[1]) == process:
+                found.append(int(status.parent.name))
+    return found
 
 
 def cloud_world(lab: Lab) -> None:
