@@ -39,6 +39,13 @@ class Raw:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
+    def was_asked(self) -> bool:
+        """Whether a request came; who gave up may have done so before it was read here."""
+        deadline = time.monotonic() + 60
+        while not self.heard and time.monotonic() < deadline:
+            time.sleep(0.005)
+        return bool(self.heard)
+
     def _accept(self) -> None:
         while True:
             try:

@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-import time
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ from ways import MODULES, as_module, module_of, spec_of
 TOKEN = "15569137291803321"
 KEY, SECRET = "KeyOfNobody7391", "SecretOfNobody7391"
 MOST_MEMORY = 450  # MiB that a task may have taken at most
-MOST_SECONDS = 60  # after which a task counts as hung; each may take 2 by its options
+MOST_SECONDS = 200  # after which a task counts as hung; each may take 2 by its options, and whatever a busy machine makes of them
+PARTS = 4  # of the answers, each a test with a time of its own
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
 
 
@@ -115,11 +116,11 @@ def alone(module: str, options: dict[str, Any]) -> tuple[int, dict[str, Any]]:
     return tuple(json.loads(done.stdout.splitlines()[-1]))
 
 
-def to(module: str, port: int) -> dict[str, Any]:
+def to(module: str, port: int, seconds: int = 20) -> dict[str, Any]:
     options = {
         "sp_api_http_host": ["127.0.0.1"], "sp_api_http_port": port, "sp_auth_token": TOKEN,
-        "sp_timeout": 2, "cloudstack_url": f"http://127.0.0.1:{port}/client/api", "cloudstack_key": KEY,
-        "cloudstack_secret": SECRET, "cloudstack_timeout": 2,
+        "sp_timeout": seconds, "cloudstack_url": f"http://127.0.0.1:{port}/client/api", "cloudstack_key": KEY,
+        "cloudstack_secret": SECRET, "cloudstack_timeout": seconds,
     }  # fmt: skip
     return {name: value for name, value in options.items() if name in spec_of(module)}
 
@@ -135,12 +136,13 @@ def complaints(result: dict[str, Any]) -> list[str]:
     return found
 
 
+@pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("module", ["storpool_volume_info", "cloudstack_settings"])
-def test_every_answer_ends_in_time_and_in_memory(module):
+def test_every_answer_ends_in_time_and_in_memory(module, part):
     def one(name: str) -> list[str]:
         with Raw(ANSWERS[name]) as server:
             try:
-                memory, result = alone(module, {**LEAST.get(module, {}), **to(module, server.port)})
+                memory, result = alone(module, {**LEAST.get(module, {}), **to(module, server.port, 2)})
             except subprocess.TimeoutExpired:
                 return [f"{name}: hung"]
             wrong = [f"{name}: {line}" for line in complaints(result)] if result.get("failed") else []
@@ -148,13 +150,13 @@ def test_every_answer_ends_in_time_and_in_memory(module):
                 wrong.append(f"{name}: taken for an answer")
             if memory > MOST_MEMORY:
                 wrong.append(f"{name}: took {memory} MiB")
-            assert server.heard
+            assert server.was_asked()
             return wrong
 
     # CloudStack's client differs only behind the transport.
     names = [name for name in ANSWERS if module.startswith("storpool_") or "JSON" in name or name.startswith(("an ", "a page", "no"))]
     with ThreadPoolExecutor(4) as pool:
-        wrong = [line for lines in pool.map(one, names) for line in lines]
+        wrong = [line for lines in pool.map(one, names[part::PARTS]) for line in lines]
     assert not wrong, "\n".join(wrong)
 
 
@@ -255,8 +257,8 @@ def with_odd_values(cloud: Any, module: str, given: dict[str, Any]) -> None:
         there = {
             "sp_api_http_port": storpool.port,
             "cloudstack_url": f"http://127.0.0.1:{cloudstack.port}/client/api",
-            "sp_timeout": 5,
-            "cloudstack_timeout": 5,
+            "sp_timeout": 20,
+            "cloudstack_timeout": 20,
         }
         options.update({name: value for name, value in there.items() if name in spec_of(module)})
         clean = as_module(module, options, check=True)
@@ -367,12 +369,20 @@ def test_secrets_cannot_become_headers(option):
 # -- a host that accepts connections and never answers
 
 
-def test_a_silent_host_does_not_use_up_the_time(cloud):
+def test_a_silent_host_does_not_use_up_the_time(cloud, monkeypatch):
+    real = _http.Http._send
+
+    def send(self: Any, method: str, endpoint: Any, path: str, data: Any, deadline: float, patience: float | None = None) -> Any:
+        """Half a second for the silent one; the other one may be late, on a machine that has much else to do."""
+        assert patience is None or patience > 0
+        return real(self, method, endpoint, path, data, deadline, patience and (0.5 if str(silent.port) in endpoint.host else 20))
+
+    monkeypatch.setattr(_http.Http, "_send", send)
     with Raw(lambda send: drip(send, b"", 0.1)) as silent:
         hosts = [f"127.0.0.1:{silent.port}", f"{cloud.host}:{cloud.port}"]
         result = as_module(
             "storpool_volume",
-            {**connection(cloud, "storpool_volume"), "sp_api_http_host": hosts, "sp_timeout": 4, "name": "v", "size": "1M"},
+            {**connection(cloud, "storpool_volume"), "sp_api_http_host": hosts, "sp_timeout": 20, "name": "v", "size": "1M"},
         )
         assert not result.get("failed"), result
         assert result["changed"]
@@ -385,37 +395,47 @@ def test_all_but_the_last_silent_host_share_a_quarter():
     with Raw(lambda send: drip(send, b"", 0.1)) as silent:
         hosts = tuple(("127.0.0.1", silent.port) for _unused in range(3))
         client = _storpool.StorPool(StorPoolConnection(hosts, TOKEN, None, False, 2, {}))
-        send = client.http._send
+        send, passed = client.http._send, [0.0]
 
         def seen(*arguments: Any) -> Any:
             asked.append(arguments[5])
-            return send(*arguments)
+            try:
+                return send(*arguments)
+            finally:
+                passed[0] += arguments[5] or 2
 
-        client.http._send = seen
-        started = time.monotonic()
+        # No time passes but what is waited for, however busy the machine is.
+        client.http._send, client.http._clock = seen, lambda: passed[0]
         with pytest.raises(_storpool.Unreachable, match="did not answer within"):
             client.volumes()
-        assert asked[:3] == [0.25, 0.25, None]
-        assert time.monotonic() - started < MOST_SECONDS
+        assert asked == [0.25, 0.25, None]
 
 
-def test_a_write_to_a_host_that_fell_silent_is_looked_for_at_the_other(cloud):
+def test_a_write_to_a_host_that_fell_silent_is_looked_for_at_the_other(cloud, monkeypatch):
     """The answer is lost, so it is looked for; that reading does not go to the silent host again."""
     address = f"http://{cloud.host}:{cloud.port}"
     hung: list[str] = []
+    over, call = threading.Event(), _http.Http._call
 
     def change(path: str, status: int, body: bytes) -> tuple[int, bytes]:
         if path.endswith("VolumeCreate"):
             hung.append(path)
-            time.sleep(3)
+            over.wait(100)
         return status, body
 
+    def impatient(self: Any, method: str, path: str, data: Any, write: bool, waits: float) -> Any:
+        """The write alone runs out of time."""
+        self.timeout = 2.0 if write else 20.0
+        return call(self, method, path, data, write, waits)
+
+    monkeypatch.setattr(_http.Http, "_call", impatient)
     with Proxy(address, change) as falls_silent:
         hosts = [f"127.0.0.1:{falls_silent.port}", f"{cloud.host}:{cloud.port}"]
         result = as_module(
             "storpool_volume",
-            {**connection(cloud, "storpool_volume"), "sp_api_http_host": hosts, "sp_timeout": 1, "name": "v", "size": "1M"},
+            {**connection(cloud, "storpool_volume"), "sp_api_http_host": hosts, "sp_timeout": 20, "name": "v", "size": "1M"},
         )
+        over.set()
         assert not result.get("failed"), result
         assert result["volumes"][0]["actions"] == ["create"]
         assert len(hung) == 1

@@ -163,7 +163,7 @@ def refusing(description: str) -> Any:
 
 
 def client_of(server: Raw) -> cs.CloudStack:
-    return cs.CloudStack(CloudStackConnection(f"http://127.0.0.1:{server.port}/client/api", KEY, SECRET, True, 5, 5, {}))
+    return cs.CloudStack(CloudStackConnection(f"http://127.0.0.1:{server.port}/client/api", KEY, SECRET, True, 20, 20, {}))
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -49,7 +49,7 @@ def ask(cloud, authority, monkeypatch) -> Iterator[Callable[..., tuple[dict[str,
             there = {
                 **connection(cloud, "cloudstack_settings"),
                 "cloudstack_url": f"https://{host}:{proxy.port}/client/api",
-                "cloudstack_timeout": 4,
+                "cloudstack_timeout": 20,
             }
             result = as_module("cloudstack_settings", {**there, "name": "force.ha", "value": True, **options}, check=True)
         text = json.dumps(result)
@@ -132,7 +132,7 @@ def test_verification_can_be_switched_off(ask, authority, host):
 
 def test_plain_http_at_a_tls_port_and_tls_at_a_plain_one(cloud, ask, good, ca_path):
     address = urlsplit(cloud.cloudstack["url"])
-    options = {**connection(cloud, "cloudstack_settings"), "name": "force.ha", "value": True, "cloudstack_timeout": 2}
+    options = {**connection(cloud, "cloudstack_settings"), "name": "force.ha", "value": True, "cloudstack_timeout": 20}
     result = as_module(
         "cloudstack_settings", {**options, "cloudstack_url": f"https://{address.hostname}:{address.port}/client/api"}, check=True
     )
