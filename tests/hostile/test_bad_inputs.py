@@ -50,7 +50,7 @@ OF_THE_SERVER = {"api", "deadline", "refused", "answer_lost", "unreachable"}
 
 
 def given(module: str, simulator: Any, bad: Bad) -> dict[str, Any]:
-    options = {**connection(simulator, module), "sp_timeout": 2, "cloudstack_timeout": 2, **LEAST.get(module, {})}
+    options = {**connection(simulator, module), "sp_timeout": 20, "cloudstack_timeout": 20, **LEAST.get(module, {})}
     taken = spec_of(module)
     options = {name: value for name, value in options.items() if name in taken}
     for name in bad.options:
