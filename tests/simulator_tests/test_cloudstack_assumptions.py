@@ -50,6 +50,7 @@ def turned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
 def flipped(turned: Simulator) -> Simulator:
     restore(turned)
     turned.background(False)
+    turned.stop_clock()
     return turned
 
 

@@ -98,9 +98,11 @@ def pass_time(sim: Simulator, seconds: float) -> None:
 
 @pytest.fixture
 def still(cloud: Simulator) -> Iterator[Simulator]:
-    """Nothing happens by itself but when a test lets time pass."""
+    """Nothing happens by itself, and no time passes, but when a test lets it, however long it takes itself."""
     cloud.background(False)
+    cloud.stop_clock()
     yield cloud
+    cloud.stop_clock(False)
     cloud.background(True)
 
 

@@ -246,7 +246,7 @@ def test_everything_else_is_there_after_a_kill(start: Callable[..., Simulator]) 
     api.do("PlacementGroupUpdate/group", {"addDisks": [101]})
     api.do("KV/Create/bucket")
     api.do("KV/Set/bucket", {"set": {"k": "v"}})
-    api.do("MaintenanceSet", {"nodeId": 2, "duration": 60, "description": "x"})
+    api.do("MaintenanceSet", {"nodeId": 2, "duration": 6000, "description": "x"})
     api.do("LocationAdd", {"id": "vr", "name": "varna"})
     sid = api.snap("vol", "exported")["snapshotGlobalId"]
     api.do("SnapshotExport", {"snapshot": "exported", "location": "plovdiv"})

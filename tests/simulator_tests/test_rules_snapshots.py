@@ -157,6 +157,7 @@ def test_an_attachment_holds_a_bound_snapshot_and_unbinding_keeps_it(api: Client
 
 @pytest.mark.rule("delete-date")
 def test_delete_after_counts_from_now_and_the_date_is_absolute(api: Client, sim: Simulator) -> None:
+    sim.stop_clock()
     api.create("vol")
     api.snap("vol", "after", deleteAfter=100)
     entry = api.snapshot("after")
@@ -180,6 +181,7 @@ def test_delete_after_counts_from_now_and_the_date_is_absolute(api: Client, sim:
 
 @pytest.mark.rule("delete-date")
 def test_a_date_can_be_set_moved_and_cancelled_later(api: Client, sim: Simulator) -> None:
+    sim.stop_clock()
     api.create("vol")
     for name in ("cancel-after", "cancel-date", "moved", "late"):
         api.snap("vol", name, **({} if name == "late" else {"deleteAfter": 50}))

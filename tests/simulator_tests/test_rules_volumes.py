@@ -169,6 +169,7 @@ def test_snapshots_outlive_their_volume(api: Client) -> None:
 
 @pytest.mark.rule("no-trash")
 def test_a_deleted_volume_is_gone_and_a_snapshot_with_a_date_is_the_delay(api: Client, sim: Simulator) -> None:
+    sim.stop_clock()
     api.create("plain")
     api.do("VolumeDelete/plain")
     assert api.volumes() == {} and api.snapshots() == {}
