@@ -12,7 +12,9 @@ snapshot holds, what happened in the very moment of a snapshot) is looked at her
 from __future__ import annotations
 
 import argparse
+import ctypes
 import hashlib
+import os
 import shutil
 import signal
 import sys
@@ -46,7 +48,8 @@ VM, OTHER_VM, ISO_VM = "demo-db", "demo-web", "demo-iso"
 TEMPLATE = "debian-12"
 HOSTS = ("kvm11", "kvm12", "kvm13")
 BMC_USER, BMC_PASSWORD = "ADMIN", "bmc-secret"
-AN_HOUR, TWO_DAYS = 3600, 2 * 24 * 3600
+A_MINUTE, AN_HOUR, A_DAY = 60, 3600, 24 * 3600
+TWO_DAYS = 2 * A_DAY
 # What CloudStack does by itself every few seconds it does more often.
 SOON = {"poll_seconds": 0.5, "job_seconds": 0.5, "maintenance_seconds": 0.5}
 LUKS = b"LUKS\xba\xbe"
@@ -286,6 +289,15 @@ def a_second_try_goes_wrong(tour: Tour) -> list[str]:
     return damage(tour, "a second try goes wrong", {"demo-safe": tour.disks(OTHER_VM)["demo-safe"]})
 
 
+def it_is_one_night(_tour: Tour) -> list[str]:
+    """Names hold the day: what check mode says before midnight is not what is done after it."""
+    left = A_DAY - time.time() % A_DAY
+    if left > A_MINUTE:
+        return []
+    time.sleep(left)
+    return ["midnight passed (UTC)"]
+
+
 def vms_run(tour: Tour) -> list[str]:
     for number, name in enumerate(HOSTS, 1):
         tour.sim.vm(f"demo-app{number}", name)
@@ -325,6 +337,8 @@ EVENTS: dict[str, Callable[[Tour], list[str]]] = {
     "cloud_nfs": a_pool_on_nfs,
     "cloud_group_revert": an_upgrade_goes_wrong,
     "cloud_revert": a_second_try_goes_wrong,
+    "nightly": it_is_one_night,
+    "retention": it_is_one_night,
     "protect": vms_run,
     "host_dies": a_host_dies,
     "host_returns": it_is_repaired,
@@ -367,21 +381,26 @@ def taken_while_written(volumes: Callable[[Tour], Pair], snapshots: Callable[[To
 
     @contextmanager
     def witness(tour: Tour, chapter: Chapter) -> Iterator[None]:
-        written, done, last = volumes(tour), threading.Event(), 0
+        written, begun, done, last = volumes(tour), threading.Event(), threading.Event(), 0
 
         def application() -> None:
             nonlocal last
             connection = Simulator(tour.sim.state_dir)  # a connection of its own to the one that runs
             connection.ready = tour.sim.ready
-            while not done.wait(0.002):
-                number = last + 1
-                for volume in written:
-                    connection.write(volume, number.to_bytes(8, "big"), tour.grown // 2)
-                last = number
+            try:
+                while not done.wait(0.002):
+                    number = last + 1
+                    for volume in written:
+                        connection.write(volume, number.to_bytes(8, "big"), tour.grown // 2)
+                    last = number
+                    begun.set()
+            finally:
+                begun.set()
 
         writer = threading.Thread(target=application)
         writer.start()
         try:
+            begun.wait()
             yield
         finally:
             done.set()
@@ -707,6 +726,26 @@ def ended(number: int, _frame: Any) -> None:
     sys.exit(128 + number)
 
 
+def adopt_orphans() -> None:
+    """Processes that are left over when their parent is killed become children of this one (Linux: PR_SET_CHILD_SUBREAPER)."""
+    ctypes.CDLL(None).prctl(36, 1)
+
+
+def end_children() -> None:
+    """What was broken off may have left workers of Ansible, which have sessions of their own and hear of no Ctrl-C."""
+    while children := [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if parent_of(pid) == os.getpid()]:
+        for pid in children:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def parent_of(pid: int) -> int | None:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="The demo of the collection")
     parser.add_argument("--image", type=Path, required=True, help="a disk image")
@@ -714,6 +753,7 @@ def main() -> int:
     arguments = parser.parse_args()
     # An end by SIGTERM leaves the `with` blocks like any other: the simulator ends and its files go.
     signal.signal(signal.SIGTERM, ended)
+    adopt_orphans()
     started = time.monotonic()
     CACHE.mkdir(parents=True, exist_ok=True)
     directory = Path(tempfile.mkdtemp(prefix="run-", dir=CACHE))
@@ -727,6 +767,7 @@ def main() -> int:
         screen.show("\nThe demo was broken off; nothing is left running.")
         return 130
     finally:
+        end_children()
         shutil.rmtree(directory, ignore_errors=True)
     screen.show(f"\nThe demo took {time.monotonic() - started:.0f} s. The simulator has ended and its files are gone.")
     return 0
