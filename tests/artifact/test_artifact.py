@@ -53,7 +53,7 @@ NEEDED = ("README.md", "CHANGELOG.md", "LICENSE", "meta/runtime.yml", "meta/exec
 
 def called(*command, **options) -> str:
     done = subprocess.run(
-        [str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=240, **options
+        [str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=600, **options
     )
     assert done.returncode == 0, f"{' '.join(map(str, command))}:\n{done.stdout}"
     return done.stdout

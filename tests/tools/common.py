@@ -74,7 +74,7 @@ def debian_packages(reason: str, **commands: str) -> None:
 
 def apt_get(reason: str, *arguments: str, **options) -> bool:
     """Run apt-get, as root when that is needed for it; tell whether it worked. What it says goes to a log."""
-    command = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"]
+    command = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=5"]
     if os.geteuid() != 0 and arguments[0] != "download":
         if not shutil.which("sudo"):
             raise ToolError(f"{reason} needs root for `apt-get {' '.join(arguments)}`: please run that as root, and this again")

@@ -29,6 +29,7 @@ from xml.etree import ElementTree
 
 from collection import copy, link
 from common import CACHE, CORES, DEFAULT_CORE, OLDEST_CORE, ROOT, VENVS, ToolError, debian_packages, environment, main, python_for, run, say
+from image import disk_image
 from virtualenvs import ensure
 
 # One test may take this many seconds before it counts as hung.
@@ -82,7 +83,8 @@ TELL = "tell"  # `stages.py tell FILE STAGE` leaves the result in a file
 # Of these only one at a time: they share ansible-test's virtual environments.
 ALONE = ("sanity",)
 
-# Stages whose simulators work on images of disks
+# Stages that show the demo a disk, and those whose simulators work on images of disks
+WITH_DISK = ("integration", "hostile")
 WITH_IMAGES = ("simulator-tests", "faults", "scenarios", "integration")
 
 
@@ -188,6 +190,8 @@ def tests(stage: str, core: str, options: list[str], timeout: int) -> Result:
     ensure(f"core-{core}")
     if name in WITH_IMAGES:
         debian_packages("the simulated CloudStack, which converts real images", qemu_img="qemu-utils", cryptsetup="cryptsetup-bin")
+    if name in WITH_DISK:
+        disk_image()  # here, because tests that wait for a download would look as if they hung
     link()
     report = CACHE / "results" / f"{stage.replace(':', '-')}-{core}.xml"
     report.parent.mkdir(parents=True, exist_ok=True)
