@@ -87,7 +87,6 @@ LIFE = tasks(
 )
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("in_process", [True, False], ids=["in the worker", "as modules"])
 def test_a_life_is_foreseen(thrice, in_process):
     thrice(LIFE, in_process, again=False)  # what is renamed and deleted on the way would be made anew
@@ -117,7 +116,6 @@ TOUR = (
 )  # fmt: skip
 
 
-@pytest.mark.timeout(300)
 def test_the_tour_is_foreseen_as_one_run(playbook, simulator, calls, tmp_path):
     """Each chapter of the demo builds on those before it; the demo itself predicts them one by one."""
     image = tmp_path / "disk.raw"
@@ -445,7 +443,6 @@ def hosts(cloud):
 
 
 @NEWEST
-@pytest.mark.timeout(300)
 def test_host_ha_is_foreseen(thrice, hosts):
     """With what storpool_ha_info then says of the hosts."""
     look = (f"{HA}_info", {"zone": "sofia", "sp_node_ids": NODES})
@@ -532,7 +529,7 @@ REMOVED_AGAIN = tasks(
 )
 
 
-@pytest.mark.timeout(600)  # 51 tasks, three runs
+@pytest.mark.timeout(1800)  # 51 tasks, three runs
 def test_what_cloudstack_would_have_is_foreseen(thrice, db1):
     thrice(MADE)
     thrice(CHANGED, again=False)  # what is moved to and fro on the way would be so again
