@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from lab import PATIENCE, SEED, Clients, Lab, counted, raced, settles, wrong_end
 from of_cloudstack import CONTROLLER, NODES, host_states, machines, policies, snapshots, templates
-from of_infrastructure import all_offerings, both_states, ready, stored_settings
+from of_infrastructure import all_offerings, both_states, ready, stored_settings, until
 
 RACES = int(os.environ.get("FAULT_RACES", "3"))  # of each kind; they take longer than those for StorPool
 
@@ -34,6 +34,8 @@ class Race:
     prepare: Callable[[Lab], object] = Lab.clear
     # The last word of the one who runs again is silent the next time.
     settles: bool = True
+    # Makes ends between the two, which there may be when a task fails and says so: the server has two things of what is one here.
+    between: tuple[Callable[[Lab], object], ...] = ()
 
 
 def vms(lab: Lab) -> None:
@@ -68,6 +70,29 @@ def made_templates(lab: Lab) -> Any:
     return {"templates": templates(lab)["templates"]}
 
 
+def of_kvm11(lab: Lab, *commands: str, **more: str) -> None:
+    (host,) = lab.simulator.cs("listHosts", name="kvm11")[1]["host"]
+    for command in commands:
+        lab.simulator.cs_done(command, hostid=host["id"], **more)
+
+
+def without_power(lab: Lab) -> None:
+    """Out-of-band management was switched off after host HA had been looked for, and before that was switched on."""
+    ready(lab.run("storpool_ha", PROTECTED))
+    of_kvm11(lab, "disableOutOfBandManagementForHost")
+    until(lambda: lab.simulator.hosts()["kvm11"]["ha"]["state"] == "Ineligible")
+
+
+def before_host_ha(lab: Lab) -> None:
+    """It was switched off before the power was proved, so that host HA was not configured."""
+    (host,) = lab.simulator.cs("listHosts", name="kvm11")[1]["host"]
+    given = {"driver": "ipmitool", "address": CONTROLLER["oobm_address"], "port": "623"}
+    given.update(username=CONTROLLER["oobm_username"], password=CONTROLLER["oobm_password"])
+    assert lab.simulator.cs("configureOutOfBandManagement", hostid=host["id"], **given)[0] == 200
+    of_kvm11(lab, "enableOutOfBandManagementForHost", "disableOutOfBandManagementForHost")
+
+
+PROTECTED = {"host": "kvm11", **CONTROLLER, "sp_node_ids": NODES, "wait_timeout": "20"}
 POOL = {"name": "p", "zone": "sofia", "template": "hybrid"}
 DATA = {"zone": "sofia", "offering": "Custom", "size": "1G"}
 RACE_KINDS = {
@@ -110,8 +135,7 @@ RACE_KINDS = {
         "cloudstack_storage_pool", POOL, {"name": "p", "zone": "sofia", "state": "absent", "maintenance_first": True}, both_states
     ),
     "protected or not": Race(
-        "storpool_ha", {"host": "kvm11", **CONTROLLER, "sp_node_ids": NODES, "wait_timeout": "20"}, {"host": "kvm11", "state": "absent"},
-        host_states,
+        "storpool_ha", PROTECTED, {"host": "kvm11", "state": "absent"}, host_states, between=(without_power, before_host_ha),
     ),
 }  # fmt: skip
 
@@ -119,6 +143,12 @@ RACE_KINDS = {
 def prepared(race: Race, lab: Lab) -> None:
     lab.clear()
     race.prepare(lab)
+
+
+def end_of(race: Race, lab: Lab, story: Callable[[Lab], object]) -> Any:
+    prepared(race, lab)
+    story(lab)
+    return race.state(lab)
 
 
 def one_after_the_other(race: Race, lab: Lab, *both: dict[str, Any]) -> Any:
@@ -132,13 +162,15 @@ def one_after_the_other(race: Race, lab: Lab, *both: dict[str, Any]) -> Any:
 def test_two_tasks_race(kind: str, lab_of: Callable[[str], Lab]):
     race, lab = RACE_KINDS[kind], lab_of("cloudstack")
     orders = [one_after_the_other(race, lab, race.one, race.other), one_after_the_other(race, lab, race.other, race.one)]
+    between = [end_of(race, lab, story) for story in race.between]
     for seed in range(SEED, SEED + RACES):
         print(f"seed {seed}")
         lot = random.Random(seed)
         prepared(race, lab)
         results = raced(lab, lot, 0.01, 0.05, race.module, race.one, race.other)
         told = [(result["changed"], result.get("msg"), result.get("warnings")) for result in results]
-        wrong = wrong_end(race.state(lab), *orders)
+        ends = [*orders, *(between if any(result.get("failed") for result in results) else [])]
+        wrong = wrong_end(race.state(lab), *ends)
         assert not wrong, f"seed {seed}: {told}\n" + "\n".join(wrong)
         if race.settles:
             settles(lab, race.module, lot.choice([race.one, race.other]))
