@@ -691,13 +691,15 @@ def actions_with(call, options, actions):
 
 @pytest.mark.parametrize("kind", FAULTS)
 def test_faults_at_many_writes_of_a_list(world, kind):
-    # Five in a row at the most: with more, one volume may meet as many as a task does not bear.
-    for number in range(4):
-        world.simulator.fault(kind, "VolumeCreate", skip=5 + 10 * number, count=5)
-    for number in range(2):
-        world.simulator.fault(kind, "VolumesReassignWait", skip=3 + 10 * number, count=5)
     names = [f"v{number:02}" for number in range(40)]
+    # By their names: whichever come together then, none meets more than a task bears.
+    for call, unlucky in (("VolumeCreate", names[::2]), ("VolumesReassignWait", names[::3])):
+        for name in unlucky:
+            world.simulator.fault(kind, call, object=name, count=2)
     result = world.ok(names=names, size="1G", attach_to=[11], return_objects="all")
+    # What took effect is not sent again, so the second time is still to come.
+    times = 1 if kind in ("cut_after", "bad_json", "truncated") else 2
+    assert {fault["hits"] for fault in world.simulator.faults()} == {times}
     assert result["summary"]["changed"] == 40
     assert sorted(world.volumes()) == names
     for one in result["volumes"]:
