@@ -441,7 +441,7 @@ def settled(value: Any, key: str = "", waits: bool = False) -> Any:
     :param waits: there are jobs among the calls, and how often their state is read is a question of how long they take.
     """
     if isinstance(value, dict):
-        return {name: settled(one, name, waits) for name, one in value.items() if name != "ansible_facts"}
+        return {settled(name): settled(one, name, waits) for name, one in value.items() if name != "ansible_facts"}
     if isinstance(value, list):
         return [settled(one, key, waits) for one in value]
     if key in ("attempts", "waited") or (key == "global_id" and value) or (key == "reads" and waits):
