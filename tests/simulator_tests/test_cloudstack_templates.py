@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from storpool_simulator.cloudstack import secondary
 from storpool_simulator.testing import Simulator
 
 from . import plugin_support as plugin
@@ -559,6 +560,18 @@ def test_extract_tells_where_the_file_is(cloud: Simulator, image: Path) -> None:
 
 
 # Durability
+
+
+def test_who_writes_while_a_reset_clears_the_store_writes_to_nowhere(tmp_path: Path) -> None:
+    store = tmp_path / "secondary" / "nfs"
+    store.mkdir(parents=True)
+    with open(store / "half", "w") as file:
+        secondary.discard(store.parent)
+        file.write("more")
+        with pytest.raises(FileNotFoundError):
+            (store / "new").write_text("late")
+    assert list(tmp_path.iterdir()) == []
+    secondary.discard(store.parent)
 
 
 def test_kill_in_the_midst_of_a_preparation(start: Callable[..., Simulator]) -> None:

@@ -9,7 +9,6 @@ a raw file can be looked at and written as it is.
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,4 +86,4 @@ def drop(cloud: Cloud, volume: Document) -> None:
 
 
 def clear(cloud: Cloud) -> None:
-    shutil.rmtree(cloud.world.state / "primary", ignore_errors=True)
+    secondary.discard(cloud.world.state / "primary")

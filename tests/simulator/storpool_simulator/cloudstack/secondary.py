@@ -70,7 +70,15 @@ class Secondary:
         self.path(store, relative).unlink(missing_ok=True)
 
     def clear(self) -> None:
-        shutil.rmtree(self.directory, ignore_errors=True)
+        discard(self.directory)
+
+
+def discard(directory: Path) -> None:
+    """Remove it with all that is in it, also while a chore that nobody waits for any more writes there: that writes to nowhere then."""
+    if directory.exists():
+        gone = tempfile.mkdtemp(dir=directory.parent, prefix="gone-")
+        os.rename(directory, os.path.join(gone, directory.name))
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def make_built_in(name: str, size: int, form: str, path: Path) -> None:
