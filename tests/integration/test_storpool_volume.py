@@ -727,7 +727,7 @@ def test_a_named_error_is_not_repeated(world):
 
 def test_a_server_that_never_comes_back(world):
     world.simulator.fault("cut_after", "*", count=-1)
-    result = world.run(**CREATE, sp_timeout=2)
+    result = world.run(**CREATE, sp_timeout=5)
     assert result["error"]["type"] == "unreachable"
     assert "gave up after" in result["msg"]
 
