@@ -407,7 +407,8 @@ def test_templates_of_cloudstack(simulator, run_module, calls):
     calls()
     assert not run_module("cloudstack_template", check=True, **declared).get("failed")
     asked = [*listings, "listOsTypes", "listVolumes", *SETTING_READS, *["getVolumeSnapshotDetails"] * len(names)]
-    assert (sorted(calls().reads), calls().writes) == (sorted(asked), [])
+    spent = calls()
+    assert (sorted(spent.reads), spent.writes) == (sorted(asked), [])
     assert not run_module("cloudstack_template", **declared).get("failed")
     assert [entry["call"] for entry in calls().entries if entry["write"] and not entry["plugin"]] == ["createTemplate"] * len(names)
     again = run_module("cloudstack_template", **declared)
