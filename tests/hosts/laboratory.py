@@ -43,11 +43,11 @@ CGROUP = f"/storpool-cloudstack-hosts-{hashlib.sha256(str(HERE).encode()).hexdig
 CLUSTER = "sofia-a"
 VERSION = "4.22.0"
 LOOK = 0.2
-# A service that ends, or is killed with its host, closes its connection at once. Silence alone is mostly a machine that is busy with other things.
+# A service that ends, or is killed with its host, closes its connection at once. Silence alone is mostly that of a machine that is busy.
 SILENCE = 60.0
 BOOT_SECONDS = 300.0
-# How often the simulated CloudStack looks at host HA, and how long of its time a state may take.
-POLL, PATIENCE = 4, 4000
+# How often the simulated CloudStack looks at host HA, and how long of its time and of ours a state may take.
+POLL, PATIENCE, OUR_PATIENCE = 4, 4000, 60.0
 AGENT, CLIENT, SERVER = "cloudstack-agent", "storpool_block", "cloudstack-management"
 
 
@@ -60,6 +60,7 @@ class Host:
     pid: int = 0
     losses: int = 0
     cut: bool = False
+    resets: int = 0  # that are under way
     # service -> the connection that says that it runs
     running: dict[str, object] = field(default_factory=dict)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -107,7 +108,7 @@ class Laboratory:
         self.simulator.clear_faults()
         self.events.clear()
         for host in HOSTS.values():
-            host.running, host.losses, host.cut = {}, 0, False
+            host.running, host.losses, host.cut, host.resets = {}, 0, False, 0
         for host in KVM:
             self.simulator.agent(host.name, "down")
             self.simulator.client(host.client, "down")
@@ -170,7 +171,7 @@ class Laboratory:
     async def booted(self, host: Host) -> None:
         """Its services run and one can log in; raises LaboratoryError after BOOT_SECONDS."""
         deadline = time.monotonic() + BOOT_SECONDS
-        while not (set(host.services) <= set(host.running) and await self.answers(host)):
+        while host.resets or not (set(host.services) <= set(host.running) and await self.answers(host)):
             if time.monotonic() > deadline:
                 log = ""
                 with contextlib.suppress(LaboratoryError):
@@ -200,6 +201,8 @@ class Laboratory:
     async def on(self, host: Host, why: str) -> None:
         async with host.lock:
             if self.there and not host.alive:
+                while host.running:  # of the one before; nobody may take that for services that run now
+                    await asyncio.sleep(LOOK / 10)
                 # Of the one before, podman may still be putting things away.
                 await command("podman", "start", host.name)
                 await self.look_up(host)
@@ -215,9 +218,13 @@ class Laboratory:
             await command(*route, "delete", "unreachable", STORPOOL)
 
     async def reset(self, host: Host, why: str) -> None:
-        self.note(host, "reset", why=why)
-        await self.off(host, why)
-        await self.on(host, why)
+        host.resets += 1
+        try:
+            self.note(host, "reset", why=why)
+            await self.off(host, why)
+            await self.on(host, why)
+        finally:
+            host.resets -= 1
 
     async def follow_power(self) -> None:
         """The fake BMCs decide; a host that ended by itself (a reboot) comes again while it has power."""
@@ -226,12 +233,11 @@ class Laboratory:
             if not self.there:
                 continue
             try:
-                shown = self.simulator.hosts()
                 for host in KVM:
-                    one = shown[host.name]
-                    lost, host.losses = one["losses"] > host.losses, one["losses"]
-                    if host.lock.locked():
+                    if host.resets or host.lock.locked():
                         continue
+                    one = self.simulator.hosts()[host.name]
+                    lost, host.losses = one["losses"] > host.losses, one["losses"]
                     if one["power"] == "off":
                         await self.off(host, "BMC")
                     elif lost:
@@ -257,11 +263,13 @@ class Laboratory:
             if "ask" in message:
                 answer = await self.asked(message, writer.get_extra_info("peername")[0])
             else:
-                answer = self.told(message)
-            writer.write(json.dumps(answer).encode() + b"\n")
-            await writer.drain()
+                answer = await self.told(message)
+            said = json.dumps(answer).encode() + b"\n"
             if "service" in message:
-                await self.held(HOSTS[message["from"]], message["service"], reader)
+                await self.held(HOSTS[message["from"]], message["service"], reader, writer, said)
+            else:
+                writer.write(said)
+                await writer.drain()
         except LaboratoryError as why:
             writer.write(json.dumps({"error": str(why)}).encode() + b"\n")
         except (OSError, ValueError, KeyError, asyncio.TimeoutError, asyncio.IncompleteReadError) as why:
@@ -270,7 +278,7 @@ class Laboratory:
             with contextlib.suppress(OSError):
                 writer.close()
 
-    def told(self, message: dict) -> dict:
+    async def told(self, message: dict) -> dict:
         """A host's service, or an event of it."""
         host = HOSTS.get(message["from"])
         if host is None or not self.there:
@@ -279,19 +287,22 @@ class Laboratory:
             self.note(host, "management server started")
             self.simulator.restart_server(host.name)
         elif message.get("event") == "reset":
-            self.remember(self.reset(host, "its own heartbeat"))
+            # Who asks for it is answered by the end: it must not go on meanwhile as if it were well.
+            await self.reset(host, "its own heartbeat")
         elif message.get("service") not in host.services:
             raise LaboratoryError(f"{host.name} has no {message.get('service')}")
         elif message["service"] == CLIENT and message["client"] != host.client:
             raise LaboratoryError(f"{host.name} is not client {message['client']}")
         return {"ok": True}
 
-    async def held(self, host: Host, service: str, reader: asyncio.StreamReader) -> None:
-        """While the service is heard, it runs."""
+    async def held(self, host: Host, service: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, said: bytes) -> None:
+        """While the service is heard, it runs. The simulators know of it before it is answered."""
         host.running[service] = reader
         self.note(host, f"{service} up")
         self.show(host, service, True)
         try:
+            writer.write(said)
+            await writer.drain()
             while await asyncio.wait_for(reader.readline(), SILENCE):
                 pass
         except (OSError, asyncio.TimeoutError):
@@ -309,17 +320,17 @@ class Laboratory:
         elif service == CLIENT:
             self.simulator.client(host.client, "running" if runs else "down")
 
-    def remember(self, work) -> None:
-        self.tasks = {task for task in getattr(self, "tasks", set()) if not task.done()} | {asyncio.ensure_future(work)}
-
     async def until(self, host: Host, state: str) -> dict:
         """Look by look, so that none of the state machine's steps is missed."""
-        for _number in range(PATIENCE // POLL):
+        passed, deadline = 0, time.monotonic() + OUR_PATIENCE
+        while passed < PATIENCE or time.monotonic() < deadline:
             ha = self.simulator.hosts()[host.name]["ha"] or {}
             if ha.get("state") == state:
                 return {"went": [one["to"] for one in ha["history"]]}
             self.simulator.advance(POLL)
-            await asyncio.sleep(0)
+            passed += POLL
+            # What it takes may still be under way on a host.
+            await asyncio.sleep(0 if passed < PATIENCE else LOOK)
         raise LaboratoryError(f"{host.name} is not {state} after {PATIENCE} s but {ha.get('state')}; it went {ha.get('history')}")
 
     async def asked(self, message: dict, peer: str) -> dict:

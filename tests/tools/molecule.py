@@ -35,7 +35,7 @@ RUN = WORK / "run"  # memory, gone with the namespace
 RESULTS = CACHE / "results" / "molecule.json"
 SCENARIOS = Path("extensions/molecule")
 DEFAULT = "default"
-SCENARIO_SECONDS = 1200
+SCENARIO_SECONDS = 2400
 CAPABILITIES = {"CAP_SYS_ADMIN": 21, "CAP_NET_ADMIN": 12, "CAP_MKNOD": 27}
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 # What Molecule tells of a scenario: its steps beforehand, and of each how it ended.

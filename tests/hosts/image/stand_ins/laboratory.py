@@ -8,6 +8,7 @@ every second; who is not heard for a minute is taken for gone.
 """
 
 import json
+import os
 import socket
 import sys
 import time
@@ -41,12 +42,20 @@ def known_address():
     return host, int(port)
 
 
+def tell_systemd():
+    """A unit of Type=notify is started now: what comes after it finds the service known to all."""
+    if os.environ.get("NOTIFY_SOCKET"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as there:
+            there.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"].replace("@", "\0", 1))
+
+
 def hold(service, address=None, **more):
     """For ever: a connection that says that the service runs; it comes again when it breaks."""
     while True:
         try:
             with connect(address or known_address(), {"service": service, **more}) as connection:
                 print(f"{service}: connected", flush=True)
+                tell_systemd()
                 while True:
                     time.sleep(SECOND)
                     connection.sendall(b"\n")
