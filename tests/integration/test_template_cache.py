@@ -248,6 +248,7 @@ def test_a_limit_of_its_own(run_module, simulator, held, limit):
 
 def test_kept_through_the_cleanup(ask, caches, calls, cleanup):
     ask(names=["debian-12", "rocky-9"], zone="sofia")
+    kept = caches("debian-12")["nvme"]["globalId"]
     for _round in range(3):
         cleanup()
         calls()
@@ -257,7 +258,8 @@ def test_kept_through_the_cleanup(ask, caches, calls, cleanup):
         assert unlike(predicted, result) == []
         assert (result["changed"], result["templates"][0]["kept"]) == (False, ["storpool-nvme"])
         assert [one for one in calls().writes if one == "prepareTemplate"] == ["prepareTemplate"]
-    assert set(caches("debian-12")) == {"nvme"}
+    # The one of before, and no other in its place
+    assert [(name, one["globalId"]) for name, one in caches("debian-12").items()] == [("nvme", kept)]
     assert caches("rocky-9") == {}
 
 
