@@ -95,9 +95,7 @@ def test_hosts_of_a_list(declare, options, listed, controllers):
 def test_a_cluster(declare, options, run, simulator, listed):
     declare(**options("kvm11", "kvm12"))
     result = run(cluster="kvm1", sp_node_ids=NODES)
-    assert (
-        result["failed"] and "option oobm_address of kvm13 is needed: host kvm13 has no out-of-band management yet" in result["msg"]
-    )
+    assert result["failed"] and "option oobm_address of kvm13 is needed: host kvm13 has no out-of-band management yet" in result["msg"]
     result = declare(
         **{
             **options("kvm13"),
