@@ -94,6 +94,7 @@ def cleanup(simulator):
     simulator.reset_calls()
 
     def wait():
+        simulator.settle()  # a prepareTemplate that was answered is carried out by a thread of the server, which is not minutes late
         simulator.advance(INTERVAL + 60)
         simulator.settle()
 
