@@ -19,7 +19,7 @@ from typing import Any
 
 from ansible_collections.storpool.cloudstack.plugins.module_utils._units import NAME_LENGTH
 from hypothesis import strategies as st
-from lab import MIB, Lab, storpool_state
+from lab import A_YEAR, MIB, Lab, storpool_state
 from of_cloudstack import CONTROLLER, NODES, a_project, both_states, host_states, machines, policies, snapshots, templates, with_templates
 
 Options = dict[str, Any]
@@ -125,7 +125,8 @@ def declared_of_hosts(lab: Lab) -> Any:
 # -- StorPool
 
 
-A_YEAR = 365 * 86400
+# Once for all worlds: those that are compared with each other are made at different seconds.
+FAR_OFF = str(int(time.time()) + 2 * A_YEAR)
 
 
 def some_objects(lab: Lab) -> None:
@@ -136,7 +137,7 @@ def some_objects(lab: Lab) -> None:
     lab.facts[an_id("backup")] = lab.backup("v")
     for name in ("n-20260101", "n-20250101"):
         lab.snapshot("v", name)
-    lab.facts["(next year)"] = str(int(time.time()) + A_YEAR)
+    lab.facts["(far off)"] = FAR_OFF
 
 
 @st.composite
@@ -224,7 +225,7 @@ def local_snapshots(draw: Callable[..., Any]) -> Options:
         places = one_of(["hdd", "ssd"])
         options.update(
             seldom(
-                draw, delete_after=mostly(["1d", "never"], "0"), delete_at=mostly(["(next year)", "never"], "2020-01-01"), place_all=places,
+                draw, delete_after=mostly(["1d", "never"], "0"), delete_at=mostly(["(far off)", "never"], "2020-01-01"), place_all=places,
                 template=mostly(["nvme"], "no-such"), iops=one_of([1, "unlimited"]), bw=one_of(["1M"]), replication=st.integers(1, 3),
                 place_head=places, place_tail=places, renamed_from=one_of(["s", "a"]),
             )
