@@ -213,8 +213,10 @@ def identities(lab: Lab) -> dict[tuple[str, str], list[str]]:
     found: dict[tuple[str, str], list[str]] = {}
     for name, rows in lab.simulator.db().items() if lab.release else ():
         for row in rows if name not in _OF_THE_RUN else ():
-            if row.get("id") and row.get("name") and not row.get("removed"):
-                found.setdefault((name, row["name"]), []).append(row["id"])
+            # The name that was given: CloudStack's own for a VM snapshot tells the second, in which a test may have made one or several.
+            given = row.get("displayname") or row.get("name")
+            if row.get("id") and given and not row.get("removed"):
+                found.setdefault((name, given), []).append(row["id"])
     for cluster in lab.simulator.clusters:
         for kind in ("Volumes", "Snapshots"):
             for raw in lab.get(f"{kind}List", cluster):
