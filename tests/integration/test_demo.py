@@ -275,6 +275,7 @@ def test_an_image_that_is_no_disk_is_refused(tmp_path):
         ({"api": {"writes": 0}}, {"api": {"writes": 1}}),
         ({"object": {"parent": None}}, {"object": {"parent": "*v@12"}}),
         ({"object": {"delete_at": 1795356000}}, {"object": {"delete_at": 1795356003}}),
+        ({"delete_at": 1795356000}, {"delete_at": 1795356003}),
         ({"after": {"delete_at": "2026-11-29T15:42:15Z"}}, {"after": {"delete_at": "2026-11-29T15:42:17Z"}}),
     ],
 )
