@@ -181,6 +181,7 @@ class Watch:
         return self
 
     def __exit__(self, *_unused: object) -> None:
+        assert self._thread.is_alive(), "nobody has looked since it ended"
         self._stop.set()
         self._thread.join()
 
@@ -199,13 +200,15 @@ class Watch:
                         and b"storpool-simulator" not in line
                     ):
                         self.seen.add(line[:300])
-            for path in self.files.rglob("*") if self.files else ():
-                try:
-                    content = path.read_bytes() if path.is_file() else b""
-                except OSError:
-                    continue
-                if any(value in content for value in self.values):
-                    self.seen.add(bytes(path) + b": " + content[:200])
+            # os.walk, since directories come and go meanwhile: it passes over those that are gone, where pathlib ends with an error.
+            for directory, _unused, names in os.walk(self.files) if self.files else ():
+                for path in (Path(directory, name) for name in names):
+                    try:
+                        content = path.read_bytes() if path.is_file() else b""
+                    except OSError:
+                        continue
+                    if any(value in content for value in self.values):
+                        self.seen.add(bytes(path) + b": " + content[:200])
 
 
 @pytest.fixture

@@ -130,7 +130,7 @@ def plan(name: str) -> tuple[str, list[str], list[Path]]:
         files = [REQUIREMENTS / "lint.txt"]
         requirements = ["-r", str(files[0])]
     elif name in ("molecule", "bench") or name.startswith("core-"):
-        core = name[len("core-"):] if name.startswith("core-") else DEFAULT_CORE
+        core = name[len("core-") :] if name.startswith("core-") else DEFAULT_CORE
         python = python_for(core)
         files = [REQUIREMENTS / ("test.txt" if name.startswith("core-") else f"{name}.txt")]
         requirements = [f"ansible-core=={core}.*", "-r", str(files[0])]

@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
@@ -33,6 +36,16 @@ def _choice(body: dict, key: str, choices: tuple) -> Any:
     if body[key] not in choices:
         raise ValueError(f"{key} is one of {', '.join(map(str, choices))}, not {body[key]!r}")
     return body[key]
+
+
+def _sizes(place: Path) -> dict[str, int]:
+    """The files under a directory, where a host may be at work: what goes away while they are listed is not there."""
+    found = {}
+    for directory, _unused, names in os.walk(place):
+        for path in (Path(directory, name) for name in names):
+            with contextlib.suppress(FileNotFoundError):
+                found[str(path.relative_to(place))] = path.stat().st_size
+    return dict(sorted(found.items()))
 
 
 class CloudControl:
@@ -180,8 +193,7 @@ class CloudControl:
         shown = {}
         for store in self.cloud.living(self.cloud.stores):
             place = self.cloud.secondary.path(store, "")
-            files = {str(one.relative_to(place)): one.stat().st_size for one in sorted(place.rglob("*")) if one.is_file()}
-            shown[store["name"]] = {"directory": str(place), "files": files}
+            shown[store["name"]] = {"directory": str(place), "files": _sizes(place)}
         return JSONResponse(shown)
 
     async def passphrases(self, request: Request) -> Response:
