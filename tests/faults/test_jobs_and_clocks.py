@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import storpool_simulator
 from integration.conftest import CLOUDSTACKS
-from lab import LATE, SEED, Lab, counted
+from lab import LATE, SEED, Lab, counted, identities
 from registry import SCENARIOS, Scenario
 from test_each_call import Kind, after_the_fault, cases, clean_run, entries, faulted, one, prepared
 
@@ -118,6 +118,19 @@ def test_a_volume_that_nothing_was_copied_to_is_not_taken_for_one_that_has_it(ki
         done = lab.run(scenario.module, again)
         assert not done.get("failed"), done["msg"]
         assert done["changed"]
+
+
+def test_vm_snapshots_of_one_second_are_told_apart(lab_of: Callable[[str], Lab]):
+    """CloudStack's own name for one tells the second, which says nothing of whether it was made anew."""
+    lab = lab_of("cloudstack")
+    lab.clear()
+    lab.simulator.deploy("db1")
+    for name in ("first", "second"):
+        made = lab.run("cloudstack_vm_snapshot", {"vm": "db1", "name": name})
+        assert not made.get("failed"), made["msg"]
+    found = {name: ids for (kind, name), ids in identities(lab).items() if kind == "vm_snapshots"}
+    assert found.keys() == {"first", "second"}
+    assert [len(ids) for ids in found.values()] == [1, 1]
 
 
 @pytest.mark.parametrize("module", MODULES)
